@@ -263,8 +263,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
     asked, root = prepared.asked, prepared.config.root
     for _ in dry_run(prepared, env):  # an impossible batch is reported now and not in the middle
         pass
-    lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
-    try:
+    with lock_task(root, asked.task_id):  # two that look at once would both begin
         before = _refuse_another(prepared, last(root, asked))
         prepared = _counted_on(prepared, before)
         title = prepared.assignment.plan.title or prepared.assignment.name
@@ -278,8 +277,6 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), notify=notify)
         resolved = resolved.replace(secret_names=tuple(sorted({*resolved.secret_names, *secrets})))
         return start.start_plan(resolved, env, _Desk(prepared))
-    finally:
-        os.close(lock_fd)
 
 
 def _refuse_another(

@@ -344,6 +344,8 @@ class Ledger:
         EntryInvalid, the refusals of `lanes.admitted`, LedgerBroken, ForeignLedger, LedgerBusy, Unwritable.
         """
         new = checked(cleaned(draft, clean))
+        if not self.exists:
+            admitted(self.state(), new)  # what is refused makes no folder
         with self._locked(_WAIT_S):
             return self._write([new], admitted)[0]
 
@@ -368,6 +370,8 @@ class Ledger:
         """Gives a ledger that is not believed another name, which it returns, and begins anew. For people."""
         if actor != HUMAN:
             raise PeopleOnly("a ledger is set aside by a person")
+        if not (self.exists or os.path.lexists(self._head)):
+            raise Conflict("nobody has begun this ledger", hint="nothing was changed")
         with self._locked(_WAIT_S):
             if (why := self._wrong()) is None:
                 raise Conflict("the ledger is whole", hint="nothing was changed")

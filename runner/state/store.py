@@ -16,14 +16,13 @@ import time
 from runner.disk.files import (
     create,
     make_plain_folder,
-    open_lock,
     read,
     read_text,
     replace_json,
     unwritable,
     withdraw,
 )
-from runner.errors import InvocationBroken, ManifestBroken, RunNotFound, Unwritable
+from runner.errors import Conflict, InvocationBroken, ManifestBroken, RunNotFound, Unwritable
 from runner.model import is_name
 from runner.state.manifest import Manifest, timestamp
 from runner.value import Seconds, Timestamp, Value, json_bytes, json_value
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from runner.disk.locks import Lock
     from runner.invocation import Invocation
     from runner.state.plan_ledger import PlanLedger
 
@@ -41,6 +41,7 @@ _RESERVE_BYTES = 64 * 1024
 _LARGEST_JSON = 4 * 1024 * 1024
 _LARGEST_LEDGER = 64 * 1024 * 1024
 _ANSWERED_WITHIN_S = 5.0
+_TRIES = 10
 
 
 def new_run_id(at: float | None = None) -> str:
@@ -90,17 +91,22 @@ def listed(path: str) -> list[str]:
         return []
 
 
-def lock_task(repo: str, task_id: str) -> int:
-    """Waits for the lock and takes it: a descriptor that frees it when closed. Unwritable if the folder
-    refuses.
-    """
+class TaskBusy(Conflict):
+    code = "task_busy"
+    default_hint = "another start of this task is under way; try again"
+    retryable = True
+
+
+def lock_task(repo: str, task_id: str, use: str = "", *, within_s: float = 10.0) -> Lock:
+    """Waits for its lock, of which each `use` has one. TaskBusy where others keep it, or Unwritable."""
+    from runner.disk.locks import Lock  # few starts need it
+
     try:
-        make_task_folder(repo, task_id)
-        fd = open_lock(f"{repo}/{RUNS}/{task_id}/.lock")
+        return Lock(f"{make_task_folder(repo, task_id)}/.lock{use}", within_s)
+    except BlockingIOError:
+        raise TaskBusy(f"others have the lock of task `{task_id}`") from None
     except OSError as error:
         raise unwritable(error) from error
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return fd
 
 
 class Intent(Value):
@@ -194,8 +200,7 @@ class RunDir:
         The lock is taken before the manifest exists, so the run is never seen without an owner.
         """
         try:
-            make_task_folder(self.repo, self.task_id)
-            os.mkdir(self.path, 0o700)
+            self._make()
         except OSError as error:
             raise unwritable(error) from error
         lock_fd = -1
@@ -213,11 +218,26 @@ class RunDir:
             raise unwritable(error) from error
         return lock_fd
 
+    def _make(self) -> None:
+        """Again where `discard` of another run has just taken the folder of the task away."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                make_task_folder(self.repo, self.task_id)
+                os.mkdir(self.path, 0o700)
+                break
+            except FileNotFoundError:
+                if not tries_left:
+                    raise
+
     def discard(self) -> None:
-        """Removes a folder that never became a run."""
+        """Removes a folder that never became a run, and those above it in which nothing else is."""
+        import contextlib
         import shutil
 
         shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(cli := os.path.dirname(self.path))
+            os.rmdir(os.path.dirname(cli))
 
     def is_described(self) -> bool:
         """Whether anything says what this run is; a folder without it is not a run, or not yet."""

@@ -8,7 +8,6 @@ raised: then it stands, and `runner start --task B --ledger T` takes it.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 
 from runner import config
@@ -100,12 +99,10 @@ def deliver(
             return found
         if task.start != ON_HANDOFF:
             raise StartsByHand(f"task `{task.id}` is started by hand", hint="")
-        lock_fd = lock_task(ledger.repo, task.id)  # of several at once each sees what the one before began
-        try:
+        # of several at once each sees what the one before began
+        with lock_task(ledger.repo, ledger.task_id, f"-{task.id}"):
             found = _heard(ledger, handoff, task.id)
             return found or Delivery(STARTED, _started(ledger, handoff, task, speaker, config_file))
-        finally:
-            os.close(lock_fd)
     except RunnerError as error:
         if isinstance(error, Unwritable) and (taken := _taken(ledger, handoff)) is not None:
             return taken

@@ -112,15 +112,12 @@ def _alone_in_session(run: RunDir, thread_id: str | None) -> Iterator[None]:
     if thread_id is None:
         yield
         return
-    lock_fd = lock_task(run.repo, run.task_id)  # two that look at once would both begin
-    try:
+    with lock_task(run.repo, run.task_id):  # two that look at once would both begin
         for other in index.scan(run.repo)[1]:
             if thread_id in _living_threads(other):
                 hint = f"`runner send {other.run_id} TEXT` speaks to its agent"
                 raise SessionBusy(f"run `{other.run_id}` works in the session of `{run.run_id}`", hint=hint)
         yield
-    finally:
-        os.close(lock_fd)
 
 
 def _living_threads(run: RunDir) -> tuple[str | None, ...]:

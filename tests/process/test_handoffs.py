@@ -256,6 +256,7 @@ def test_a_run_starts_no_task_and_no_more_runs_than_it_may(repo: Repo) -> None:
     maker = repo.start(task="make")
     answer = hand_off(repo, "other", "--as", manifest_of(maker))
     assert (answer["state"], answer["why"]["code"]) == ("recorded", "task_not_spawnable")
+    assert not (repo.runs_folder / "other").exists()
     repo.json("start", "--task", "look", "--parent", manifest_of(maker))
     answer = hand_off(repo, "look", "--as", manifest_of(maker), "--lane", "second")
     assert (answer["state"], answer["why"]["code"]) == ("recorded", "max_children")
@@ -267,6 +268,7 @@ def test_a_run_that_reads_only_starts_none_that_writes_by_a_handoff(repo: Repo) 
     maker = repo.start(task="make")
     answer = hand_off(repo, "write", "--as", manifest_of(maker))
     assert (answer["state"], answer["why"]["code"]) == ("recorded", "wider_than_parent")
+    assert not (repo.runs_folder / "write").exists()
 
 
 def test_what_a_run_has_written_into_the_settings_does_not_make_its_handoff_start(desk: Repo) -> None:
@@ -307,6 +309,7 @@ def test_settings_that_nobody_has_trusted_start_nothing_by_a_handoff(repo: Repo)
     withdraw_trust(repo.root, repo.env)
     answer = hand_off(repo, "bad")
     assert (answer["state"], answer["why"]["code"]) == ("recorded", "not_trusted")
+    assert not (repo.runs_folder / "bad").exists()
     assert repo.no_runs() and kinds(repo) == ["handoff"]
 
 

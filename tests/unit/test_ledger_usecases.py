@@ -352,6 +352,19 @@ def test_a_broken_ledger_is_not_read_as_if_it_ended_there(tmp_path: Path) -> Non
         assert found.value.code == "ledger_broken"
 
 
+def test_what_is_refused_in_a_ledger_that_nobody_has_begun_leaves_nothing(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    for refused in (
+        lambda: cases.decide(ledger, PERSON, signs=True),
+        lambda: cases.append(ledger, PERSON, EntryType.NOTE, {"text": "x"}, handles=("e-0001",)),
+        lambda: cases.append(ledger, PERSON, EntryType.NOTE, {"text": ""}),
+        lambda: cases.set_aside(ledger, PERSON),
+    ):
+        with pytest.raises(RunnerError):
+            refused()
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("since", [None, 0])
 def test_where_there_is_no_ledger_a_wait_ends_in_time(since: int | None, tmp_path: Path) -> None:
     found = cases.wait(Ledger(str(tmp_path), "work"), since, 0.05)

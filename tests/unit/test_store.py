@@ -23,7 +23,15 @@ from support.waiting import wait_until
 from support.work import Work
 
 from runner.disk.files import replace_bytes, replace_json, unwritable
-from runner.errors import Conflict, DiskFull, ManifestBroken, ManifestNewer, RunNotFound, Unwritable
+from runner.errors import (
+    Conflict,
+    DiskFull,
+    ManifestBroken,
+    ManifestNewer,
+    RunnerError,
+    RunNotFound,
+    Unwritable,
+)
 from runner.model import Outcome, Reason, is_name
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance
@@ -42,10 +50,23 @@ def mode(path: str) -> int:
 def test_nobody_can_open_the_lock_of_a_task_for_reading(run: RunDir) -> None:
     """So a sandboxed agent, for which `.runs` is read-only, cannot hold it."""
     for _ in range(2):
-        os.close(lock_task(run.repo, run.task_id))
+        with lock_task(run.repo, run.task_id):
+            pass
         lock = f"{run.repo}/.runs/{run.task_id}/.lock"
         assert mode(lock) == 0o200
         os.chmod(lock, 0o644)
+
+
+def test_who_waits_too_long_for_the_lock_of_a_task_is_told_to_try_again(run: RunDir) -> None:
+    with lock_task(run.repo, run.task_id):
+        with pytest.raises(RunnerError, match="others have the lock of task `hello`") as found:
+            lock_task(run.repo, run.task_id, within_s=0)
+        with lock_task(run.repo, run.task_id, "-other", within_s=0):
+            pass
+    error = found.value
+    assert (error.code, error.retryable, error.exit_status) == ("task_busy", True, 9)
+    with lock_task(run.repo, run.task_id, within_s=0):
+        pass
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -220,7 +241,38 @@ def test_a_second_run_of_the_same_id_does_not_harm_the_first(run: RunDir) -> Non
 def test_a_discarded_run_leaves_nothing(run: RunDir) -> None:
     os.close(run.create())
     run.discard()
-    assert not os.path.exists(run.path)
+    assert os.listdir(f"{run.repo}/.runs") == [".gitignore"]
+
+
+def test_a_discarded_run_leaves_what_others_have_in_the_folder_of_its_task(run: RunDir) -> None:
+    other = RunDir(run.repo, run.task_id, new_run_id())
+    for one in (run, other):
+        os.close(one.create())
+    run.discard()
+    assert os.path.isdir(other.path)
+    Path(run.repo, ".runs", run.task_id, "ledger.jsonl").touch()
+    other.discard()
+    assert os.listdir(f"{run.repo}/.runs/{run.task_id}") == ["ledger.jsonl"]
+
+
+def test_runs_are_made_while_others_of_their_task_are_discarded(tmp_path: Path) -> None:
+    failed: list[RunnerError] = []
+
+    def make() -> None:
+        for _ in range(100):
+            run = RunDir(str(tmp_path), "hello", new_run_id())
+            try:
+                os.close(run.create())
+                run.discard()
+            except RunnerError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
 
 
 def test_twenty_creations_at_once_give_twenty_runs(tmp_path: Path) -> None:
