@@ -319,7 +319,8 @@ class Ledger:
 
     def _refusal(self, problem: Break) -> RunnerError:
         kind = ForeignLedger if problem.is_foreign and problem.seq <= 1 else LedgerBroken
-        return kind(f"{self.relative}: {problem.message}")
+        hint = (kind.default_hint or "").replace("TASK", self.task_id)
+        return kind(f"{self.relative}: {problem.message}", hint=hint)
 
     def _refuse_folder(self) -> bool:
         """ForeignLedger where others can put any file there. Whether it is there."""
