@@ -165,12 +165,14 @@ def _is_needed(manifest: Manifest) -> bool:
 
 def _tidy(root: str, older_than_s: float) -> None:
     """Removes what those have left that were killed over the end of a run, and what is old in the feed."""
+    import shutil
+
     with contextlib.suppress(OSError, RunnerError):  # the next `clean` tries again
         feed.trim(root, older_than_s)
     cgroup.tidy()
     for half in index.halves(root):
         if not_to_be_removed(half) is None:
-            half.discard()
+            shutil.rmtree(half.path, ignore_errors=True)
 
 
 def _remove(run: RunDir) -> bool:
