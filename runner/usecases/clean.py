@@ -108,7 +108,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
                 (foreign if why else undecided).append((row, why.message if why else tree))
             elif manifest.has_open_breaker and _is_last(run, manifest):
                 stopped.append(row)
-            elif dry_run or _remove(run):
+            elif _remove(run, dry_run=dry_run):
                 removed.append(row)
         except RunnerError:
             continue
@@ -175,7 +175,7 @@ def _tidy(root: str, older_than_s: float) -> None:
             shutil.rmtree(half.path, ignore_errors=True)
 
 
-def _remove(run: RunDir) -> bool:
+def _remove(run: RunDir, *, dry_run: bool) -> bool:
     """Under another name, so that it is gone in one step: who is killed over the rest leaves no half of a
     run. Another `clean` may help with that. False where its ledger has to hear of its end first.
     """
@@ -183,8 +183,10 @@ def _remove(run: RunDir) -> bool:
 
     from runner.usecases.takers import is_told
 
-    if not is_told(run):
+    if not is_told(run, dry_run=dry_run):
         return False
+    if dry_run:
+        return True
     half = index.half_of(run)
     os.rename(run.path, half.path)
     with contextlib.suppress(FileNotFoundError):

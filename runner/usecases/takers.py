@@ -73,10 +73,10 @@ def settle_all(root: str) -> None:
             continue
 
 
-def is_told(run: RunDir) -> bool:
+def is_told(run: RunDir, *, dry_run: bool = False) -> bool:
     """Whether the end of a run that is done is in its ledger, if that says that the run has a lane or a
-    proposal that awaits a person; it is told now where it was not. False: not now, as
-    another one has the lock or the disk refuses.
+    proposal that awaits a person; it is told now where it was not (or could be, in a `dry_run`). False: not
+    now, as another one has the lock or the disk refuses.
     """
     try:
         ledger = Ledger(run.repo, own_invocation(run).ledger_task)
@@ -86,7 +86,7 @@ def is_told(run: RunDir) -> bool:
         told = _end_of(run) if run.run_id in names else None
     except RunnerError:
         return True  # nothing of it is believed
-    return told is None or tell_ends(ledger, {run.run_id: told})
+    return told is None or tell_ends(ledger, {} if dry_run else {run.run_id: told})
 
 
 def tell_ends(ledger: Ledger, ends: dict[str, Json]) -> bool:

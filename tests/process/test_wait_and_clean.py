@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -283,6 +284,26 @@ def test_cleaning_never_removes_what_lives(repo: Repo) -> None:
     for run in (running, paused, orphaned):
         assert run.folder.exists()
         assert run.told("cancel")["status"] == "cancelled"
+
+
+def test_a_run_whose_owner_was_killed_over_its_end_is_sealed_and_told_of_before_it_is_removed(
+    repo: Repo,
+) -> None:
+    (run,) = started(repo, 1)
+    ledger = repo.runs_folder / "work" / "ledger.jsonl"
+    wait_until(ledger.exists, what="what tells that it has begun")
+    with open(ledger.parent / ".ledger.lock", "ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        release(run)
+        assert run.wait()["status"] == "succeeded"
+        run.kill_supervisor()
+    before = ledger.read_bytes()
+    assert [row["run_id"] for row in repo.json("clean", "--older-than", "0", "--dry-run")] == [run.id]
+    assert ledger.read_bytes() == before and (run.folder / "control" / "wake").exists()
+    wait_until(lambda: repo.json("clean", "--older-than", "0"), what="its removal")
+    assert not run.folder.exists()
+    told = [json.loads(line)["type"] for line in ledger.read_text().splitlines()]
+    assert told.count("run_ended") == 1
 
 
 def test_cleaning_does_not_follow_links_out_of_the_folder(repo: Repo, tmp_path) -> None:

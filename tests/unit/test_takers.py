@@ -119,11 +119,16 @@ def test_a_run_that_is_over_keeps_its_maker_not_out(ledger: Ledger, living: RunD
 
 def test_clean_tells_the_end_first_and_keeps_the_run_where_it_cannot(ledger: Ledger) -> None:
     run = over(ledger)
+
+    def cleaned(*, dry_run: bool) -> int:
+        return len(clean.clean(ledger.repo, older_than_s=0, dry_run=dry_run).removed)
+
     with open(ledger._lock, "ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert clean.clean(ledger.repo, older_than_s=0, dry_run=False).removed == ()
+        assert (cleaned(dry_run=True), cleaned(dry_run=False)) == (0, 0)
+    assert cleaned(dry_run=True) == 1
     assert os.path.isdir(run.path) and status(ledger) == "taken"
-    assert len(clean.clean(ledger.repo, older_than_s=0, dry_run=False).removed) == 1
+    assert cleaned(dry_run=False) == 1
     assert not os.path.exists(run.path) and status(ledger) == "returned"
     assert ends(ledger) == [(run.run_id, "succeeded")]
 
