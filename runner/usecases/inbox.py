@@ -164,27 +164,24 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
     task = ledger.task_id
     try:
         state = settled(ledger).state
-        for lane in state.lanes:
+        for lane in [one for one in state.lanes if one.to and one.status is not LaneStatus.TAKEN]:
+            entry = ledger.entry(id_of(lane.seq))
             if (lane.to, lane.to_run) == (HUMAN, None):
-                if ledger.entry(id_of(lane.seq)).type != EntryType.FINALITY_PROPOSED:  # that waits itself
-                    yield _of_lane(ledger, lane)
+                if entry.type != EntryType.FINALITY_PROPOSED:  # that waits itself
+                    yield _of_lane(ledger, lane, entry)
             elif lane.status is LaneStatus.OPEN and lane.to != OWNER:
-                yield from _not_begun(ledger, id_of(lane.seq))
+                yield from _not_begun(ledger, entry)
             elif lane.status in (LaneStatus.HANDLED, LaneStatus.RETURNED) and lane.to_run is not None:
-                yield from _unheard(ledger, lane.name, lane.to or "", ledger.entry(id_of(lane.seq)))
-        for name in state.messages:
-            said, show = ledger.entry(name), f"runner ledger show {task}"
-            ways = (show, f"runner ledger send {task} TEXT --to {said.actor}")
+                yield from _unheard(ledger, lane.name, lane.to or "", entry)
+        for said in map(ledger.entry, state.messages):
             text = f"{said.actor} says to you: {said.text('text')}"
-            yield Item("message", said.at, said.run_id, task, None, text, ways, name)
-        proposal = state.proposal
-        if proposal is not None and _waits(proposal):
-            text = f"{proposal.by} proposes as final: {ledger.entry(proposal.id).text('summary')}"
+            yield _item(ledger, "message", said, text, f"runner ledger send {task} TEXT --to {said.actor}")
+        if (proposal := state.proposal) is not None and _waits(proposal):
+            entry = ledger.entry(proposal.id)
+            text = f"{proposal.by} proposes as final: {entry.text('summary')}"
             text += f"\n{proposal.outdated_as}" if proposal.run_ended else ""
-            signs = tuple(
-                f"runner ledger {verb} {task} --proposal {proposal.id}" for verb in ("sign", "reject")
-            )
-            yield Item("proposal", proposal.at, proposal.by_run, task, None, text, signs, proposal.id)
+            signs = [f"runner ledger {verb} {task} --proposal {entry.id}" for verb in ("sign", "reject")]
+            yield _item(ledger, "proposal", entry, text).replace(commands=tuple(signs))
     except ForeignLedger:
         return
     except RunnerError as error:
@@ -192,15 +189,19 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
         yield Item("ledger", None, None, task, None, error.message, (way, f"{way} --set-aside"))
 
 
-def _not_begun(ledger: Ledger, handoff: str) -> Iterator[Item]:
+def _item(ledger: Ledger, kind: str, entry: LedgerEntry, text: str, *ways: str, first: str = "") -> Item:
+    """It can be looked at, and settled in these `ways`, of which the `first` comes before that."""
+    show = f"runner ledger show {ledger.task_id}"
+    commands = tuple(dict.fromkeys(filter(None, (first, show, *ways))))
+    return Item(kind, entry.at, entry.run_id, ledger.task_id, None, text, commands, entry.id)
+
+
+def _not_begun(ledger: Ledger, entry: LedgerEntry) -> Iterator[Item]:
     from runner.usecases.receivers import start_of  # it reads the settings
 
-    entry = ledger.entry(handoff)
     if (way := start_of(ledger, entry, os.environ)) is not None:
         text = f"no run has begun for what {entry.actor} hands over to {entry.to}: {entry.text('reason')}"
-        text += f"\n{entry.text('ask')}"
-        ways = tuple(dict.fromkeys((way, f"runner ledger show {ledger.task_id}")))
-        yield Item("handoff", entry.at, entry.run_id, ledger.task_id, None, text, ways, entry.id)
+        yield _item(ledger, "handoff", entry, f"{text}\n{entry.text('ask')}", first=way)
 
 
 def _waits(proposal: Proposal) -> bool:
@@ -215,26 +216,23 @@ def _unheard(ledger: Ledger, lane: str, asker: str, entry: LedgerEntry) -> Itera
 
     is_back = entry.type in (EntryType.REPLY, EntryType.RUN_ENDED) and entry.actor != HUMAN
     if is_back and is_unheard(ledger, asker, entry):
-        task, said = ledger.task_id, entry.text("text") or entry.text("message")
+        said = entry.text("text") or entry.text("message")
         text = f"{asker} is next on lane {lane}, and no run of it is there: {said}"
-        ways = (f"runner start --task {asker} --ledger {task}", f"runner ledger show {task}")
-        yield Item("handoff", entry.at, entry.run_id, task, None, text, ways, entry.id)
+        way = f"runner start --task {asker} --ledger {ledger.task_id}"
+        yield _item(ledger, "handoff", entry, text, first=way)
 
 
-def _of_lane(ledger: Ledger, lane: Lane) -> Item:
+def _of_lane(ledger: Ledger, lane: Lane, entry: LedgerEntry) -> Item:
     task, handoff = ledger.task_id, lane.handoff
-    show = f"runner ledger show {task}"
     if handoff is None or handoff.to != HUMAN:  # it was a person's own, and comes back
-        entry = ledger.entry(id_of(lane.seq))
         said = entry.text("text") or entry.text("message")
         why = "has answered you" if handoff is None else f"has left {handoff.id} of yours open"
         text = f"{handoff.to if handoff else entry.actor} {why}: {said}"
-        ways: tuple[str, ...] = (show, f"runner ledger handoff {task} --lane {lane.name} --to X")
-    else:
-        entry = ledger.entry(handoff.id)
-        text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"
-        ways = (show, f"runner ledger reply {task} TEXT --handles {entry.id}")
-    return Item("handoff", entry.at, entry.run_id, task, None, text, ways, entry.id)
+        way = f"runner ledger handoff {task} --lane {lane.name} --to X"
+        return _item(ledger, "handoff", entry, text, way)
+    entry = ledger.entry(handoff.id)
+    text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"
+    return _item(ledger, "handoff", entry, text, f"runner ledger reply {task} TEXT --handles {entry.id}")
 
 
 def _trust(root: str) -> list[Item]:
