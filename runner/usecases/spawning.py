@@ -44,8 +44,10 @@ def spawn(
     # The new run's marker from the first moment: a walk over our own run's tree stops there.
     env = {name: value for name, value in os.environ.items() if name != "RUNNER_MANIFEST"}
     env["RUNNER_RUN_ID"] = run_id
-    stdin = _whole(prompt or "")
-    try:
+    # A file that is complete before it is read: with a pipe, our death could cut a prompt off.
+    with open(os.memfd_create("prompt"), "w+b") as stdin:
+        stdin.write((prompt or "").encode(errors="surrogatepass"))
+        stdin.seek(0)
         starting = subprocess.Popen(
             argv,
             stdin=stdin,
@@ -55,22 +57,11 @@ def spawn(
             cwd=repo,
             start_new_session=True,  # a host that ends its server's group must not end a start in the middle
         )
-    finally:
-        os.close(stdin)
     try:
         stdout, stderr = starting.communicate(timeout=within_s)
     except subprocess.TimeoutExpired:  # killing it could leave half of a start, so it continues
         raise GaveUpWaiting(f"the start of `{run_id}` takes long; the run may still begin") from None
     return _answer_of(stdout, stderr)
-
-
-def _whole(text: str) -> int:
-    """A file that is complete before it is read: with a pipe, our death could cut a prompt off."""
-    fd, view = os.memfd_create("prompt"), memoryview(text.encode(errors="surrogatepass"))
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
 
 
 def _answer_of(stdout: bytes, stderr: bytes) -> dict[str, Any]:
