@@ -163,10 +163,6 @@ def read_context(caller: Caller, args: Json) -> dict[str, Any]:
     }
 
 
-def _state(ledger: Ledger) -> dict[str, Any]:
-    return _lanes_cut(use.state(ledger))
-
-
 def _lanes_cut(state: dict[str, Any]) -> dict[str, Any]:
     """A ledger can have a hundred."""
     lanes = state["lanes"]
@@ -175,12 +171,12 @@ def _lanes_cut(state: dict[str, Any]) -> dict[str, Any]:
 
 def task_state(caller: Caller, args: Json) -> dict[str, Any]:
     ledger, _ = _of(caller, args)
-    return {**_state(ledger), "git_owner": _git_owner(caller, ledger)}
+    return {**_lanes_cut(use.state(ledger)), "git_owner": _git_owner(caller, ledger)}
 
 
 def session_info(caller: Caller, args: Json) -> dict[str, Any]:
     ledger, author = _of(caller, args)
-    state = _state(ledger)
+    state = use.state(ledger)
     names = ("task_id", "seq", "counts", "next_speaker", "finality")
     return {
         "actor": author.name,
@@ -212,44 +208,21 @@ def wait_for_messages(caller: Caller, args: Json) -> dict[str, Any]:
 # -- what is written -------------------------------------------------------------------------------------
 
 
-def _written(ledger: Ledger, entry: LedgerEntry) -> dict[str, Any]:
-    told = {name: entry.to_json()[name] for name in ("id", "seq", "to", "handles")}
-    return {**told, "lane": entry.payload.get("lane"), "next_speaker": _state(ledger)["next_speaker"]}
-
-
-def _handles(args: Json) -> tuple[str, ...]:
-    """One id, or several."""
-    named = args.get("handles_handoff_id", ())
-    return (named,) if isinstance(named, str) else tuple(named)
-
-
-def _say(kind: EntryType, caller: Caller, args: Json) -> dict[str, Any]:
-    ledger, author = _of(caller, args)
-    to = _known(caller, args["to"]) if "to" in args else None
-    entry = use.append(ledger, author, kind, _payload(args, kind), to=to, handles=_handles(args))
-    told = _written(ledger, entry)
-    return {**told, **_brought(caller, ledger, author, entry)} if kind is EntryType.REPLY else told
-
-
-def _hand(to: str, caller: Caller, args: Json) -> dict[str, Any]:
+def _say(kind: EntryType, receiver: str, caller: Caller, args: Json) -> dict[str, Any]:
     deadline = time.monotonic() + WAIT["maximum"]
     ledger, author = _of(caller, args)
-    payload = _payload(args, EntryType.HANDOFF)
-    to = to or _known(caller, args["to"])
-    entry = use.append(ledger, author, EntryType.HANDOFF, payload, to=to, handles=_handles(args))
-    brought = _brought(caller, ledger, author, entry)
-    answer = {**_written(ledger, entry), **brought}
-    return answer | _answered(ledger, author, entry, deadline) if args.get("wait_for_reply") else answer
-
-
-def _brought(caller: Caller, ledger: Ledger, author: Author, entry: LedgerEntry) -> dict[str, Any]:
-    found = receivers.deliver(ledger, entry, author, os.environ, config_file=caller.config_file)
-    return {"delivery": found.to_json()}
-
-
-def _known(caller: Caller, receiver: str) -> str:
-    use.refuse_no_receiver(caller.repo, receiver, os.environ)
-    return receiver
+    to, handles = receiver or args.get("to"), args.get("handles_handoff_id", ())
+    if to is not None:
+        use.refuse_no_receiver(caller.repo, to, os.environ)
+    handles = (handles,) if isinstance(handles, str) else tuple(handles)
+    payload = {name: args[name] for name in SHAPES[kind] if name in args}
+    entry = use.append(ledger, author, kind, payload, to=to, handles=handles)
+    told: dict[str, Any] = {name: entry.to_json()[name] for name in ("id", "seq", "to", "handles")}
+    if kind in (EntryType.HANDOFF, EntryType.REPLY):
+        found = receivers.deliver(ledger, entry, author, os.environ, config_file=caller.config_file)
+        told["delivery"] = found.to_json()
+    told |= {"lane": entry.payload.get("lane"), "next_speaker": use.state(ledger)["next_speaker"]}
+    return told | _answered(ledger, author, entry, deadline) if args.get("wait_for_reply") else told
 
 
 def _answered(ledger: Ledger, author: Author, entry: LedgerEntry, deadline: float) -> dict[str, Any]:
@@ -262,10 +235,6 @@ def _answered(ledger: Ledger, author: Author, entry: LedgerEntry, deadline: floa
         if found["timed_out"] or lane is None or lane.status is LaneStatus.RETURNED:
             break
     return {"is_answered": lane is None, **_page(use.wait(ledger, since, 0, to=author))}
-
-
-def _payload(args: Json, kind: EntryType) -> dict[str, Any]:
-    return {name: args[name] for name in SHAPES[kind] if name in args}
 
 
 # -- the table -------------------------------------------------------------------------------------------
@@ -297,78 +266,63 @@ _HANDED = "context_refs handles_handoff_id lane supersedes wait_for_reply"
 _HANDS = "Hand the work on{}: the receiver speaks next, and a run may be started for it."
 
 
-def _tool(run: Run, needs: str, may_have: str, description: str, name: str = "", **other: Json) -> Tool:
-    properties = {word: other.get(word, _ARGUMENTS[word]) for word in f"{needs} {may_have}".split()}
-    looks = run in (read_context, task_state, session_info, wait_for_messages)
-    name = name or run.__name__
-    return Tool(name, description, properties, tuple(needs.split()), looks, run, _remember, of_task=True)
+def _tool(name: str, run: Run | EntryType, needs: str, may_have: str, words: str, **more: Any) -> Tool:
+    """What only writes an entry is named by its type; `to` is its receiver, where that is no argument."""
+    to = more.pop("to", "")
+    use_case = functools.partial(_say, run, to) if isinstance(run, EntryType) else run
+    properties = {word: more.get(word, _ARGUMENTS[word]) for word in f"{needs} {may_have}".split()}
+    looks = not isinstance(run, EntryType)
+    return Tool(name, words, properties, tuple(needs.split()), looks, use_case, _remember, of_task=True)
 
 
 TOOLS: tuple[Tool, ...] = (
     _tool(
-        functools.partial(_say, EntryType.NOTE),
-        *("text", "handles_handoff_id"),
+        *("append_note", EntryType.NOTE, "text", "handles_handoff_id"),
         "Write a note into the ledger of the task, for all who work on it: goal, plan, decisions, blockers.",
-        "append_note",
     ),
-    _tool(functools.partial(_hand, ""), "to reason ask", _HANDED, _HANDS.format(""), "handoff"),
+    _tool("handoff", EntryType.HANDOFF, "to reason ask", _HANDED, _HANDS.format("")),
     *(
         _tool(
-            functools.partial(_hand, to),
-            "reason ask",
-            _HANDED,
-            _HANDS.format(f" to {to}"),
-            f"handoff_to_{to}",
+            *(f"handoff_to_{to}", EntryType.HANDOFF, "reason ask", _HANDED, _HANDS.format(f" to {to}")), to=to
         )
         for to in ("claude", "codex")
     ),
     _tool(
-        functools.partial(_say, EntryType.REPLY),
-        *("text", "handles_handoff_id lane"),
+        *("reply", EntryType.REPLY, "text", "handles_handoff_id lane"),
         "Answer the handoff that is open for you, first of all the one that you began for; whoever made it "
         "speaks next.",
-        "reply",
     ),
     _tool(
-        functools.partial(_say, EntryType.MESSAGE),
-        *("to text", ""),
+        *("send", EntryType.MESSAGE, "to text", ""),
         "Leave a message in the ledger for one receiver; nothing is handed over.",
-        "send",
     ),
     _tool(
-        read_context,
-        *("", "limit since_seq kinds id"),
+        *("read_context", read_context, "", "limit since_seq kinds id"),
         "Read the ledger of the task: the open handoffs first, who is next, then the newest entries. "
         "What an entry names in `cut` is longer: ask for it by its id.",
     ),
     _tool(
-        task_state,
-        *("", ""),
+        *("task_state", task_state, "", ""),
         "The lanes of the task, whether it was proposed or signed as final, who is next, and who writes git.",
     ),
     _tool(
-        session_info,
-        *("", ""),
+        *("session_info", session_info, "", ""),
         "Who you are in the ledger, how many entries it has, the active handoff, finality, who writes git, "
         "and the runs that live.",
     ),
     _tool(
-        functools.partial(_say, EntryType.ARTIFACT),
-        *("kind title summary status", "evidence"),
+        *("record_artifact", EntryType.ARTIFACT, "kind title summary status", "evidence"),
         "Record evidence in the ledger, with the status that you have seen.",
-        "record_artifact",
     ),
     _tool(
-        wait_for_messages,
-        *("", "timeout_s since_seq"),
+        *("wait_for_messages", wait_for_messages, "", "timeout_s since_seq"),
         "What others have written in the ledger since you last read or waited, as soon as there is any. "
         "Nothing until timeout_s is no error: call again.",
     ),
     _tool(
-        functools.partial(_say, EntryType.FINALITY_PROPOSED),
-        *("summary evidence", "remaining_risk handles_handoff_id lane"),
+        *("propose_final", EntryType.FINALITY_PROPOSED, "summary evidence"),
+        "remaining_risk handles_handoff_id lane",
         "Propose that the work is final, with the evidence. A person signs or rejects it.",
-        "propose_final",
         evidence=_ARGUMENTS["text"],
     ),
 )
