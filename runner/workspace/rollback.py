@@ -226,14 +226,14 @@ def _restore_index(snapshot: Snapshot, kept: str, watch: Callable[[str], object]
     if is_staged:
         _give_back(snapshot)
 
-    def keep() -> None:
+    def keep() -> bool:
         if is_staged:
             _keep_index(index, kept)
+        return True
 
     wanted = index_bytes(snapshot)
     at_ns = None if wanted is None else os.stat(snapshot.shadow.user_index).st_mtime_ns
-    mode, draft = os.stat(snapshot.git_dir).st_mode & 0o666, f"{snapshot.git_dir}/runner-index"
-    why = locked.replace(locked.GitFile(index, wanted, draft, _NO_INDEX, mode, at_ns), watch, keep=keep)
+    why = locked.replace(index, wanted, watch, absent=_NO_INDEX, at_ns=at_ns, is_expected=keep)
     return is_staged and why is None, None if why is None else f"the index: {why}"
 
 
