@@ -12,8 +12,8 @@ its own. Nothing says that of settings and of what is staged.
 from __future__ import annotations
 
 import os
+import re
 
-from runner.disk.digest import sha256
 from runner.disk.files import read
 from runner.disk.git_env import mark as mark_of
 from runner.git_change import GitChange
@@ -43,31 +43,28 @@ _LONGEST = 1 << 28
 
 
 class GitBefore(Value):
-    """`settings` has the text of each file. `logged` is how long the reflog of HEAD was, and `last` its end.
-    `index` is a digest of what was staged, where the snapshot does not have that.
-    """
+    """`settings` has the text of each file, `logged` how long the reflog of HEAD was, and `last` its end."""
 
     settings: dict[str, str]
     logged: Count
     last: str
-    index: str | None = None
 
 
 class GitAfter(Value):
     changes: tuple[GitChange, ...]
 
 
-def record(repository: Repository, folder: str, index: str | None = None) -> None:
+def record(repository: Repository, folder: str) -> None:
     """GitBefore the run, beside its snapshot."""
     log = _text(f"{repository.git_dir}/logs/HEAD") or ""
-    found = GitBefore(_settings(repository), len(log), log[-_LAST:], index)
+    found = GitBefore(_settings(repository), len(log), log[-_LAST:])
     write_json(f"{folder}/{_BEFORE}", found.to_json())
 
 
 def settle(snapshot: Snapshot) -> None:
     """What is there now counts as there before the run."""
     if os.path.exists(f"{snapshot.folder}/{_BEFORE}"):
-        record(snapshot.repository, snapshot.folder, staged(snapshot.repository))
+        record(snapshot.repository, snapshot.folder)
 
 
 def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
@@ -90,13 +87,12 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     ]
     was, is_now = snapshot.position, now.position
     log = _text(f"{repository.git_dir}/logs/HEAD") or ""
-    steps = _steps(log[before.logged :]) if log[: before.logged].endswith(before.last) else []
-    is_own = all(step[2] == mark for step in steps) and _leads(steps, was.head, is_now.head)
+    since = log[before.logged :] if log[: before.logged].endswith(before.last) else ""
+    is_own = _leads(since, mark, was.head, is_now.head, all_of_it=True)
     if now.branch_moved or (now.head_moved and is_now.branch is None):
         changes.append(GitChange("HEAD", was.branch or was.head, is_now.branch or is_now.head, is_own))
-    index = staged(repository) if now.staged else ""
-    if index not in ("", before.index):
-        changes += _staged(snapshot, before)
+    if now.staged:
+        changes += _staged(snapshot)
     changes += _set(before.settings, _settings(repository))
     if changes:
         write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(changes)).to_json())
@@ -108,34 +104,25 @@ def seen(folder: str) -> GitAfter | None:
     return read_record(f"{folder}/{_AFTER}", GitAfter)
 
 
-def staged(repository: Repository) -> str:
-    """A digest of what is staged."""
-    return sha256(repository.index_listing(repository.index) or b"").hexdigest()
-
-
-def _steps(log: str) -> list[tuple[str, str, str]]:
-    """The lines of a reflog, as far back as they can be read: from where, to where, by whom."""
-    found: list[tuple[str, str, str]] = []
-    for line in reversed(log.splitlines()):
-        ids, _, email = line.partition("\t")[0].rpartition("> ")[0].rpartition("<")
-        old, _, rest = ids.partition(" ")
-        if not email:
+def _leads(log: str, mark: str, before: str | None, after: str | None, *, all_of_it: bool = False) -> bool:
+    """Whether the last lines of a reflog that are the run's, or `all_of_it`, lead from one to the other."""
+    lines, first, last = log.splitlines(), "", ""
+    while lines:
+        ids, _, email = lines[-1].partition("\t")[0].rpartition("> ")[0].rpartition("<")
+        if email != mark:
             break
-        found.insert(0, (old, rest.partition(" ")[0], email))
-    return found
-
-
-def _leads(steps: Sequence[tuple[str, str, str]], before: str | None, after: str | None) -> bool:
-    """Whether they are all between the two."""
-    return bool(steps) and steps[-1][1] == after and steps[0][0] == (before or "0" * len(steps[0][0]))
+        first, _, rest = ids.partition(" ")
+        last = last or rest.partition(" ")[0]
+        lines.pop()
+    return (
+        bool(last) and last == after and first == (before or "0" * len(first)) and not (all_of_it and lines)
+    )
 
 
 def _is_by(mark: str, repository: Repository, ref: MovedRef, tagged: Collection[str]) -> bool:
     folder = repository.git_dir if ref.name.startswith(_OF_ONE_TREE) else repository.common_dir
     if (log := _text(f"{folder}/logs/{ref.name}")) is not None:
-        steps = _steps(log)
-        others = [n for n, step in enumerate(steps, 1) if step[2] != mark]
-        return _leads(steps[max(others, default=0) :], ref.before, ref.after)
+        return _leads(log, mark, ref.before, ref.after)
     return ref.before is None and ref.name in tagged
 
 
@@ -155,7 +142,8 @@ def _fetched(repository: Repository, before: GitBefore, moved: Sequence[MovedRef
     if not any(one.name.startswith(_FETCHED) for one in moved):
         return set()
     values = _values(before.settings.get("config", "")).items()
-    specs = (spec for key, told in values if _is_refspec(key) for spec in told.split(", "))
+    is_refspec = re.compile(r"(svn-)?remote\..*\.fetch").fullmatch  # also of `git svn`
+    specs = (spec for key, told in values if is_refspec(key) for spec in told.split(", "))
     places = [f"{spec.partition(':')[2].rpartition('/')[0]}/" for spec in specs]
     places = [place for place in places if place.startswith(_FETCHED)]
     tracked = [one for one in moved if places and one.name.startswith((*places, _FETCHED[1]))]
@@ -167,17 +155,9 @@ def _fetched(repository: Repository, before: GitBefore, moved: Sequence[MovedRef
     return {one.name for one in tracked} | {one.name for one in moved if not one.before and one.name in tags}
 
 
-def _is_refspec(key: str) -> bool:
-    """Also of `git svn`."""
-    return key.startswith(("remote.", "svn-remote.")) and key.endswith(".fetch")
-
-
-def _staged(snapshot: Snapshot, before: GitBefore) -> Iterator[GitChange]:
+def _staged(snapshot: Snapshot) -> Iterator[GitChange]:
     """Nothing notes who stages: a commit of the run takes along what a person has staged meanwhile."""
     repository = snapshot.repository
-    if before.index is not None:
-        yield GitChange("index", None, None)
-        return
     was = _entries(repository.index_listing(snapshot.shadow.user_index)) if snapshot.has_index else {}
     now = _entries(repository.index_listing(repository.index))
     names = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
@@ -190,11 +170,8 @@ def _staged(snapshot: Snapshot, before: GitBefore) -> Iterator[GitChange]:
 def _entries(listing: bytes | None) -> dict[str, str]:
     """Path -> mode, object and stage, and flags where there are some, of `Repository.index_listing`."""
     found: dict[str, str] = {}
-    parts = (listing or b"").split(b"\0")
-    for n, part in enumerate(parts[:-1]):
-        told, _, path = (part.partition(b"\n")[2] if n else part).partition(b"\t")
-        flags, name = parts[n + 1].partition(b"\n")[0], os.fsdecode(path)
-        text = told.decode() + (f" flags {flags.decode()}" if flags != b"0" else "")
+    for told, path, flags in re.findall(rb"(\d+ \w+ \d)\t([^\0]+)\0(\w+)\n", listing or b""):
+        text, name = told.decode() + (f" flags {flags.decode()}" if flags != b"0" else ""), os.fsdecode(path)
         found[name] = f"{found[name]}, {text}" if name in found else text
     return found
 

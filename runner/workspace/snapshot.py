@@ -192,10 +192,11 @@ def settle(
     snapshot: Snapshot, position: Position, ignored: Untracked, protect: Collection[str], since_ns: int
 ) -> None:
     """What git ignores was made at `since_ns` by what ran before the agent, and it moved the refs to where
-    `position` has them: none of that is a change of the agent.
+    `position` has them, and staged what the index has: none of that is a change of the agent.
     """
     settled = snapshot.replace(
         position=position,
+        has_index=_has_index(snapshot.repository, snapshot.shadow),
         ignored=ignored.ignored,
         ignored_files=ignored.ignored_files,
         guarded=_guarded(snapshot.shadow, ignored.ignored, ignored.repositories, protect),
@@ -272,9 +273,8 @@ def _listed(repository: Repository, shadow: Shadow, settings: dict[str, str]) ->
     """The paths that git tracks, with what it knows of unchanged files where we can read that. And whether
     the user's index says nothing else, and git converts nothing.
     """
-    if not os.path.exists(repository.index):
+    if not _has_index(repository, shadow):
         return shadow.index(shadow.base), False
-    copy_with_time(repository.index, shadow.user_index)
     listing = parse(read_bytes(shadow.user_index) or b"", repository.hash_name)
     if listing is not None:
         os.link(shadow.user_index, shadow.base)  # git replaces an index and never writes into one
@@ -286,6 +286,13 @@ def _listed(repository: Repository, shadow: Shadow, settings: dict[str, str]) ->
     git = shadow.git.but(GIT_INDEX_FILE=shadow.base)
     git.run("update-index", "-z", "--index-info", stdin=b"".join(entry + b"\0" for entry in chosen))
     return shadow.index(shadow.base), False
+
+
+def _has_index(repository: Repository, shadow: Shadow) -> bool:
+    """Whether the user has one, of which there is a copy then."""
+    if has_index := os.path.exists(repository.index):
+        copy_with_time(repository.index, shadow.user_index)
+    return has_index
 
 
 def _uncommitted(
