@@ -230,11 +230,9 @@ def _owner_worked(owner: Owner) -> bool:
             continue
         with contextlib.suppress(RunnerError, OSError, ValueError):
             is_owned, manifest = run.is_locked(), run.read_manifest()
-            if (ended := manifest.ended_at) is None:
-                has_lived = is_owned
-            else:
-                has_lived = manifest.outcome is not Outcome.LOST and parse_timestamp(ended) >= since
-            if has_lived and why_foreign(run) is None:
+            if (ended := manifest.ended_at) is not None:
+                is_owned = manifest.outcome is not Outcome.LOST and parse_timestamp(ended) >= since
+            if is_owned and why_foreign(run) is None:
                 return True
     return False
 

@@ -11,7 +11,7 @@ from itertools import product
 
 from runner.config.trust import scripts_of
 from runner.disk import git_env, home, interpreter, programs
-from runner.disk.files import links, read
+from runner.disk.files import links
 from runner.disk.programs import other_names
 from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, InReach, RunnerError
@@ -21,6 +21,7 @@ from runner.runtimes.base import Fence
 from runner.state import temp
 from runner.state.guard import guard_of, make_guard
 from runner.state.store import RUNS
+from runner.workspace import inner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def protection(
     needs_temp = seen.own_temp or bool(runtime.own_home)
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if needs_temp else None
     held = (one.path for one in (*seen.read_only, *seen.in_temp))
-    kept = dict.fromkeys((*held, *_repositories(repo), *_home(runtime.own_config(env))))
+    kept = dict.fromkeys((*held, *inner.folders(repo), *_home(runtime.own_config(env))))
     obeyed = runtime.obeyed(os.path.realpath(found.cwd), env)
     unread = _unread(sandbox, found.cwd, (f"{repo}/{RUNS}",))
     return Protection(seen, Fence(seen.held, guards, own, tuple(kept), unread), obeyed, runtime.made_folders)
@@ -138,33 +139,13 @@ def reaches_git(
     kept = [os.path.join(place, ".git") for place in places] if runtime.guards else []
     kept += [one.path for one in made.shield.read_only] if made is not None and runtime.guards else []
     kept += fence.read_only if runtime.told_read_only else ()
-    pairs = [(git, place) for git in (() if top is None else _repositories(top)) for place in places]
+    pairs = [(git, place) for git in (() if top is None else inner.folders(top)) for place in places]
     shared = [git if is_inside(git, place) else place for git, place in pairs if _overlap(git, place)]
     return any(not any(is_inside(path, one) for one in kept) for path in shared)
 
 
 def _overlap(some: str, other: str) -> bool:
     return is_inside(some, other) or is_inside(other, some)
-
-
-def _repositories(repo: str) -> tuple[str, ...]:
-    """Where git keeps what belongs to this folder: of a linked work tree, two folders elsewhere. Claude Code
-    lets its agent write there by itself.
-    """
-    git = os.path.realpath(f"{repo}/.git")
-    if (told := _named_in(git)) is None:
-        return (git,)
-    own = os.path.realpath(os.path.join(repo, told.removeprefix("gitdir: ")))
-    common = _named_in(f"{own}/commondir")
-    return (own,) if common is None else (own, os.path.realpath(os.path.join(own, common)))
-
-
-def _named_in(path: str) -> str | None:
-    """The path that such a file consists of; None where there is no file."""
-    try:
-        return os.fsdecode(read(path, 4096)).rstrip("\n")
-    except OSError:
-        return None
 
 
 def look(

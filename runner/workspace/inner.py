@@ -32,6 +32,12 @@ def git_dir(path: str) -> str | None:
     return found if is_whole and _is_head(found) else None
 
 
+def folders(path: str) -> tuple[str, ...]:
+    """Where git keeps what belongs to the work tree at `path`: of a linked one, two folders elsewhere."""
+    own = os.path.realpath(_named(path) or f"{path}/.git")
+    return tuple(dict.fromkeys((own, os.path.realpath(_common(own)))))
+
+
 def head(path: str) -> str | None:
     """The id of the commit that the repository at `path` stands at; None where it has none, or is none.
 
