@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import select
 import sys
@@ -180,6 +181,8 @@ def _checked(caller: Caller, name: str, arguments: Json) -> Tool:
         raise UnknownTool(f"tool `{name[:80]}` {why}")
     if sum(len(value) for value in arguments.values() if isinstance(value, str)) > LARGEST:
         raise BadArguments(f"more than {LARGEST:,} characters of arguments")
+    if any(isinstance(value, float) and not math.isfinite(value) for value in arguments.values()):
+        raise BadArguments("NaN and Infinity are no numbers of JSON")  # which a schema lets through
     errors = sorted(jsonschema.Draft202012Validator(tool.schema).iter_errors(arguments), key=str)
     if errors:
         places = (f"{'.'.join(map(str, error.path)) or 'arguments'}: {_brief(error)}" for error in errors)

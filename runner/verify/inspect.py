@@ -322,7 +322,7 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     though = "" if allowed.may_commit else ", and the run must not commit"
     moved, is_head_moved = observed.moved_refs, observed.head_moved
     if allowed.git_owner is not None and not allowed.git_in_reach:
-        severity, though = Severity.INFO, ", by someone else: the run could not write there"
+        severity, though = Severity.INFO, "; its sandbox keeps the commands of the run from there"
     elif allowed.git_owner is not None and observed.git is not None:
         yield from _on_git(allowed, allowed.git_owner, observed.git)
         named = {change.what for change in observed.git}

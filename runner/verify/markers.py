@@ -129,8 +129,14 @@ def _unmarked(body: str) -> Iterator[tuple[str, bool]]:
         if fence is None and bare.startswith(MARKED):
             return
         yield line, fence is not None
-        if bare[:3] in _FENCES and fence in (None, bare[:3]):
-            fence = bare[:3] if fence is None else None
+        if bare[:3] in _FENCES:
+            ticks = bare[: len(bare) - len(bare.lstrip(bare[0]))]
+            if fence is None:
+                fence = ticks
+            elif ticks == bare and ticks.startswith(
+                fence
+            ):  # https://spec.commonmark.org/0.31.2/#fenced-code-blocks
+                fence = None
 
 
 def _values(form: _MarkerForm, lines: list[tuple[str, bool]]) -> Iterator[tuple[str, Any]]:

@@ -291,6 +291,14 @@ def test_of_a_ledger_that_is_not_believed_nothing_is_told(repo: Repo, code: str)
             assert "word" not in json.dumps(answer)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_wait_of_no_number_of_seconds_is_refused(repo: Repo, number: float) -> None:
+    family(repo)
+    with served(repo, run=repo.start()) as server:
+        answer = server.answer("wait_for_messages", {"timeout_s": number})
+    assert answer["error"]["code"] == "bad_arguments"
+
+
 def test_a_server_killed_while_it_appends_leaves_every_note_that_it_has_confirmed(repo: Repo) -> None:
     family(repo)
     run, confirmed = repo.start(), set()

@@ -250,7 +250,9 @@ def test_a_run_that_could_not_write_git_is_accused_of_nothing(git: tuple[GitChan
     assert {one.code: one.severity for one in found} == dict.fromkeys(
         ("head_moved", "refs_moved"), Severity.INFO
     )
-    assert all(one.message.endswith("by someone else: the run could not write there") for one in found)
+    assert all(
+        one.message.endswith("; its sandbox keeps the commands of the run from there") for one in found
+    )
 
 
 def test_where_git_was_not_recorded_a_move_is_what_it_always_was() -> None:

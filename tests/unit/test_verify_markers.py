@@ -249,6 +249,13 @@ def test_only_the_first_of_several_markers_counts() -> None:
     assert read_marker(f"[IMPORTANT] RUNNER_TASK_STATE:\n{ARTIFACT}", SPEAKER) is None
 
 
+@pytest.mark.parametrize("inner", ["```\nreason: quoted\n```", "```py\nreason: quoted\n```", "~~~"])
+def test_a_fence_ends_with_one_that_is_as_long_and_says_nothing(inner: str) -> None:
+    fenced = f"````md\n{inner}\nreason: quoted\n````"
+    found = said(f"[IMPORTANT] RUNNER_HANDOFF_TO_CODEX: do\n{fenced}\nreason: mine", EntryType.HANDOFF)
+    assert (found["ask"], found["reason"]) == (f"do\n{fenced}", "mine")
+
+
 def test_what_is_fenced_inside_of_a_marker_is_text() -> None:
     fenced = f"```\n{ARTIFACT}```"
     assert (
