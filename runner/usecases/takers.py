@@ -169,23 +169,26 @@ def told_of(ledger: Ledger, handoff: LedgerEntry, shared: SharedLedger) -> Hande
         reason=handoff.text("reason"),
         ask=handoff.text("ask" if answers is None else "text"),
         refs=tuple(handoff.payload.get("context_refs", ())),
-        notes=tuple(_notes(ledger, handoff, lane))[::-1],
+        notes=tuple(_notes(ledger, handoff, lane)),
         ledger=ledger.path,
         manifest=f"{ledger.repo}/{maker}" if maker else None,
         answers=answers,
     )
 
 
-def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> Iterator[str]:
-    """What its maker has noted since the handoff before it on the lane, the newest first."""
-    for entry in reversed(ledger.entries(max(0, handoff.seq - _MOST_LOOKED_AT))):
+def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> list[str]:
+    """What its maker has noted since the handoff before it on the lane."""
+    found, since = list[str](), max(0, handoff.seq - _MOST_LOOKED_AT)
+    kinds = (EntryType.NOTE, EntryType.HANDOFF)
+    for entry in ledger.following(since, kinds, ledger.believed()):
         if entry.seq >= handoff.seq:
-            continue
+            break
         if entry.type is EntryType.HANDOFF and entry.text("lane") == lane:
-            return
+            found = []
         is_same = (entry.actor, entry.run_id is None) == (handoff.actor, handoff.run_id is None)
         if entry.type is EntryType.NOTE and is_same:
-            yield entry.text("text")
+            found.append(entry.text("text"))
+    return found
 
 
 def give(ledger: Ledger, run: RunDir, name: str) -> None:
