@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from runner.model import Identity
     from runner.processes.proc import Process
+    from runner.state.manifest import Manifest
     from runner.state.store import RunDir
 
 _RECORDED_WITHIN_S = 2.0
@@ -46,7 +47,9 @@ def run_around(repo: str, env: Mapping[str, str]) -> RunDir | None:
         return None
     deadline = time.monotonic() + _RECORDED_WITHIN_S
     while (found := _among(named)) is None:
-        if time.monotonic() >= deadline or not any(_is_beginning(run) for _, run in named):
+        read = [_manifest(run) for _, run in named]
+        is_one_beginning = any(m is None or (m.process is None and not m.is_done) for m in read)
+        if time.monotonic() >= deadline or not is_one_beginning:
             runs = dict.fromkeys(run.run_id for _, run in named)
             raise UsageError(f"this is below processes that name several runs: {', '.join(runs)}")
         time.sleep(_POLL_S)
@@ -59,33 +62,24 @@ def _among(named: list[tuple[Process, RunDir]]) -> RunDir | None:
     below: dict[str, RunDir] = {}
     is_owned = False
     for process, run in named:
-        agent, owner = _recorded(run)
-        if _is(process, agent):
+        manifest = _manifest(run)
+        if manifest is not None and _is(process, manifest.process):
             agents.append(run)
         if not is_owned:
             below[run.path] = run
-            is_owned = _is(process, owner)
+            is_owned = manifest is not None and _is(process, manifest.supervisor)
     if agents:
         return agents[-1]
     return next(iter(below.values())) if len(below) == 1 else None
 
 
-def _recorded(run: RunDir) -> tuple[Identity | None, Identity | None]:
+def _manifest(run: RunDir) -> Manifest | None:
     try:
-        manifest = run.read_manifest()
+        return run.read_manifest()
     except RunnerError:
-        return None, None
-    return manifest.process, manifest.supervisor
+        return None
 
 
 def _is(process: Process, identity: Identity | None) -> bool:
     found = None if identity is None else find_process(identity)
     return found is not None and (found.pid, found.start_time) == (process.pid, process.start_time)
-
-
-def _is_beginning(run: RunDir) -> bool:
-    try:
-        manifest = run.read_manifest()
-    except RunnerError:
-        return True
-    return manifest.process is None and not manifest.is_done

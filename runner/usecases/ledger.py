@@ -300,22 +300,16 @@ def state(ledger: Ledger, look: Look | None = None) -> dict[str, Any]:
         "task_id": ledger.task_id,
         "seq": seen.seq,
         "hash": seen.hash if seen.seq else None,
-        "next_speaker": None if speaker is None else speaker.to_json(),
+        "next_speaker": speaker and speaker.to_json(),
         "lanes": [_lane(lane) for lane in sorted(seen.lanes, key=lambda one: -one.seq)],
-        "finality": None if proposal is None else proposal.to_json(),
+        "finality": proposal and proposal.to_json(),
         "counts": dict(seen.counts),
     }
 
 
 def _lane(lane: Lane) -> dict[str, Any]:
-    handoff = None if lane.handoff is None else lane.handoff.to_json()
-    return {
-        "lane": lane.name,
-        "status": lane.status,
-        "next": lane.to,
-        "run_id": lane.to_run,
-        "handoff": handoff,
-    }
+    told = {"lane": lane.name, "status": lane.status, "next": lane.to, "run_id": lane.to_run}
+    return {**told, "handoff": lane.handoff and lane.handoff.to_json()}
 
 
 def wait(
@@ -346,7 +340,7 @@ def wait(
             if page := [*islice(others, PAGE + 1)]:
                 return _waited(look, page)
         if deadline is not None and time.monotonic() >= deadline:
-            return _waited(look, [], timed_out=True)
+            return _waited(look, [])
         if tick is not None:
             tick()
         time.sleep(_POLL_S)
@@ -358,15 +352,11 @@ def _is_of(entry: LedgerEntry, actor: Author) -> bool:
     return is_its_own and entry.run_id == actor.run_id
 
 
-def _waited(look: Look, entries: Sequence[LedgerEntry], *, timed_out: bool = False) -> dict[str, Any]:
-    speaker, page, more = next_speaker(look.state), entries[:PAGE], len(entries) > PAGE
-    return {
-        "entries": [entry.to_json() for entry in page],
-        "seq": page[-1].seq if more else look.state.seq,
-        "more": more,
-        "timed_out": timed_out,
-        "next_speaker": None if speaker is None else speaker.to_json(),
-    }
+def _waited(look: Look, entries: Sequence[LedgerEntry]) -> dict[str, Any]:
+    speaker, more = next_speaker(look.state), len(entries) > PAGE
+    page = [entry.to_json() for entry in entries[:PAGE]]
+    told = {"entries": page, "seq": page[-1]["seq"] if more else look.state.seq, "more": more}
+    return {**told, "timed_out": not page, "next_speaker": speaker and speaker.to_json()}
 
 
 def set_aside(ledger: Ledger, actor: Author) -> str:

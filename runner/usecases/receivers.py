@@ -325,14 +325,8 @@ def take(run: RunDir, invocation: Invocation) -> None:
 
 def left(run: RunDir, invocation: Invocation, error: RunnerError) -> None:
     """Tells that its start has come to nothing: whoever has made the handoff speaks next."""
-    if (shared := invocation.ledger) is not None and shared.handoff is not None:
-        told = {
-            "status": Outcome.FAILED,
-            "outcome": Outcome.FAILED,
-            "code": error.code,
-            "message": error.message,
-        }
-        tell_ends(Ledger(run.repo, shared.task_id), {run.run_id: told})
+    told = {"status": Outcome.FAILED, "outcome": Outcome.FAILED, "code": error.code, "message": error.message}
+    tell_ends(Ledger(run.repo, invocation.ledger_task), {run.run_id: told})
 
 
 def _take(ledger: Ledger, run: RunDir, invocation: Invocation, handoff: str) -> None:
