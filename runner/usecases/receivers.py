@@ -44,6 +44,8 @@ STARTED, DELIVERED, RECORDED = "started", "delivered", "recorded"
 ON_HANDOFF = "on_handoff"
 _HEARD_WITHIN_S = 10.0
 _STARTS_WITHIN_S = 30.0
+_STARTED_WITHIN_S = 35.0
+"""With the wait for a lock it is within what a call of a tool may take."""
 
 
 class UnclearReceiver(Conflict):
@@ -270,7 +272,8 @@ def _started(
         words = ("--parent", speaker.run.manifest)
     from runner.usecases.spawning import spawn
 
-    found = spawn(ledger.repo, task.id, "--ledger", ledger.task_id, "--handoff", handoff.id, *words)
+    words = ("--ledger", ledger.task_id, "--handoff", handoff.id, *words)
+    found = spawn(ledger.repo, task.id, *words, within_s=_STARTED_WITHIN_S)
     return Lineage(found["task_id"], found["run_id"], found["manifest_path"])
 
 
