@@ -226,13 +226,11 @@ def _owner_worked(owner: Owner) -> bool:
     task, since = owning_task(owner.invocation.git_owner), parse_timestamp(owner.manifest.created_at)
     below = {run.run_id for run in descendants(owner.run)} if task is not None else set()
     for run in [] if task is None else runs_of(owner.invocation.repo, task):
-        if run.run_id in below:
-            continue
         with contextlib.suppress(RunnerError, OSError, ValueError):
             is_owned, manifest = run.is_locked(), run.read_manifest()
             if (ended := manifest.ended_at) is not None:
                 is_owned = manifest.outcome is not Outcome.LOST and parse_timestamp(ended) >= since
-            if is_owned and why_foreign(run) is None:
+            if is_owned and run.run_id not in below and why_foreign(run) is None:
                 return True
     return False
 

@@ -324,7 +324,7 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     if allowed.git_owner is not None and not allowed.git_in_reach:
         severity, though = Severity.INFO, "; its sandbox keeps the commands of the run from there"
     elif allowed.git_owner is not None and observed.git is not None:
-        yield from _on_git(allowed, allowed.git_owner, observed.git)
+        yield from _on_git(allowed, observed.git)
         named = {change.what for change in observed.git}
         severity, though, is_head_moved = Severity.INFO, ", as a fetch moves them", False
         moved = tuple(name for name in moved if name not in named)
@@ -335,30 +335,22 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
         yield _finding("refs_moved", severity, text, moved)
 
 
-def _on_git(allowed: Allowed, owner: str, changes: Sequence[GitChange]) -> Iterable[Finding]:
+def _on_git(allowed: Allowed, changes: Sequence[GitChange]) -> Iterable[Finding]:
     """What git itself notes of the run, and what may be somebody else's: of that, no more is said."""
     own = [change for change in changes if change.by_run]
-    if own:
-        text = f"the run wrote git, and only {owner} may: {_things(own)}"
-        yield _finding("policy_violation", Severity.ERROR, text, [*map(_change, own)])
     rest = [change for change in changes if not change.by_run]
     excused = [change for change in rest if allowed.owner_worked and not change.what.startswith("config")]
-    for severity, when, some in (
-        (Severity.ERROR, "this run worked or waited", [change for change in rest if change not in excused]),
-        (Severity.WARNING, "a run of its owner worked", excused),
+    rest = [change for change in rest if change not in excused]
+    written, unclear = "git was written while", "; nothing shows by whom"
+    for severity, what, some, more in (
+        (Severity.ERROR, "the run wrote git", own, ""),
+        (Severity.ERROR, f"{written} this run worked or waited", rest, unclear),
+        (Severity.WARNING, f"{written} a run of its owner worked", excused, unclear),
     ):
         if some:
-            text = f"git was written while {when}, and only {owner} may: {_things(some)}"
-            text = f"{text}; nothing shows by whom"
-            yield _finding("policy_violation", severity, text, [*map(_change, some)])
-
-
-def _things(changes: Sequence[GitChange]) -> str:
-    return ", ".join(and_more([_word(change.what) for change in changes], 3))
-
-
-def _change(change: GitChange) -> str:
-    return one_line(str(change), 300)
+            things = ", ".join(and_more([_word(change.what) for change in some], 3))
+            text = f"{what}, and only {allowed.git_owner} may: {things}{more}"
+            yield _finding("policy_violation", severity, text, [one_line(str(one), 300) for one in some])
 
 
 def _on_claim(claim: Claim, observed: Observed, root: str) -> Iterable[Finding]:

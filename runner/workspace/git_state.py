@@ -74,17 +74,10 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
         return None
     repository, mark = snapshot.repository, mark_of(os.path.basename(snapshot.folder))
     tips, tagged = dict(now.position.refs), _tagged(mark, repository, now.refs)
-    own = {
-        one.name
-        for one in now.refs
-        if _is_by(mark, repository, one.replace(after=tips.get(one.name)), tagged)
-    }
+    own = {one.name for one in now.refs if _is_by(mark, repository, one, tips.get(one.name), tagged)}
     fetched = _fetched(repository, before, [one for one in now.refs if one.name not in own])
-    changes = [
-        GitChange(one.name, one.before, one.after, one.name in own)
-        for one in now.refs
-        if one.name not in fetched
-    ]
+    moved = [one for one in now.refs if one.name not in fetched]
+    changes = [GitChange(one.name, one.before, one.after, one.name in own) for one in moved]
     was, is_now = snapshot.position, now.position
     log = _text(f"{repository.git_dir}/logs/HEAD") or ""
     since = log[before.logged :] if log[: before.logged].endswith(before.last) else ""
@@ -114,15 +107,16 @@ def _leads(log: str, mark: str, before: str | None, after: str | None, *, all_of
         first, _, rest = ids.partition(" ")
         last = last or rest.partition(" ")[0]
         lines.pop()
-    return (
-        bool(last) and last == after and first == (before or "0" * len(first)) and not (all_of_it and lines)
-    )
+    is_between = (first, last) == (before or "0" * len(first), after)
+    return first != "" and is_between and not (all_of_it and lines)
 
 
-def _is_by(mark: str, repository: Repository, ref: MovedRef, tagged: Collection[str]) -> bool:
+def _is_by(
+    mark: str, repository: Repository, ref: MovedRef, tip: str | None, tagged: Collection[str]
+) -> bool:
     folder = repository.git_dir if ref.name.startswith(_OF_ONE_TREE) else repository.common_dir
     if (log := _text(f"{folder}/logs/{ref.name}")) is not None:
-        return _leads(log, mark, ref.before, ref.after)
+        return _leads(log, mark, ref.before, tip)
     return ref.before is None and ref.name in tagged
 
 
@@ -178,8 +172,7 @@ def _entries(listing: bytes | None) -> dict[str, str]:
 
 def _settings(repository: Repository) -> dict[str, str]:
     files = {"config": repository.common_dir, "config.worktree": repository.git_dir}
-    texts = {name: _text(f"{folder}/{name}") for name, folder in files.items()}
-    return {name: text for name, text in texts.items() if text is not None}
+    return {name: _text(f"{folder}/{name}") or "" for name, folder in files.items()}
 
 
 def _set(before: dict[str, str], after: dict[str, str]) -> Iterator[GitChange]:
