@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
 from runner import runtimes
@@ -78,26 +77,17 @@ def _names_nobody(folder: str) -> bool:
     """Whether the head of the ledger says so, and nothing that was written since. It is read without its MAC:
     who could forge it is an agent without a sandbox, who has the key as well.
     """
-    ledger = f"{folder}/ledger.jsonl"
+    ledger, head = f"{folder}/ledger.jsonl", f"{folder}/.ledger.head"
     try:
-        found = os.stat(ledger)
+        told = loads(read(head, _LARGEST).partition(b"\n")[2])
+        (inode, size, _), named = told["stamp"], told["state"]["coordinator"]
+        with open(ledger, "rb", opener=no_hole) as file:
+            found = os.fstat(file.fileno())
+            file.seek(size)
+            since = file.read(_LARGEST)  # another run may be writing there now
     except FileNotFoundError:
-        return not os.path.lexists(f"{folder}/.ledger.head")
-    except OSError:
-        return False
-    try:
-        told = loads(read(f"{folder}/.ledger.head", _LARGEST).partition(b"\n")[2])
-        (file, size, _), names_nobody = told["stamp"], told["state"]["coordinator"] is None
-        is_of_it = file == found.st_ino and size <= found.st_size
-        return names_nobody and is_of_it and _NAMES not in _since(ledger, size)
+        return not (os.path.exists(ledger) or os.path.lexists(head))
     except (OSError, ValueError, LookupError, TypeError):
         return False
-
-
-def _since(ledger: str, size: int) -> bytes:
-    """What stands behind so many bytes: another run may be writing there now. OSError where that is much."""
-    with open(ledger, "rb", opener=no_hole) as file:
-        file.seek(size)
-        if len(data := file.read(_LARGEST)) == _LARGEST:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), ledger)
-        return data
+    is_of_it = inode == found.st_ino and size <= found.st_size
+    return named is None and is_of_it and len(since) < _LARGEST and _NAMES not in since

@@ -139,13 +139,9 @@ def reaches_git(
     kept = [os.path.join(place, ".git") for place in places] if runtime.guards else []
     kept += [one.path for one in made.shield.read_only] if made is not None and runtime.guards else []
     kept += fence.read_only if runtime.told_read_only else ()
-    pairs = [(git, place) for git in (() if top is None else inner.folders(top)) for place in places]
-    shared = [git if is_inside(git, place) else place for git, place in pairs if _overlap(git, place)]
+    pairs = product(() if top is None else inner.folders(top), places)
+    shared = [max(pair, key=len) for pair in pairs if any(map(is_inside, pair, reversed(pair)))]  # the inner
     return any(not any(is_inside(path, one) for one in kept) for path in shared)
-
-
-def _overlap(some: str, other: str) -> bool:
-    return is_inside(some, other) or is_inside(other, some)
 
 
 def look(
