@@ -208,7 +208,7 @@ def _found(
     owner: Owner, claim: Claim | None, seen: Json | None, checks: tuple[Check, ...]
 ) -> tuple[Finding, ...]:
     """A read-only run without a contract needs no finding about the missing observation."""
-    invocation, was_recorded = owner.invocation, tree_helper.is_recorded(owner.run)
+    invocation, was_recorded = owner.invocation, owner.manifest.workspace is not None
     terms = invocation.terms
     if seen is None and not (was_recorded or terms.scope or terms.output_contract is not None):
         return ()

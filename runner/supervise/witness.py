@@ -149,11 +149,12 @@ def patch(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
     """What was seen to be changed, as an artifact says it. Changes that nobody has looked at are unknown."""
     observed, outcome = None if found is None else found.observed, manifest.outcome
     changed = None if observed is None else observed.changed
-    may_change = own.sandbox.level is not Level.READ_ONLY and own.terms.expects_change
+    is_reader, is_success = own.sandbox.level is Level.READ_ONLY, outcome is Outcome.SUCCEEDED
+    none_expected = changed is not None and (is_success or not own.terms.expects_change)
     is_back = found is not None and found.rolled_back is not None and not found.rolled_back.amiss
-    if not changed and (not may_change or (changed is not None and outcome is Outcome.SUCCEEDED)):
+    if not changed and (is_reader or none_expected):
         status = "skipped"
-    elif outcome is Outcome.SUCCEEDED:
+    elif is_success:
         status = "unknown" if changed is None else "passed"
     else:
         status = _of_end(manifest, found)

@@ -197,7 +197,10 @@ def findings(
     if observed is None:
         severity = Severity.WARNING if allowed.scope or allowed.contract else Severity.INFO
         severity = hides if was_recorded else severity
-        text = "the changes are not known: there is no git repository, or it could not be read"
+        why = (
+            "the record of before is missing, or git" if was_recorded else "there is no git repository, or it"
+        )
+        text = f"the changes are not known: {why} could not be read"
         found.append(Finding("not_observed", severity, text))
     else:
         if observed.unknown:
@@ -205,6 +208,9 @@ def findings(
             severity = hides if observed.hidden else Severity.WARNING
             evidence = dict.fromkeys((*observed.hidden, *observed.unknown))
             found.append(_finding("not_observed", severity, text, [*evidence]))
+        if allowed.git_in_reach and observed.git is None:
+            text = "what of git the run changed is not known: the record of before is missing"
+            found.append(Finding("not_observed", Severity.ERROR, text))
         found += [*_on_changes(allowed, claim, observed), *_on_refs(allowed, observed)]
         found += _on_checks(allowed, observed, root)
         if claim is not None:

@@ -42,6 +42,14 @@ def violations(run: Run) -> list[tuple[str, list[str]]]:
     ]
 
 
+def artifact(repo: Repo, kind: str) -> Any:
+    """The payload of the one of that kind that runner has told."""
+    lines = (repo.runs_folder / "work" / "ledger.jsonl").read_text().splitlines()
+    told = [json.loads(line)["payload"] for line in lines]
+    (found,) = [one for one in told if one.get("kind") == kind]
+    return found
+
+
 def git(repo: Repo, *words: str) -> str:
     return repo.says(*words).strip()
 
@@ -126,7 +134,8 @@ def test_a_person_may_commit_while_a_run_works_that_cannot_write_git(repo: Repo,
     repo.open_gate()
     assert run.wait()["status"] == "succeeded"
     found = {one["code"]: one for one in result(run)["findings"]}
-    assert found["refs_moved"]["severity"] == "info" and "by someone else" in found["refs_moved"]["message"]
+    moved = found["refs_moved"]
+    assert moved["severity"] == "info" and "keeps the commands of the run from there" in moved["message"]
     assert "policy_violation" not in found and git(repo, "tag") == "mine"
     assert not (run.folder / "git.json").exists()
 
@@ -249,6 +258,28 @@ def test_with_a_broken_ledger_of_ours_no_run_of_its_task_starts(repo: Repo) -> N
     assert refused.status == 9 and refused.error["code"] == "ledger_broken"
     assert "--set-aside" in refused.error["hint"] and len(repo.runs()) == 1
     assert repo.cli("ledger", "verify", "work", "--set-aside").status == 0
+    assert repo.start(*ALL).wait()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("name", ["git.json", "workspace.json"])
+def test_a_run_that_removes_the_record_of_before_has_no_success(repo: Repo, name: str) -> None:
+    script = f"git {WHO} commit -q --allow-empty -m x; rm {repo.root}/.runs/work/cli/*/{name}"
+    prepared(repo, script, "expects_change = false")
+    run = repo.start(*ALL)
+    manifest = run.wait()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("rejected", "verify_failed")
+    assert "the record of before is missing" in manifest["reason"]["message"]
+    (found,) = [one for one in result(run)["findings"] if one["code"] == "not_observed"]
+    assert found["severity"] == "error"
+    patch = artifact(repo, "patch_summary")
+    seen = [("0 files changed", "skipped"), ("what was changed is not known", "failed")]
+    assert (patch["title"], patch["status"]) == seen[name == "workspace.json"]
+    assert "not_observed" in patch["summary"]
+
+
+def test_outside_of_git_nothing_was_in_reach(repo: Repo) -> None:
+    repo.codex(f"cat > /dev/null\n{THREAD}{said('done')}{FINISHED}")
+    repo.task(more=f'{WILD}[git]\nowner = "human"\n')
     assert repo.start(*ALL).wait()["status"] == "succeeded"
 
 

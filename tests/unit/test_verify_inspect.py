@@ -255,14 +255,12 @@ def test_a_run_that_could_not_write_git_is_accused_of_nothing(git: tuple[GitChan
     )
 
 
-def test_where_git_was_not_recorded_a_move_is_what_it_always_was() -> None:
-    (found,) = findings(OWNED, None, Observed(("a",), head_moved=True))
-    assert (found.code, found.severity) == ("head_moved", Severity.ERROR)
-
-
 def test_what_nobody_could_see_of_git_is_no_success() -> None:
     (found,) = findings(OWNED, None, None, was_recorded=True)
     assert (found.code, found.severity) == ("not_observed", Severity.ERROR)
+    (found,) = findings(OWNED.replace(may_commit=True), None, Observed(("a",)))
+    assert (found.code, found.severity) == ("not_observed", Severity.ERROR)
+    assert "the record of before is missing" in found.message
 
 
 def test_the_owner_is_not_kept_from_git_and_may_commit_under_terms() -> None:
