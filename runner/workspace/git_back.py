@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from runner.git_change import GitChange
     from runner.workspace.git import Git
+    from runner.workspace.git_state import GitAfter
     from runner.workspace.snapshot import Snapshot
 
 _JOURNAL = "git-back.json"
@@ -59,18 +60,19 @@ def _done(snapshot: Snapshot, watch: Callable[[str], object]) -> PutBack:
     # HEAD first, which may be on a new branch; a new name may be in the way of an old one.
     own = [one for one in after.changes if one.by_run]
     own.sort(key=lambda one: (one.what != "HEAD", one.before is not None))
-    kept = {
-        f"{OWN_REFS}rejected/{run_id}/{one.what.removeprefix('refs/')}": one.after
-        for one in own
-        if one.after and not one.after.startswith("refs/")
-    }
-    for name, oid in kept.items():
-        watch(f"keep {name}")
-        git.run("update-ref", name, oid)
+    kept: list[str] = []
     told: dict[str, str | None] = {}
     for one in own:
-        is_head = one.what == "HEAD"
-        told[one.what] = _head(snapshot, one, watch) if is_head else _ref(snapshot, git, one, watch)
+        if one.what == "refs/stash":  # its log is its list, and a file that it took may have been a person's
+            told[one.what] = "`git stash list` would not be as before"
+        elif (name := _keep(git, run_id, one, watch)) is None:
+            told[one.what] = "what it has now could not be kept"
+        else:
+            kept += [name] if name else []
+            is_head = one.what == "HEAD"
+            told[one.what] = (
+                _head(snapshot, after, one, watch) if is_head else _ref(snapshot, git, one, watch)
+            )
     for one in after.changes:
         if not one.by_run:
             told |= {"index": _STAGED} if one.what.startswith("index") else {one.what: _UNKNOWN}
@@ -78,17 +80,32 @@ def _done(snapshot: Snapshot, watch: Callable[[str], object]) -> PutBack:
     return PutBack(tuple(what for what, why in told.items() if why is None), left, tuple(kept))
 
 
+def _keep(git: Git, run_id: str, one: GitChange, watch: Callable[[str], object]) -> str | None:
+    """The ref under which the commit that it takes away is now, "" if there is none; None where that ref is
+    not so, as an agent has made another in its place.
+    """
+    if not one.after or one.after.startswith("refs/"):
+        return ""
+    name = f"{OWN_REFS}rejected/{run_id}/{one.what.removeprefix('refs/')}"
+    watch(f"keep {name}")
+    git.ask("update-ref", "--no-deref", name, one.after)
+    return name if _at(git, name)[:2] == [one.after, ""] else None
+
+
+def _at(git: Git, name: str) -> list[str]:
+    """What a ref holds, which other one it names, and where it is checked out."""
+    asked = ("for-each-ref", "--format=%(refname) %(objectname) %(symref) %(worktreepath)", name)
+    lines = [line.split(" ", 3) for line in os.fsdecode(git.run(*asked)).splitlines()]
+    return next((line[1:] for line in lines if line[0] == name), ["", "", ""])
+
+
 def _ref(snapshot: Snapshot, git: Git, one: GitChange, watch: Callable[[str], object]) -> str | None:
     """Why it was not done."""
-    asked = ("for-each-ref", "--format=%(refname) %(objectname) %(symref) %(worktreepath)", one.what)
-    lines = [line.split(" ", 3) for line in os.fsdecode(git.run(*asked)).splitlines()]
-    oid, other, place = next((line[1:] for line in lines if line[0] == one.what), ("", "", ""))
+    oid, other, place = _at(git, one.what)
     if (oid, other) == (one.before or "", ""):
         return None
     if one.after != (other or oid):
         return f"it is {other}" if other else locked.CHANGED
-    if one.what == "refs/stash" and one.before is not None:
-        return "`git stash list` would not be as before"
     if place and one.before is None and one.what != snapshot.position.branch:
         return "it is checked out"
     step = f"update {one.what}\0{one.before or '0' * len(oid)}\0{oid}\0"
@@ -98,14 +115,23 @@ def _ref(snapshot: Snapshot, git: Git, one: GitChange, watch: Callable[[str], ob
     return None if status == 0 else said.partition("\n")[0] or locked.CHANGED
 
 
-def _head(snapshot: Snapshot, one: GitChange, watch: Callable[[str], object]) -> str | None:
-    path, seen = f"{snapshot.git_dir}/HEAD", _head_of(one.after)
+def _head(snapshot: Snapshot, after: GitAfter, one: GitChange, watch: Callable[[str], object]) -> str | None:
+    """Left too where the branch on which it is now has moved since: whoever did that works there."""
+    path, seen, branch = f"{snapshot.git_dir}/HEAD", _head_of(one.after), one.after or ""
+    tips = dict(snapshot.position.refs) | {moved.what: moved.after for moved in after.changes}
     is_link = os.path.islink(path)
 
-    def is_expected() -> bool:
+    def is_there() -> bool:
         return not is_link and read_bytes(path) == seen
 
-    return locked.replace(path, _head_of(one.before), watch, is_expected=is_expected)
+    def is_expected() -> bool:
+        is_detached = not branch.startswith("refs/")
+        return is_there() and (
+            is_detached or _at(snapshot.repository.git, branch)[0] == (tips.get(branch) or "")
+        )
+
+    why = locked.replace(path, _head_of(one.before), watch, is_expected=is_expected)
+    return f"{branch} was changed again" if why == locked.CHANGED and is_there() else why
 
 
 def _head_of(value: str | None) -> bytes:

@@ -99,13 +99,14 @@ def seen(folder: str) -> GitAfter | None:
 
 def _leads(log: str, mark: str, before: str | None, after: str | None, *, all_of_it: bool = False) -> bool:
     """Whether the last lines of a reflog that are the run's, or `all_of_it`, lead from one to the other."""
-    lines, first, last = log.splitlines(), "", ""
+    lines, first, last = log.rstrip("\n").split("\n"), "", ""
     while lines:
         ids, _, email = lines[-1].partition("\t")[0].rpartition("> ")[0].rpartition("<")
-        if email != mark:
+        begin, _, rest = ids.partition(" ")
+        end = rest.partition(" ")[0]
+        if email != mark or (first and end != first):  # not every program that moves a ref notes it
             break
-        first, _, rest = ids.partition(" ")
-        last = last or rest.partition(" ")[0]
+        first, last = begin, last or end
         lines.pop()
     is_between = (first, last) == (before or "0" * len(first), after)
     return first != "" and is_between and not (all_of_it and lines)

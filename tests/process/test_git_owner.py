@@ -328,7 +328,7 @@ exec /usr/bin/git "$@"
 """
 
 
-@pytest.mark.parametrize("step", ["update-ref refs/runner/rejected", "runner: put back"])
+@pytest.mark.parametrize("step", ["update-ref --no-deref refs/runner/rejected", "runner: put back"])
 def test_killed_while_it_puts_back_another_owner_goes_on(repo: Repo, step: str) -> None:
     prepared(repo, f"echo more > new; git switch -q -c side; git add -A; git {WHO} commit -qm theirs")
     before = (git(repo, "for-each-ref"), git(repo, "symbolic-ref", "HEAD"))

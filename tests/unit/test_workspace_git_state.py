@@ -320,20 +320,65 @@ def test_a_tag_is_brought_by_no_fetch_where_there_is_no_remote(work: Work) -> No
 
 
 @pytest.mark.parametrize("had", [False, True])
-def test_a_stash_goes_only_where_the_list_was_empty(work: Work, had: bool) -> None:
-    work.write("a", "mine\n")
+def test_a_stash_is_left_as_work_of_a_person_may_be_in_it(work: Work, had: bool) -> None:
+    work.write("a", "before\n")
     if had:
         work.git("stash")
+    work.write("a", "precious\n")
     snapshot = taken(work)
+    agent(work, "stash -q")
     work.write("a", "run\n")
     agent(work, "stash -q")
     assert found(snapshot)["refs/stash"][2]
-    done, listed = put(snapshot), work.says("stash", "list").splitlines()
-    assert (done.put, len(listed)) == (() if had else ("refs/stash",), 2 if had else 0)
-    if had:
-        assert "git stash list" in done.left[0]
-    else:
-        assert work.git("show", f"{REJECTED}stash:a") == b"run\n"
+    done = put(snapshot)
+    assert done == PutBack(left=("refs/stash: `git stash list` would not be as before",))
+    assert len(work.says("stash", "list").splitlines()) == 2 + had
+    assert work.git("show", "stash@{1}:a") == b"precious\n"
+
+
+@pytest.mark.parametrize("target", ["refs/heads/other", "refs/heads/none"])
+def test_what_the_run_has_made_where_its_commits_are_kept_leads_nowhere(work: Work, target: str) -> None:
+    snapshot, before = taken(work), refs(work)
+    agent(work, COMMIT, f"symbolic-ref {REJECTED}heads/main {target}")
+    tip = work.head()
+    found(snapshot)
+    done = put(snapshot)
+    assert (done.put, done.left, done.kept) == (("refs/heads/main",), (), (f"{REJECTED}heads/main",))
+    assert refs(work) == before, "no other branch was written"
+    assert work.says("for-each-ref", "--format=%(objectname)%(symref)", REJECTED).split() == [tip]
+
+
+@pytest.mark.parametrize("name", [f"{REJECTED}heads", f"{REJECTED}heads/main/x"])
+def test_what_cannot_be_kept_is_left(work: Work, name: str) -> None:
+    snapshot = taken(work)
+    agent(work, COMMIT, f"update-ref {name} other")
+    tip = work.head()
+    found(snapshot)
+    assert put(snapshot) == PutBack(left=("refs/heads/main: what it has now could not be kept",))
+    assert work.head() == tip
+
+
+@pytest.mark.parametrize("branch", ["new", "other"])
+def test_head_is_left_on_a_branch_that_somebody_has_moved_since(work: Work, branch: str) -> None:
+    snapshot = taken(work)
+    agent(work, "switch -q other" if branch == "other" else "switch -q -c new")
+    found(snapshot)
+    work.git(*COMMIT.split(" "))
+    head = work.head()
+    left = put(snapshot).left
+    assert left[0] == f"HEAD: refs/heads/{branch} was changed again"
+    assert (work.says("symbolic-ref", "HEAD").strip(), work.head()) == (f"refs/heads/{branch}", head)
+
+
+def test_lines_of_the_log_between_which_somebody_moved_the_branch_prove_nothing(work: Work) -> None:
+    snapshot = taken(work)
+    agent(work, COMMIT)
+    persons = work.says("commit-tree", "-p", "main", "-m", "mine", "main^{tree}")
+    (work.root / ".git" / "refs" / "heads" / "main").write_text(persons)  # as programs that write no log do
+    agent(work, COMMIT)
+    head = work.head()
+    assert found(snapshot)["refs/heads/main"][2] is False
+    assert not put(snapshot).put and work.head() == head
 
 
 def test_a_branch_with_another_name_and_a_folder_in_the_place_of_its_log_are_named(work: Work) -> None:
