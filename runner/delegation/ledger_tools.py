@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from bisect import bisect_left
 
 from runner.delegation.tool import TASK, WAIT, Tool, about
 from runner.errors import TaskNotFound
@@ -80,13 +81,12 @@ def _behind(ledger: Ledger, author: Author) -> int:
 
 def _begun(ledger: Ledger, look: Look, run_id: str) -> int:
     """The last entry of before the run: its id begins with a time, as an entry's does without the signs."""
-    low, high = 0, look.state.seq
-    while low < high:
-        middle = (low + high + 1) // 2
-        entry = ledger.numbered(middle, look)
-        is_before = entry is not None and entry.at.translate(_NO_SIGNS) < run_id
-        low, high = (middle, high) if is_before else (low, middle - 1)
-    return low
+
+    def at(seq: int) -> str:
+        entry = ledger.numbered(seq, look)
+        return "" if entry is None else entry.at.translate(_NO_SIGNS)
+
+    return bisect_left(range(1, look.state.seq + 1), run_id, key=at)
 
 
 _NO_SIGNS = {ord(sign): None for sign in "-:."}
