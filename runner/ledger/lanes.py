@@ -40,7 +40,7 @@ class LaneStatus(StrEnum):
     RETURNED = "returned"
     """The run that had taken it is over and has handed it to nobody: who made the handoff speaks next."""
     HANDLED = "handled"
-    """Answered; who had asked speaks next."""
+    """Answered; who had asked speaks next, unless that is who answered."""
     FINALIZED = "finalized"
 
 
@@ -236,8 +236,9 @@ def _after_handoff(status: ProposalStatus) -> ProposalStatus:
 def _handled(state: State, entry: LedgerEntry) -> State:
     for lane in state.lanes:
         if (open_one := lane.handoff) is not None and open_one.id in entry.handles:
-            back = (open_one.maker, open_one.maker_run)
-            state = _with_lane(state, Lane(lane.name, LaneStatus.HANDLED, *back, entry.seq))
+            is_own = (entry.actor, entry.run_id) == (open_one.maker, open_one.maker_run)
+            to, run = (None, None) if is_own else (open_one.maker, open_one.maker_run)
+            state = _with_lane(state, Lane(lane.name, LaneStatus.HANDLED, to, run, entry.seq))
     return state
 
 

@@ -111,11 +111,13 @@ class Rules:
     def move(self, lane: str, status: str, speaks: tuple[str, str | None] | None) -> None:
         self.status[lane], self.speaks[lane], self.moved[lane] = status, speaks, self.seq
 
-    def close(self, ids: tuple[str, ...]) -> None:
+    def close(self, who: Who, ids: tuple[str, ...]) -> None:
+        """Nobody waits for what who has made the handoff says of it."""
         for lane, one in list(self.open.items()):
             if one.id in ids:
                 del self.open[lane]
-                self.move(lane, "handled", (one.maker.name, one.maker.run))
+                is_own = (who.name, who.run) == (one.maker.name, one.maker.run)
+                self.move(lane, "handled", None if is_own else (one.maker.name, one.maker.run))
 
     def answered(self, who: Who, ids: tuple[str, ...], lane: str | None) -> tuple[set[str], tuple[str, ...]]:
         """Of a reply: what is wrong, and which handoffs it answers."""
@@ -146,7 +148,7 @@ class Rules:
             wrong.add("is_final")
         if not wrong:
             self.seq += 1
-            self.close((*ids, *(() if old is None else (old.id,))))
+            self.close(who, (*ids, *(() if old is None else (old.id,))))
             self.open[lane] = OpenHandoff(f"e-{self.seq:04d}", who, to)
             self.move(lane, "open", (to, None))
             self.finality = {"awaiting_human": "outdated", "signed": "reopened"}.get(
@@ -277,7 +279,7 @@ def _note(play: Play, draw: Any, who: Who) -> None:
     play.agree(wrong, play.say(kind, who, payload, handles=ids))
     if not wrong:
         play.rules.seq += 1
-        play.rules.close(answers)
+        play.rules.close(who, answers)
         if kind is T.FINALITY_PROPOSED:
             play.rules.proposal, play.rules.finality = f"e-{play.rules.seq:04d}", "awaiting_human"
             play.rules.by_run, play.rules.failed = who.run, None
@@ -289,7 +291,7 @@ def _reply(play: Play, draw: Any, who: Who) -> None:
     play.agree(wrong, play.say(T.REPLY, who, {"text": "x", "lane": lane}, handles=ids))
     if not wrong:
         play.rules.seq += 1
-        play.rules.close(answers)
+        play.rules.close(who, answers)
 
 
 def _handoff(play: Play, draw: Any, who: Who) -> None:
@@ -497,6 +499,14 @@ def test_what_a_run_of_a_task_called_runner_says_is_not_what_runner_saw() -> Non
     marker = NewEntry(T.FINALITY_SIGNED, "runner", {"signer": "x"}, run_id="r9", key="r9:turn-2")
     refusal = told(play.state, marker)
     assert (refusal.type, refusal.key) == (T.MARKER_ERROR, "r9:turn-2"), "and what comes with it is told"
+
+
+def test_nobody_waits_for_the_answer_of_who_has_asked() -> None:
+    play = Play()
+    play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a"}, to="build")
+    assert play.say(T.REPLY, HUMAN, {"text": "Not needed any more."}, handles=("e-0001",)) is None
+    (lane,) = play.state.lanes
+    assert (lane.status.value, lane.to, next_speaker(play.state)) == ("handled", None, None)
 
 
 def test_a_reply_on_a_lane_answers_that_lane() -> None:
