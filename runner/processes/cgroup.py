@@ -245,17 +245,20 @@ def _own() -> str:
 
 
 def _mount() -> tuple[str, str] | None:
-    """(its root, where it is) of the cgroup v2 hierarchy: on a hybrid machine it is not /sys/fs/cgroup."""
+    """(its root, where it is) of the cgroup v2 hierarchy: on a hybrid machine it is not /sys/fs/cgroup. A
+    container can show that of its host as well, before its own.
+    """
     try:
         lines = read_whole("/proc/self/mountinfo").split(b"\n")
     except OSError:
         return None
+    found = []
     for line in lines:
         place, _, kind = line.partition(b" - ")
         if kind.startswith(b"cgroup2 ") and b"\\" not in place:
-            fields = place.split(b" ")
-            return os.fsdecode(fields[3]), os.fsdecode(fields[4])
-    return None
+            root, point = map(os.fsdecode, place.split(b" ")[3:5])
+            found.append((root, point))
+    return min(found, key=lambda one: f"{one[0]}/".startswith("/../"), default=None)
 
 
 def _remove(folder: str) -> None:

@@ -8,11 +8,12 @@ an agent starts is none of them.
 
 from __future__ import annotations
 
+import os
 import time
 
 from runner.errors import RunnerError, UsageError
 from runner.processes import cgroup
-from runner.processes.proc import find_process
+from runner.processes.proc import find_process, process_at
 from runner.usecases.control import marked, notice_around
 from runner.usecases.find import by_manifest_path, find
 
@@ -37,6 +38,8 @@ def run_around(repo: str, env: Mapping[str, str]) -> RunDir | None:
     """
     if (run_id := cgroup.run_of_ours()) is not None:  # no variable can change that
         return find(repo, run_id)
+    if process_at(os.getpid()) is None:
+        raise UsageError("without /proc nothing tells whose this process is")
     if cgroup.is_hidden():
         raise UsageError("a cgroup namespace hides the control group of this process")
     told = notice_around()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -189,6 +190,35 @@ def test_whose_group_a_cgroup_namespace_hides_is_no_person(tmp_path: Path) -> No
         assert said(tmp_path, "sh", "-c", enter, group.path, *hide) == "people_only"
     finally:
         group.remove()
+
+
+def test_who_is_shown_no_processes_is_no_person(tmp_path: Path) -> None:
+    hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if subprocess.run([*hide, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("/proc cannot be hidden here")
+    assert said(tmp_path, *hide) == "people_only"
+
+
+def test_a_person_in_a_container_that_shows_the_groups_of_its_host_is_one(tmp_path: Path) -> None:
+    """As distrobox does below /run/host, and the container has mounted its own after that."""
+    mounted = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    mount = next((Path(line[4]) for line in mounted if "cgroup2" in line), None)
+    group, host = (mount or tmp_path) / f"test-{tmp_path.name}-{os.getpid()}" / "inner", tmp_path / "host"
+    host.mkdir()
+    shown = 'mount --rbind / "$1" && umount -l "$2" && mount -t cgroup2 none "$2" && shift 2 && exec "$@"'
+    words = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group), "unshare", "-C", "--mount"]
+    words += ["sh", "-c", shown, "sh", str(host), str(mount)]
+    try:
+        group.mkdir(parents=True)
+        if subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
+            pytest.skip("no container can be imitated here")
+        assert said(tmp_path, *words) == "human"
+    except OSError:
+        pytest.skip("no control group can be made here")
+    finally:
+        for folder in (group, group.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def test_a_run_neither_signs_nor_sets_aside_nor_names_who_writes_git(tmp_path: Path) -> None:
