@@ -42,8 +42,7 @@ class Lock:
         fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_strange(path):
-                set_aside(path)
+            set_aside_strange(path)
         finally:
             os.close(fd)
 
@@ -63,8 +62,12 @@ def _is_strange(path: str) -> bool:
     return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
 
 
-def set_aside(path: str) -> str:
-    """Gives what is there another name, and returns that."""
-    moved = f"{path}.broken-{time.time_ns()}"
-    os.rename(path, moved)
-    return moved
+def set_aside_strange(path: str) -> None:
+    """Gives what none of us has put there another name."""
+    if _is_strange(path):
+        os.rename(path, another_name(path))
+
+
+def another_name(path: str) -> str:
+    """For what is set aside."""
+    return f"{path}.broken-{time.time_ns()}"

@@ -15,8 +15,8 @@ import errno
 import os
 import stat
 
-from runner.disk.files import is_ours_alone, no_hole, read, real_folder, unwritable
-from runner.disk.locks import Lock, set_aside
+from runner.disk.files import Draft, is_ours_alone, make_durable, no_hole, read, real_folder, unwritable
+from runner.disk.locks import Lock, another_name, set_aside_strange
 from runner.errors import Conflict, RunnerError, TooManyFiles, TooManyProcesses, Unwritable
 from runner.ledger.chain import Break, BreakFound, entry_of, seq_of, unproven, which, written
 from runner.ledger.entry import HUMAN, EntryType, LedgerEntry, NewEntry, checked, cleaned
@@ -368,33 +368,40 @@ class Ledger:
         return True
 
     def set_aside(self, actor: str) -> str:
-        """Gives a ledger that is not believed another name, which it returns, and begins anew. For people."""
+        """Gives a ledger that is not believed another name, which it returns, and begins anew. For people.
+        Where the disk refuses, nothing is changed.
+        """
         if actor != HUMAN:
             raise PeopleOnly("a ledger is set aside by a person")
         if not (self.exists or os.path.lexists(self._head)):
             raise Conflict("nobody has begun this ledger", hint="nothing was changed")
         with self._locked(_WAIT_S):
-            if (why := self._wrong()) is None:
-                raise Conflict("the ledger is whole", hint="nothing was changed")
             try:
-                if os.path.isdir(self._head) and not os.path.islink(self._head):
-                    set_aside(self._head)  # before the ledger: it can refuse
-                elif os.path.lexists(self._head):
-                    os.unlink(self._head)
-                former = os.path.basename(set_aside(self.path)) if self.exists else "nothing"
+                self._appendable(all_of_it=True)
+            except RunnerError as error:
+                why = error.message
+            else:
+                raise Conflict("the ledger is whole", hint="nothing was changed")
+            former = another_name(self.path) if self.exists else "nothing"
+            told = {"former": os.path.basename(former), "problem": why}
+            line, entry = self._line(State(), checked(NewEntry(EntryType.RESTARTED, actor, told)))
+            draft = Draft(self.path)
+            try:
+                draft.write(line)
+                if os.path.lexists(self._head):
+                    os.rename(self._head, another_name(self._head))
+                if self.exists:
+                    try:
+                        os.link(self.path, former, follow_symlinks=False)  # one is there at any moment
+                    except OSError:
+                        os.rename(self.path, former)
+                draft.put()
             except OSError as error:
                 raise unwritable(error) from error
-            draft = NewEntry(EntryType.RESTARTED, actor, {"former": former, "problem": why})
-            self._write([checked(draft)], admitted)
-        return former
-
-    def _wrong(self) -> str | None:
-        """Why no entry can be appended to it."""
-        try:
-            self._appendable(all_of_it=True)
-        except RunnerError as error:
-            return error.message
-        return None
+            finally:
+                draft.close()
+            self._remember(advance(State(), entry), self.stamp())
+        return os.path.basename(former)
 
     def _locked(self, wait_s: float) -> Lock:
         """Its folder is there, and nobody else writes."""
@@ -414,8 +421,7 @@ class Ledger:
         state, lines, made = look.state, [], []
         try:
             for draft in self._untold(drafts, look.end):
-                new, place = admit(state, draft), (state.seq + 1, state.hash)
-                line, entry = written(new, *place, at=timestamp(), task_id=self.task_id, sign=self._sign())
+                line, entry = self._line(state, admit(state, draft))
                 state = advance(state, entry)
                 lines.append(line)
                 made.append(entry)
@@ -424,6 +430,10 @@ class Ledger:
         except OSError as error:
             raise unwritable(error) from error
         return made
+
+    def _line(self, state: State, new: NewEntry) -> tuple[bytes, LedgerEntry]:
+        place = (state.seq + 1, state.hash)
+        return written(new, *place, at=timestamp(), task_id=self.task_id, sign=self._sign())
 
     def _appendable(self, *, all_of_it: bool = False) -> Look:
         """As `look`; the error that says why nothing can be appended to it."""
@@ -455,7 +465,7 @@ class Ledger:
                 os.ftruncate(fd, look.end)
                 raise
             if not look.end:
-                _sync_folder(self._folder)
+                make_durable(self._folder)
             return _stamp(os.fstat(fd))
         finally:
             os.close(fd)
@@ -469,11 +479,10 @@ class Ledger:
         )
         whole = self._head_mac(data).encode() + b"\n" + data
         try:
+            set_aside_strange(self._head)
             head = os.open(self._head, _HEAD_FLAGS, 0o600)
             try:
                 found = os.fstat(head)
-                if found.st_nlink > 1:
-                    raise OSError(errno.EMLINK, "it has another name as well", self._head)
                 os.pwrite(head, whole, 0)
                 if found.st_size > len(whole):  # each change of a file is for the disk to write
                     os.ftruncate(head, len(whole))
@@ -489,11 +498,3 @@ def _cut(seq: int, told: int) -> Break:
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:
     return (found.st_ino, found.st_size, found.st_ctime_ns)
-
-
-def _sync_folder(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -13,7 +13,7 @@ import stat
 import time
 
 from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole
-from runner.disk.locks import Lock, set_aside
+from runner.disk.locks import Lock, another_name
 from runner.errors import Unwritable
 from runner.lightjson import loads
 from runner.model import SCHEMA_VERSION
@@ -158,7 +158,7 @@ def _last(path: str, sign: Callable[[bytes], str], known: Json) -> int | None:
     except FileNotFoundError:
         return 0
     except NoFile:  # whatever it is, none of us has put it there
-        set_aside(path)
+        os.rename(path, another_name(path))
         return 0
 
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -531,6 +532,38 @@ def test_on_a_full_disk_an_entry_is_whole_or_not_there(is_first: bool, leave: in
         ballast.unlink()
         assert ledger.append(note("after"), same).seq == found.state.seq + 1
         assert ledger.state() == from_its_entries(ledger)
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 8192])
+def test_on_a_full_disk_a_ledger_is_set_aside_whole_or_stays_as_it_was(leave: int, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1024) as disk:
+        ledger = a_ledger(disk, "one", "two")
+        path = Path(ledger.path)
+        path.write_bytes(path.read_bytes().replace(b"one", b"on3"))
+        before = path.read_bytes()
+        ballast = fill(disk, leave=leave)
+        code = None
+        try:
+            ledger.set_aside("human")
+        except RunnerError as error:
+            code = error.code
+        if code is None:
+            assert [entry.type for entry in ledger.entries()] == [T.RESTARTED]
+        else:
+            assert code == "disk_full" and path.read_bytes() == before
+            ballast.unlink()
+            ledger.set_aside("human")
+        assert sorted(one.suffix for one in path.parent.glob("ledger.jsonl*"))[0].startswith(".broken-")
+
+
+@pytest.mark.parametrize("name", ["a link", "a hard link", "a fifo", "a folder"])
+def test_what_is_no_head_makes_room_for_one(name: str, tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one", "two")
+    head = Path(ledger.path).with_name(".ledger.head")
+    STRANGE[name](head, _victim(ledger))
+    assert ledger.append(note("three"), same).seq == 3
+    assert stat.S_ISREG(head.lstat().st_mode) and head.stat().st_nlink == 1
+    assert ledger.look().is_complete
 
 
 KILLED = """
