@@ -7,7 +7,7 @@ import os
 from runner.cli import pen
 from runner.cli.ask import confirm
 from runner.cli.parser import Namespace, Parser, WrongText, duration, here, stdin
-from runner.cli.render import answer, emit, indented
+from runner.cli.render import answer, emit
 from runner.errors import ExitStatus, UsageError
 from runner.ledger.entry import (
     ARTIFACT_KINDS,
@@ -370,21 +370,19 @@ def run_ledger_reject(args: Namespace) -> int:
 
 
 def _decided(args: Namespace, *, signs: bool) -> int:
-    from runner.cli.ledger_text import proposed
+    from runner.cli.ledger_text import to_decide
 
     ledger, author = _open(args, people_only=True)
     note = None if args.note is None else _text(args.note)
     named, waiting = args.proposal or None, settled(ledger).state.proposal
     if waiting is not None and waiting.decided_by is None and named in (None, waiting.id):
-        of = ledger.entry(waiting.id)
         if args.format == "text":
-            pen.say(f"{of.id} of {of.actor}:")
-            pen.say(indented(f"        {proposed(of.payload)}", 8, is_foreign=True))
+            pen.say(to_decide(ledger.entry(waiting.id), waiting))
         if named is None and waiting.status is ProposalStatus.AWAITING:  # nobody decides what was not shown
             verb = "sign" if signs else "reject"
-            said = confirm(f"{verb} {of.id}?") if args.format == "text" else None
+            said = confirm(f"{verb} {waiting.id}?") if args.format == "text" else None
             if said is None:
-                hint = f"runner ledger {verb} {ledger.task_id} --proposal {of.id}"
+                hint = f"runner ledger {verb} {ledger.task_id} --proposal {waiting.id}"
                 raise UsageError("say which proposal", hint=hint)
             if not said:
                 pen.tell("nothing was decided")
@@ -464,7 +462,9 @@ def _warn(ledger: Ledger, found: Mapping[str, Any]) -> None:
     if torn := found["torn_bytes"]:
         pen.warn(f"its last {count(torn, 'byte')} are a line that never was whole, and count for nothing")
     if found["is_complete"] is None:
-        pen.note("nothing tells whether entries are missing at its end: `.ledger.head` is gone or older")
+        pen.note(
+            "nothing tells whether entries are missing at its end: `.ledger.head` is gone, older or no file"
+        )
 
 
 def run_ledger_wait(args: Namespace) -> int:

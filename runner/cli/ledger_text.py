@@ -7,7 +7,7 @@ from runner.cli.margin import local, rows_of
 from runner.cli.pen import paint
 from runner.cli.render import indented, local_time
 from runner.ledger.entry import HUMAN, MAIN, is_runners
-from runner.ledger.lanes import Proposal
+from runner.ledger.lanes import Proposal, ProposalStatus
 from runner.text.cells import cells, cut
 from runner.text.words import count, few, one_line
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from runner.ledger.entry import LedgerEntry
     from runner.model import Json
 
     Called = Callable[[str], str]
@@ -158,7 +159,7 @@ class Conversation:
         if kind == "handoff_taken":
             return f"{by} has begun for {', '.join(entry['handles'])}", "cyan", ""
         if kind == "finality_proposed":
-            return by, "yellow", proposed(payload)
+            return by, "yellow", _proposed(payload)
         if kind in ("finality_signed", "finality_rejected"):
             heading = f"{payload['signer']} ({by}): {payload['proposal']}"
             return heading, "green" if kind == "finality_signed" else "red", payload.get("note", "")
@@ -194,7 +195,15 @@ class Conversation:
         return f"{by} (of a newer runner)", "", "\n".join(f"{name}: {payload[name]}" for name in payload)
 
 
-def proposed(payload: Json) -> str:
+def to_decide(entry: LedgerEntry, proposal: Proposal) -> str:
+    """The proposal that a person is to decide."""
+    is_outdated = proposal.status is ProposalStatus.OUTDATED
+    outdated = f" is outdated: {proposal.outdated_as}" if is_outdated else ""
+    body = indented(f"        {_proposed(entry.payload)}", 8, is_foreign=True)
+    return f"{entry.id} of {entry.actor}{outdated}:\n{body}"
+
+
+def _proposed(payload: Json) -> str:
     """What somebody claims of the work."""
     risk = payload.get("remaining_risk")
     return f"{payload['summary']}\nevidence: {payload['evidence']}" + (f"\nrisk: {risk}" if risk else "")
