@@ -16,6 +16,7 @@ from runner.ledger.entry import HUMAN, MAIN, RUNNER, EntryType, NewEntry, id_of,
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import LaneStatus, ProposalStatus, over
 from runner.model import Outcome
+from runner.processes import cgroup
 from runner.processes.proc import is_alive
 from runner.resolve.handed import Handed, section
 from runner.state.authentic import Why, own_invocation, tasks_of, why_foreign
@@ -128,7 +129,7 @@ def _end_of(run: RunDir) -> Json | None:
         os.lstat(run.path)
         manifest = look(run)
     except FileNotFoundError:
-        return {"status": "unknown", "message": "its folder is gone"}
+        return None if _is_seen(run) else {"status": "unknown", "message": "its folder is gone"}
     except (OSError, RunnerError):
         lost = {"status": "unknown", "message": "nobody has it, and its records are not what was written"}
         return None if _may_go_on(run) else lost
@@ -144,8 +145,23 @@ def _may_go_on(run: RunDir) -> bool:
         found, owner = why_foreign(run), None
         with contextlib.suppress(ManifestBroken, RunNotFound):
             owner = run.read_manifest().supervisor
-        is_owned = is_held(run) or (owner is not None and is_alive(owner))
+        is_owned = is_held(run) or (owner is not None and is_alive(owner)) or _is_seen(run)
         return is_owned or found is None or found.why not in (Why.UNKNOWN, Why.UNSIGNED, Why.FORGED)
+    except RunnerError:
+        return True
+
+
+def _is_seen(run: RunDir) -> bool:
+    """Whether the kernel says that something of it lives, or may: whatever has become of its folder."""
+    group = cgroup.find(run.run_id, None)
+    if group is not None and not group.is_empty():
+        return True
+    from runner.workspace import lease, repository  # most folders are there
+
+    try:
+        found = repository.find(run.repo)
+        holder = None if found is None else lease.held_by(found.root)
+        return holder is not None and holder.run_id == run.run_id
     except RunnerError:
         return True
 

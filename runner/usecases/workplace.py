@@ -164,7 +164,10 @@ def reserve(
         from runner.workspace.lease import Holder
 
         holder = Holder(run_id, manifest_path_of(task.id, run_id))
-        lease = _lease(found.root, holder, task.on_conflict, parent)
+        try:
+            lease = _lease(found.root, holder, task.on_conflict, parent)
+        except WorkspaceBusy as busy:
+            raise _busy(root, found.root, busy) from None
         if lease is not None:
             place = Workplace(root, found, lease=lease)
             place.unchanged = task.protect
@@ -175,6 +178,22 @@ def reserve(
     tree = worktree.place(found.root, run_id, env)
     commit = found.commit_of("HEAD") if base is None else worktree.base_of(found, base)
     return Workplace(_inside(tree, root, found), found, tree, base=commit)
+
+
+def _busy(repo: str, root: str, busy: WorkspaceBusy) -> WorkspaceBusy:
+    """The refusal. By its name, no command finds a run whose folder is gone: its processes can be ended."""
+    from runner.processes import cgroup, proc
+    from runner.workspace import lease
+
+    holder = lease.held_by(root)
+    if holder is None or os.path.lexists(os.path.dirname(f"{repo}/{holder.manifest_path}")):
+        return busy
+    group = cgroup.find(holder.run_id, None)
+    pids = {pid for pid in proc.everything() if proc.marker(pid) == holder.run_id}
+    pids.update(() if group is None else group.pids())
+    ends = f"`kill -9 {' '.join(map(str, sorted(pids)))}` ends it; or " if pids else ""
+    hint = f"its folder is gone, so no command finds it: {ends}give this one a worktree of its own"
+    return WorkspaceBusy(busy.message, hint=hint)
 
 
 def planned(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> str:

@@ -88,6 +88,8 @@ def wait(
 
 def held_by(root: str) -> Holder | None:
     """Who has it now; None if it is free, or its holder is not recorded yet."""
+    if _read(lock_path(root)) is None:
+        return None  # nothing is made, and nobody kept from it for an instant
     lease = _try(root)
     if lease is not None:
         lease.forget()

@@ -5,24 +5,28 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.ended import an_ended_run
 from support.family import a_run
-from support.waiting import ends_within
+from support.waiting import ends_within, wait_until
+from support.work import Work
 
 from runner.invocation import SharedLedger
 from runner.ledger.entry import HUMAN, EntryType, LedgerEntry, NewEntry
 from runner.ledger.file import Ledger
 from runner.model import Outcome
+from runner.processes import cgroup
 from runner.state.authentic import write_record
 from runner.state.messages import Queue
 from runner.state.store import RunDir
 from runner.usecases import clean, takers
 from runner.usecases import ledger as cases
 from runner.usecases.ledger import Author
+from runner.workspace import lease
 
 PERSON = Author(HUMAN)
 ASKED = {"reason": "It is built.", "ask": "Look at it."}
@@ -181,6 +185,45 @@ def test_an_owner_that_lives_keeps_the_lane_also_where_its_lock_was_removed(
     break_records(living, "not ours")
     os.unlink(living.lock)
     assert cases.state(ledger)["next_speaker"]["run_id"] == living.run_id and ends(ledger) == []
+
+
+def tears(run: RunDir, how: str) -> None:
+    shutil.rmtree(run.path) if how == "removed" else break_records(run, how)
+
+
+@pytest.mark.parametrize("how", ["removed", *BROKEN])
+def test_a_run_that_may_still_write_keeps_its_lane_also_without_its_folder(tmp_path: Path, how: str) -> None:
+    root = str(Work(tmp_path).root)
+    ledger, run = Ledger(root, "make"), a_run(Path(root), "look")
+    takes(ledger, run)
+    tears(run, how)
+    other = lease.acquire(root, lease.Holder("other", "m.json"))
+    assert cases.state(ledger)["next_speaker"] == {"actor": HUMAN, "run_id": None}, "that is another's"
+    other.describe(lease.Holder(run.run_id, "m.json"))
+    takes(ledger, run)
+    assert cases.state(ledger)["next_speaker"]["run_id"] == run.run_id and len(ends(ledger)) == 1
+    other.forget()  # as a kill does: the record stays
+    assert cases.state(ledger)["next_speaker"] == {"actor": HUMAN, "run_id": None}
+
+
+@pytest.mark.parametrize("how", ["removed", *BROKEN])
+def test_a_run_with_a_process_in_its_control_group_keeps_its_lane(ledger: Ledger, how: str) -> None:
+    run = a_run(Path(ledger.repo), "look")
+    takes(ledger, run)
+    tears(run, how)
+    if (group := cgroup.make(run.run_id)) is None:
+        pytest.skip("no control group can be made here")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            Path(group.path, "cgroup.procs").write_text(str(process.pid))
+            assert cases.state(ledger)["next_speaker"]["run_id"] == run.run_id and ends(ledger) == []
+        finally:
+            process.kill()
+            process.wait()
+            wait_until(group.is_empty, what="nobody in the group")
+            found = cases.state(ledger)["next_speaker"]
+            group.remove()
+    assert found == {"actor": HUMAN, "run_id": None} and ends(ledger) == [(run.run_id, "unknown")]
 
 
 def test_a_ledger_that_is_not_believed_keeps_no_run_from_being_removed(ledger: Ledger) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -11,13 +14,15 @@ from support.doubles import install_codex
 from support.values import a_config, a_task
 from support.work import Work
 
-from runner.errors import Conflict
+from runner.errors import Conflict, WorkspaceBusy
 from runner.model import Config, Request, RuntimeSettings
+from runner.processes.proc import RUN_MARKER
 from runner.resolve.choose import choose
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import start
 from runner.usecases.accept import undisturbed
 from runner.usecases.workplace import Workplace, reserve
+from runner.workspace import lease
 from runner.workspace import worktree as worktrees
 from runner.workspace.commit import make
 
@@ -46,6 +51,26 @@ def a_run(of: Config) -> RunDir:
     run = RunDir(of.root, "hello", new_run_id())
     os.close(run.create())
     return run
+
+
+def test_who_has_the_tree_and_no_folder_any_more_is_ended_by_its_processes(work: Work) -> None:
+    of = config(work, "in-place")
+    run = a_run(of)
+    path = os.path.relpath(run.manifest, of.root)
+    held = lease.acquire(of.root, lease.Holder(run.run_id, path))
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, RUN_MARKER: run.run_id}) as process:
+        try:
+            for hint in (f"`runner end {run.run_id}`", f"gone, .*`kill -9 {process.pid}` ends it"):
+                with pytest.raises(WorkspaceBusy, match=run.run_id) as refused:
+                    reserved(of, RunDir(of.root, "hello", new_run_id()), None)
+                assert re.search(hint, refused.value.hint or "")
+                shutil.rmtree(run.path, ignore_errors=True)
+        finally:
+            process.kill()
+    with pytest.raises(WorkspaceBusy) as refused:
+        reserved(of, RunDir(of.root, "hello", new_run_id()), None)
+    assert "kill" not in (refused.value.hint or ""), "none of its own is seen"
+    held.release()
 
 
 def test_a_work_tree_of_its_own_is_made_of_the_base_that_was_asked_for(work: Work) -> None:

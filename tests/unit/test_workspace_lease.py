@@ -55,6 +55,10 @@ def test_a_second_writer_is_refused_and_told_who_has_it(root: str) -> None:
     acquire(root, OTHER).release()
 
 
+def test_to_ask_who_has_it_makes_nothing(root: str) -> None:
+    assert held_by(root) is None and not os.path.exists(lock_path(root))
+
+
 def test_it_is_free_when_its_holder_was_killed(root: str) -> None:
     process = holder(root)
     with pytest.raises(WorkspaceBusy, match="run-9"):
