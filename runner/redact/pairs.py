@@ -79,10 +79,17 @@ _NO_SECRET = (
     rb"[A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)[A-Z0-9_]*"  # the name of a variable
 ).replace(b"WORD", rb"[A-Za-z_$]+(?:[0-9]{1,2}[A-Za-z_$]*)?")
 _SOFT_NAME = rb"[A-Za-z]+(?:[_.-][A-Za-z]+)*[_.-]?[0-9]{0,2}"
-_REFERENCE = rb"(?i:(?=\w*?(?:pass|pwd|secret|token|key|cred))\w+)"
+_TELLING = rb"pass|pwd|secret|token|key|cred"
+_REFERENCE = rb"(?i:(?=\w*?(?:%b))\w+)" % _TELLING
 _LABEL = rb"(?i:(?:[a-z]+[_-])*(?:password|passwd|passphrase|secret|token|key)s?(?:[_-][a-z]+)*)"
 _LETTER = rb"[A-Za-z\x80-\xff]"
 _SPECIAL = rb"[!@#$%^&*~?+]."
+
+
+def may_be_of_secret(name: str) -> bool:
+    """Whether what is called so may be a secret whatever it looks like, as in a file of settings."""
+    telling = rb"(?i:%b|auth|header|cookie)" % _TELLING
+    return compiled(telling).search(name.encode(errors="replace")) is not None
 
 
 def find_pairs(buf: bytes, low: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -17,13 +17,16 @@ import re
 from runner.disk.files import read
 from runner.disk.git_env import mark as mark_of
 from runner.git_change import GitChange
+from runner.redact.pairs import may_be_of_secret
+from runner.redact.redactor import Redactor
+from runner.state.authentic import macs
 from runner.value import Count, Value
 from runner.workspace.files import read_record, write_json
-from runner.workspace.git import Git, split
+from runner.workspace.git import Git, joined, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from runner.workspace.changes import Changes, MovedRef
     from runner.workspace.repository import Repository
@@ -32,20 +35,21 @@ if TYPE_CHECKING:
 _BEFORE, _AFTER = "git.json", "git-after.json"
 _FETCHED = ("refs/remotes/", "refs/prefetch/")
 _OF_ONE_TREE = ("refs/bisect/", "refs/worktree/", "refs/rewritten/")
-_BY_EDITORS = (
-    *(".vscode-merge-base", ".github-pr-owner-number", ".github-pr-base-branch"),
-    *(".gk-merge-base", ".gk-merge-target", ".gk-associated-issues"),
-)
-"""Settings that an open editor writes by itself."""
+_BY_EDITORS = r"config branch\..*\.(vscode|gk|github-pr)-[^.]*"
+"""Settings of a branch that an open editor writes by itself."""
 _NAMED = 50
 _LAST = 500
 _LONGEST = 1 << 28
+_END = "\n"
 
 
 class GitBefore(Value):
-    """`settings` has the text of each file, `logged` how long the reflog of HEAD was, and `last` its end."""
+    """`settings` has of each what may be seen, and a digest of all; `tracked` is where the remotes keep what
+    others have, `logged` how long the reflog of HEAD was, and `last` its end.
+    """
 
-    settings: dict[str, str]
+    settings: dict[str, tuple[str, str]]
+    tracked: tuple[str, ...]
     logged: Count
     last: str
 
@@ -57,7 +61,7 @@ class GitAfter(Value):
 def record(repository: Repository, folder: str) -> None:
     """GitBefore the run, beside its snapshot."""
     log = _text(f"{repository.git_dir}/logs/HEAD") or ""
-    found = GitBefore(_settings(repository), len(log), log[-_LAST:])
+    found = GitBefore(_settings(repository), _tracked(repository), len(log), log[-_LAST:])
     write_json(f"{folder}/{_BEFORE}", found.to_json())
 
 
@@ -88,7 +92,11 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
         changes += _staged(snapshot)
     changes += _set(before.settings, _settings(repository))
     if changes:
-        write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(changes)).to_json())
+        # A value of a setting may be a secret that only the supervisor knows to be one.
+        kept = [
+            one.replace(before=None, after=None) if one.what.startswith("config") else one for one in changes
+        ]
+        write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(kept)).to_json())
     return tuple(changes)
 
 
@@ -136,12 +144,8 @@ def _fetched(repository: Repository, before: GitBefore, moved: Sequence[MovedRef
     """
     if not any(one.name.startswith(_FETCHED) for one in moved):
         return set()
-    values = _values(before.settings.get("config", "")).items()
-    is_refspec = re.compile(r"(svn-)?remote\..*\.fetch").fullmatch  # also of `git svn`
-    specs = (spec for key, told in values if is_refspec(key) for spec in told.split(", "))
-    places = [f"{spec.partition(':')[2].rpartition('/')[0]}/" for spec in specs]
-    places = [place for place in places if place.startswith(_FETCHED)]
-    tracked = [one for one in moved if places and one.name.startswith((*places, _FETCHED[1]))]
+    places = (*before.tracked, _FETCHED[1])
+    tracked = [one for one in moved if before.tracked and one.name.startswith(places)]
     tags: set[str] = set()
     for one in tracked[:_NAMED]:
         but = () if one.before is None else (f"--no-merged={one.before}",)
@@ -171,28 +175,44 @@ def _entries(listing: bytes | None) -> dict[str, str]:
     return found
 
 
-def _settings(repository: Repository) -> dict[str, str]:
-    files = {"config": repository.common_dir, "config.worktree": repository.git_dir}
-    return {name: _text(f"{folder}/{name}") or "" for name, folder in files.items()}
+def _settings(repository: Repository) -> dict[str, tuple[str, str]]:
+    clean, digest, found = Redactor().redact_text, macs("git settings"), dict[str, list[str]]()
+    for name, folder in (("config", repository.common_dir), ("config.worktree", repository.git_dir)):
+        for item in _items(f"{folder}/{name}"):
+            found.setdefault(f"{name} {clean(item.partition(_END)[0])}", []).append(item)
+    return {what: (_shown(items, clean), digest(joined(items))) for what, items in found.items()}
 
 
-def _set(before: dict[str, str], after: dict[str, str]) -> Iterator[GitChange]:
-    for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name):
-            was, now = _values(before.get(name, "")), _values(after.get(name, ""))
-            for key in sorted(was.keys() | now.keys()):
-                if was.get(key) != now.get(key) and not key.endswith(_BY_EDITORS):
-                    yield GitChange(f"{name} {key}", was.get(key), now.get(key))
+def _shown(items: Sequence[str], clean: Callable[[str], str]) -> str:
+    told = []
+    for key, is_set, value in (item.partition(_END) for item in items):
+        word = key.rpartition(".")[2]
+        seen = clean(f"{word}={value}").partition("=")[2] if is_set else "no value"
+        told.append("[redacted]" if may_be_of_secret(word) else seen)
+    return ", ".join(f'"{one}"' for one in told) if told[1:] or not told[0] else told[0]
 
 
-def _values(text: str) -> dict[str, str]:
-    """What such a file sets; of a key with several values, all."""
+def _set(before: dict[str, tuple[str, str]], after: dict[str, tuple[str, str]]) -> Iterator[GitChange]:
+    for what in sorted(before.keys() | after.keys()):
+        was, now = before.get(what), after.get(what)
+        if was != now and not re.fullmatch(_BY_EDITORS, what, re.DOTALL):
+            yield GitChange(what, was and was[0], now and now[0])
+
+
+def _items(path: str) -> list[str]:
+    """What such a file sets: the key and, but for one that has none, an end of a line and the value."""
+    if (text := _text(path)) is None:
+        return []
     asked = ("config", "--no-includes", "--file", "-", "-z", "--list")
     status, out, _ = Git("/").ask(*asked, stdin=text.encode("utf-8", "surrogateescape"))
-    found: dict[str, str] = {} if status == 0 else {"(git cannot read it)": ""}
-    for key, _, value in (item.partition("\n") for item in split(out)):
-        found[key] = f"{found[key]}, {value}" if key in found else value
-    return found
+    return split(out) if status == 0 else ["(git cannot read it)"]
+
+
+def _tracked(repository: Repository) -> tuple[str, ...]:
+    is_refspec = re.compile(r"(svn-)?remote\..*\.fetch").fullmatch  # also of `git svn`
+    pairs = (item.partition(_END) for item in _items(f"{repository.common_dir}/config"))
+    places = (spec.partition(":")[2].rpartition("/")[0] for key, _, spec in pairs if is_refspec(key))
+    return tuple(f"{place}/" for place in places if place.startswith(_FETCHED))
 
 
 def _text(path: str) -> str | None:

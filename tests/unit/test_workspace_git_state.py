@@ -409,9 +409,94 @@ def test_settings_are_named_key_by_key(work: Work) -> None:
     agent(work, "config core.bare true")
     assert found(snapshot) == {
         "config core.bare": ("false", "true", False),
-        "config remote.origin.fetch": ("a", "a, b", False),
+        "config remote.origin.fetch": ("a", '"a", "b"', False),
         "config.worktree core.hookspath": (None, "/x", False),
     }
+
+
+def config(work: Work) -> Path:
+    return work.root / ".git" / "config"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("flag", "flag ="),
+        ("flag =", "flag"),
+        ('flag = "a, b"', "flag = a\n\tflag = b"),
+        ("flag = a\n\tflag = b", "flag = b\n\tflag = a"),
+        ('flag = "no value"', "flag"),
+    ],
+)
+def test_settings_are_compared_as_git_takes_them(work: Work, before: str, after: str) -> None:
+    config(work).write_text(f"{config(work).read_text()}[x]\n\t{before}\n")
+    snapshot = taken(work)
+    config(work).write_text(config(work).read_text().replace(before, after))
+    assert [*found(snapshot)] == ["config x.flag"]
+    config(work).write_text(config(work).read_text().replace(after, f"{before}\n# as it was"))
+    assert found(snapshot) == {}
+
+
+def test_only_what_editors_note_of_a_branch_is_no_change(work: Work) -> None:
+    snapshot = taken(work)
+    for key in ("gk-last-accessed", "gk-new", "vscode-merge-base", "github-pr-owner-number"):
+        work.git("config", f"branch.we.ird/one.{key}", "x")
+    assert found(snapshot) == {}
+    own = ("alias.gk-merge-base", "branch.vscode-x.remote", "branch.gk-x", "remote.branch.a.gk-b")
+    for key in own:
+        work.git("config", key, "x")
+    assert {*found(snapshot)} == {f"config {key}" for key in own}
+
+
+SECRETS = {
+    "github.token": "1a2b3c4d5e6f",
+    "sendemail.smtpPass": "first1",
+    "http.https://e.org/.extraHeader": "second2",
+    "http.cookieFile": "third3",
+    "x.apiKey": "fourth4",
+    "x.proxyAuth": "fifth5",
+    "url.https://me:six6sixsix@e.org/.insteadOf": "gh:",
+    "http.proxy": "http://me:seven7seven@proxy",
+    "credential.helper": "!f() { echo password=eight8eight; }; f",
+    "remote.origin.url": "https://ghp_aaaaaaaaaaaaaaaaaaaa9nine@github.com/x",
+}
+VALUES = (
+    "1a2b3c4d5e6f",
+    "first1",
+    "second2",
+    "third3",
+    "fourth4",
+    "fifth5",
+    "six6",
+    "seven7",
+    "eight8",
+    "9nine",
+)
+
+
+@pytest.mark.parametrize("when", ["before", "after", "other"])
+def test_no_value_of_a_setting_that_may_be_a_secret_is_kept_or_said(work: Work, when: str) -> None:
+    def write(more: str) -> None:
+        for key, value in SECRETS.items():
+            work.git("config", key, f"{value}{more}")
+
+    if when != "after":
+        write("")
+    snapshot = taken(work)
+    work.git("config", "core.editor", "odd")
+    if when == "before":
+        for key in SECRETS:
+            work.git("config", "--unset", key)
+    else:
+        write("" if when == "after" else "0")
+    after = found(snapshot)
+    assert len(after) == 1 + len(SECRETS) and after["config core.editor"] == (None, "odd", False)
+    token = ("[redacted]" if when != "after" else None, "[redacted]" if when != "before" else None, False)
+    assert after["config github.token"] == token
+    names = ("git.json", "git-after.json")
+    said = [str(after).replace("'odd'", ""), *((work.folder / name).read_text() for name in names)]
+    assert not [value for value in VALUES if any(value in text for text in said)], said
+    assert "odd" not in said[2], "which is no secret that is known here, but may be one of the run"
 
 
 def test_a_file_of_settings_that_git_cannot_read_is_named(work: Work) -> None:
@@ -420,7 +505,7 @@ def test_a_file_of_settings_that_git_cannot_read_is_named(work: Work) -> None:
     with (work.root / ".git" / "config").open("ab") as file:
         file.write(b"[what \xff\n")
     changes = git_state.compared(snapshot, now)
-    assert changes is not None and GitChange("config (git cannot read it)", None, "") in changes
+    assert changes is not None and GitChange("config (git cannot read it)", None, "no value") in changes
 
 
 def test_what_is_prepared_before_the_agent_counts_as_there_before(work: Work) -> None:
