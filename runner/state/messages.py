@@ -120,9 +120,8 @@ class Queue:
                 if kind == END:
                     return end
                 raise QueueClosed(f"run `{self._run.run_id}` is being ended and takes no more messages")
-            is_full = len(self._read) >= _MOST or (self._room <= 0 and len(text) > _SMALL // 32)
-            if is_full and kind != END:
-                raise Conflict(f"run `{self._run.run_id}` has got too many messages already")
+            if kind != END:
+                self.refuse_full(text)
             try:
                 return self._put(kind, text, actor, **more)
             except FileExistsError:
@@ -131,6 +130,11 @@ class Queue:
                 raise RunNotFound(f"run `{self._run.run_id}` is gone") from None
             except OSError as error:
                 raise unwritable(error) from error
+
+    def refuse_full(self, text: str) -> None:
+        """Conflict where that has no room behind what was read."""
+        if len(self._read) >= _MOST or (self._room <= 0 and len(text) > _SMALL // 32):
+            raise Conflict(f"run `{self._run.run_id}` has got too many messages already")
 
     def close(self, given: Collection[str], *, actor: str, leaves: bool = False) -> bool:
         """Puts the end behind all; False where a text is there that was not given yet, unless it `leaves`

@@ -24,6 +24,7 @@ from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.lineage import is_ending, lineage_of
 from runner.state.manifest import timestamp
+from runner.state.messages import Queue
 from runner.state.store import RunDir, lock_task, runs_of
 from runner.text.words import few
 from runner.usecases.look import look
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from runner.invocation import Invocation
     from runner.ledger.entry import LedgerEntry
+    from runner.ledger.lanes import Lane
     from runner.model import Config, Json, Task
     from runner.resolve.choose import Choice
     from runner.usecases.ledger import Author
@@ -106,19 +108,20 @@ def deliver(
             found = _heard(ledger, handoff, task.id)
             return found or Delivery(STARTED, _started(ledger, handoff, task, speaker, config_file))
     except RunnerError as error:
-        if isinstance(error, Unwritable) and (taken := _taken(ledger, handoff)) is not None:
-            return taken
-        hint = "; ".join(filter(None, (error.hint, by_hand))) or None
+        lane = _lane(ledger, handoff)
+        if lane is not None and lane.status is LaneStatus.TAKEN and lane.to and lane.to_run:
+            if isinstance(error, Unwritable):  # what could not be written is sent by whoever looks next
+                return Delivery(DELIVERED, lineage_of(RunDir(ledger.repo, lane.to, lane.to_run)))
+            lane = None
+        hint = "; ".join(filter(None, (error.hint, None if lane is None else by_hand))) or None
         told = {"code": error.code, "message": error.message, "hint": hint}
         return Delivery(RECORDED, why={**told, "problems": [*error.problems]} if error.problems else told)
 
 
-def _taken(ledger: Ledger, handoff: LedgerEntry) -> Delivery | None:
-    """By the run that has it and lives: what could not be written to that is sent by whoever looks next."""
+def _lane(ledger: Ledger, handoff: LedgerEntry) -> Lane | None:
+    """The one on which it is open, as far as that can be read."""
     with contextlib.suppress(RunnerError):
-        lane = settled(ledger).state.lane_of(handoff.id)
-        if lane is not None and lane.status is LaneStatus.TAKEN and lane.to and lane.to_run:
-            return Delivery(DELIVERED, lineage_of(RunDir(ledger.repo, lane.to, lane.to_run)))
+        return settled(ledger).state.lane_of(handoff.id)
     return None
 
 
@@ -246,17 +249,20 @@ def _delivered(ledger: Ledger, entry: LedgerEntry, run: RunDir, invocation: Invo
     """A handoff is taken first: who is killed before it is sent leaves what `give` sends, and nobody begins
     another run for it. A reply reaches an agent at work where it waits for it: in the ledger.
     """
+    text, told = message_of(ledger, entry)
     if entry.type is EntryType.HANDOFF:
         if not is_open(invocation):
             works = f"run `{run.run_id}` of task `{run.task_id}` works and hears no messages"
             hint = f"its agent may read the ledger; `runner wait {run.run_id}` returns when it is over"
             raise RunNotOpen(works, hint=hint)
+        queue = Queue(run)
+        if all(one.key != told["key"] for one in queue.look()):
+            queue.refuse_full(text)  # what is taken is to be heard
         _take(ledger, run, invocation, entry.id)
     elif not is_open(invocation) or look(run).phase is not Phase.WAITING:
         return Delivery(DELIVERED, lineage_of(run))
     from runner.usecases import talk
 
-    text, told = message_of(ledger, entry)
     sent = talk.send(run, text, within_s=_HEARD_WITHIN_S, **told)
     return Delivery(DELIVERED, lineage_of(run), sent.message)
 

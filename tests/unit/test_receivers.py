@@ -223,6 +223,43 @@ def test_what_another_run_has_is_sent_to_nobody_else_and_none_is_started(
     assert Queue(run).look() == [] and ledger.state().lanes[0].to_run == other.run_id
 
 
+def test_a_run_that_has_no_room_for_it_takes_none_and_has_what_it_had_taken(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
+) -> None:
+    written(tmp_path, "[tasks.look]", 'prompt = "Look."', 'start = "on_handoff"')
+    run, asked = an_open(runs), handed(ledger, "look")
+    os.makedirs(run.messages)
+    for number in range(1, 10_000):
+        Path(run.messages, f"m-{number:04d}.json").touch()
+    found = receivers.deliver(ledger, asked, PERSON, env)
+    assert (found.state, found.run, ledger.state().lanes[0].status) == ("recorded", None, "open")
+    assert found.why is not None and "too many messages" in found.why["message"]
+    assert found.why["hint"].endswith("; `runner start --task look --ledger make` takes it")
+    os.unlink(f"{run.messages}/m-9999.json")
+    for _ in range(2):
+        again = receivers.deliver(ledger, asked, PERSON, env)
+        assert (again.state, again.message) == ("delivered", "m-9999"), "full again, and it is there"
+
+
+@pytest.mark.parametrize("how", ["superseded", "taken", "signed"])
+def test_no_start_is_named_that_would_not_take_it(
+    how: str, ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
+) -> None:
+    written(tmp_path, "[tasks.look]", 'prompt = "Look."')
+    asked = handed(ledger, "look")
+    if how == "superseded":
+        handed(ledger, "look", supersedes=asked.id)
+    elif how == "taken":
+        other = shares(runs("look"), "other")
+        receivers._take(ledger, other, other.read_invocation(), asked.id)
+    else:
+        told = {"summary": "Done.", "evidence": "Tried."}
+        words.append(ledger, words.of_run(runs("make")), EntryType.FINALITY_PROPOSED, told)
+        words.decide(ledger, PERSON, signs=True)
+    found = receivers.deliver(ledger, asked, PERSON, env)
+    assert found.why is not None and (found.why["code"], found.why["hint"]) == ("starts_by_hand", None)
+
+
 @pytest.mark.parametrize(
     ("caps", "why"),
     [
