@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.git_change import owning_task
 from runner.model import (
     Delegation,
     Identity,
@@ -157,7 +158,12 @@ class Invocation(Value):
     git_owner: str | None = None
     """`human`, `runner` or the task that alone may write what git holds besides files; None: any may."""
     git_in_reach: bool = False
-    """Whether its agent could write there all the same, where it is not the owner."""
+    """Whether its agent could write there, the owner or not."""
+
+    @property
+    def reaches_git_of_others(self) -> bool:
+        """Whether its agent could write there although it is not the owner."""
+        return self.git_in_reach and owning_task(self.git_owner) != self.task_id
 
     @property
     def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:

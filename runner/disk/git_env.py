@@ -49,7 +49,7 @@ def mark(run_id: str) -> str:
 def of_agent(invocation: Invocation) -> dict[str, str]:
     """What its agent has besides, whoever its caller is for git. Its checks are another's."""
     who = ("runner", mark(invocation.run_id))
-    return dict(zip(_COMMITTER, who, strict=True)) if invocation.git_in_reach else {}
+    return dict(zip(_COMMITTER, who, strict=True)) if invocation.reaches_git_of_others else {}
 
 
 def unmarked(env: Mapping[str, str]) -> dict[str, str]:

@@ -17,9 +17,8 @@ from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.authentic import why_foreign
 from runner.state.events import complain, read_events
-from runner.state.lineage import descendants
 from runner.state.manifest import CLOSING, INTERRUPTED, Survivor, parse_timestamp
-from runner.state.store import runs_of
+from runner.state.store import RunDir, runs_of
 from runner.supervise import tree_helper
 from runner.supervise.attempts import repeated
 from runner.supervise.conformance import drift
@@ -45,6 +44,7 @@ from runner.verify.judgement import Judgement
 from runner.verify.taxonomy import failure_codes
 
 _NAMED = 50
+_DEEPEST = 64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,19 +220,33 @@ def _found(
 
 
 def _owner_worked(owner: Owner) -> bool:
-    """Whether a run of ours, of the task that may write git, lives or has not ended before this one began.
-    When one ended whose supervisor was killed, nobody knows. One that this run has started excuses nothing.
+    """Whether a run of ours, of the task that may write git, and that could, lives or has not ended before
+    this one began. When one ended whose supervisor was killed, nobody knows.
     """
     task, since = owning_task(owner.invocation.git_owner), parse_timestamp(owner.manifest.created_at)
-    below = {run.run_id for run in descendants(owner.run)} if task is not None else set()
     for run in [] if task is None else runs_of(owner.invocation.repo, task):
         with contextlib.suppress(RunnerError, OSError, ValueError):
             is_owned, manifest = run.is_locked(), run.read_manifest()
             if (ended := manifest.ended_at) is not None:
                 is_owned = manifest.outcome is not Outcome.LOST and parse_timestamp(ended) >= since
-            if is_owned and run.run_id not in below and why_foreign(run) is None:
+            if is_owned and run.read_invocation().git_in_reach and not _may_be_below(run, owner.run.run_id):
                 return True
     return False
+
+
+def _may_be_below(run: RunDir, top: str) -> bool:
+    """Whether the run `top` has started it or one above it, or nobody can tell. What each of them was started
+    with says so: any other record `top` could have removed. RunnerError.
+    """
+    for _ in range(_DEEPEST):
+        if why_foreign(run) is not None:
+            return True
+        if (above := run.read_invocation().parent) is None:
+            return False
+        if above.run_id == top:
+            return True
+        run = RunDir(run.repo, above.task_id, above.run_id)
+    return True
 
 
 def _allowed(owner: Owner, root: str, changed: Collection[str] = ()) -> Allowed:

@@ -119,7 +119,7 @@ def start(
             found, guarded = _fenced(choice, found.replace(cwd=place.cwd), env)
             resolved = invocation(choice, found)
         place.protection = guarded
-        place.records_git = resolved.git_in_reach
+        place.records_git = resolved.reaches_git_of_others
         if watch is not None:
             place.watch = watch
         kept = config if resolved.delegation.enabled else None

@@ -84,7 +84,7 @@ class Allowed(Value):
     git_owner: str | None = None
     """Who alone may write git, where that is not this run; None: nobody is named."""
     git_in_reach: bool = False
-    """As `Invocation.git_in_reach`."""
+    """As `Invocation.reaches_git_of_others`."""
     owner_worked: bool = False
     """Whether a run of that owner worked at the same time."""
 
@@ -173,7 +173,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
         is_checked_from_base=terms.verify_from == "base",
         isolation=invocation.isolation,
         git_owner=None if is_owner else owner,
-        git_in_reach=invocation.git_in_reach,
+        git_in_reach=invocation.reaches_git_of_others,
     )
 
 

@@ -15,10 +15,17 @@ from support.processes import below, kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.state.authentic import write_record
+
 WILD = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
 ALL = ("--sandbox", "wild", "--allow-danger")
 PASSED = '[runtimes.codex]\nenv = ["GIT_COMMITTER_EMAIL", "GIT_COMMITTER_NAME"]\n'
-OTHER = '[tasks.other]\nprompt = "x"\nworkspace = "worktree"\nexpects_change = false\n'
+OTHER = '[tasks.other]\nprompt = "x"\nworkspace = "worktree"\nexpects_change = false\nsandbox = "wild"\n'
+BESIDE = """case "$PWD" in
+  *worktrees*) touch "$HOME/beside"; until [ -e "$HOME/gate" ]; do sleep 0.05; done;;
+  *) touch "$HOME/begun"; until [ -e "$HOME/go" ]; do sleep 0.05; done; git tag made;;
+esac"""
+"""One in a tree of its own works until the gate is open."""
 STAGED = "index: nothing shows who staged it, so only a rollback of the files puts it back"
 WHO = "-c user.name=a -c user.email=a@b"
 
@@ -198,31 +205,55 @@ def test_a_run_without_a_sandbox_in_a_tree_of_its_own_is_compared_too(repo: Repo
     ]
 
 
-def test_a_change_while_a_run_of_the_owner_works_is_told_and_no_more(repo: Repo) -> None:
+@pytest.mark.parametrize("sandbox", ["wild", "workspace-write", "read-only"])
+def test_a_change_is_excused_while_a_run_of_the_owner_works_that_can_write_git(
+    repo: Repo, sandbox: str
+) -> None:
     prepared(repo, "", owner="other", more=OTHER)
-    repo.start(task="other").wait()
+    repo.start("--allow-danger", task="other").wait()
     repo.quick_codex(before="git tag made")
     first = repo.start(*ALL)
     assert first.wait()["status"] == "rejected"
     git(repo, "tag", "-d", "made")
-    repo.codex(
-        f'cat > /dev/null\n{THREAD}case "$*" in *workspace-write*) touch "$HOME/begun"; '
-        'until [ -e "$HOME/gate" ]; do sleep 0.05; done;; *) git tag made;; esac\n'
-        f"{said('done')}{FINISHED}"
-    )
-    other = repo.start("--sandbox", "workspace-write", task="other")
-    repo.begun()
+    repo.codex(f"cat > /dev/null\n{THREAD}{BESIDE}\n{said('done')}{FINISHED}")
+    other = repo.start("--sandbox", sandbox, "--allow-danger", task="other")
+    wait_until(repo.note("beside").exists)
+    repo.note("go").touch()
     second = repo.start(*ALL)
-    assert second.wait()["status"] == "succeeded"
+    assert second.wait()["status"] == ("succeeded" if sandbox == "wild" else "rejected")
     repo.open_gate()
-    assert violations(second)[0][0] == "warning" and git(repo, "tag") == "made"
+    assert violations(second)[0][0] == ("warning" if sandbox == "wild" else "error")
+    assert git(repo, "tag") == "made"
+    other.wait()
+
+
+@pytest.mark.parametrize("above", ["this run", "a run that is gone", "nobody"])
+def test_a_run_of_the_owner_that_this_run_may_have_started_excuses_nothing(
+    repo: Repo, above: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared(repo, "", owner="other", more=OTHER)
+    repo.codex(f"cat > /dev/null\n{THREAD}{BESIDE}\n{said('done')}{FINISHED}")
+    other = repo.start("--allow-danger", task="other")
+    wait_until(repo.note("beside").exists)
+    run = repo.start(*ALL)
+    repo.begun()
+    monkeypatch.setenv("HOME", repo.env["HOME"])
+    names = {"task_id": "work", "run_id": run.id, "manifest_path": run.on_disk()["manifest_path"]}
+    parent = {"this run": names, "a run that is gone": {**names, "run_id": f"{run.id[:-8]}00000000"}}
+    declared = json.loads(other.file("invocation.json")) | {"parent": parent.get(above)}
+    del declared["mac"]
+    write_record(str(other.folder / "invocation.json"), declared)
+    repo.note("go").touch()
+    assert run.wait()["status"] == ("succeeded" if above == "nobody" else "rejected")
+    assert violations(run)[0][0] == ("warning" if above == "nobody" else "error")
+    repo.open_gate()
     other.wait()
 
 
 def test_a_run_of_the_owner_that_nobody_made_here_or_that_was_killed_excuses_nothing(repo: Repo) -> None:
     prepared(repo, "", owner="other", more=OTHER)
     repo.waiting_codex()
-    other = repo.start("--sandbox", "workspace-write", task="other")
+    other = repo.start("--allow-danger", task="other")
     repo.begun()
     for process in (supervisor := other.supervisor(), *below(supervisor.pid)):
         kill(process)

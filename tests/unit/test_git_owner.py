@@ -54,7 +54,9 @@ def test_where_nobody_is_named_nothing_is_compared(ledger: Ledger) -> None:
 
 def test_only_a_run_that_is_not_the_owner_and_may_write_is_in_reach(ledger: Ledger) -> None:
     assert owned(ledger, "human") == ("human", True)
-    assert owned(ledger, "hello") == ("hello", False)
+    assert owned(ledger, "hello") == ("hello", True)
+    owner = an_invocation(task_id="hello", git_owner="hello", git_in_reach=True)
+    assert not owner.reaches_git_of_others and owner.replace(task_id="other").reaches_git_of_others
     assert owned(ledger, "human", level="read-only") == ("human", False)
 
 
@@ -74,7 +76,7 @@ def test_what_a_person_says_in_the_ledger_that_the_run_shares_stands_above_the_s
     assert owned(ledger, "human") == ("other", True)
     assert owned(ledger, "human", shares="other") == ("human", True), "that ledger says nothing"
     set_coordinator(ledger, HUMAN, "hello")
-    assert owned(ledger, "human") == ("hello", False)
+    assert owned(ledger, "human") == ("hello", True)
 
 
 def test_a_head_of_before_and_a_broken_one_hide_nothing(ledger: Ledger) -> None:
