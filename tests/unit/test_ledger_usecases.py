@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,9 @@ def test_inside_of_the_group_of_a_run_no_variable_is_needed_or_believed(tmp_path
     group = cgroup.make(run.run_id)
     if group is None:
         pytest.skip("no control group can be made here")
-    code = f"import os\nopen({group.path!r} + '/cgroup.procs', 'w').write(str(os.getpid()))\n{SPEAK}"
+    enter = f"os.makedirs({group.path!r}, exist_ok=True)  # a supervisor beside us removes empty ones\n"
+    enter += f"open({group.path!r} + '/cgroup.procs', 'w').write(str(os.getpid()))\n"
+    code = f"import os\n{enter}{SPEAK}"
     try:
         for env in ({}, {"RUNNER_MANIFEST": other.manifest}):
             words = ["setsid", "-w", sys.executable, "-c", code, str(tmp_path)]
@@ -181,15 +184,8 @@ def test_inside_of_the_group_of_a_run_no_variable_is_needed_or_believed(tmp_path
 
 
 def test_whose_group_a_cgroup_namespace_hides_is_no_person(tmp_path: Path) -> None:
-    group = cgroup.make(new_run_id())
-    hide = ["unshare", "-C"]
-    if group is None or subprocess.run([*hide, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("no control group can be made or hidden here")
-    enter = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
-    try:
-        assert said(tmp_path, "sh", "-c", enter, group.path, *hide) == "people_only"
-    finally:
-        group.remove()
+    with a_group(tmp_path) as (enter, _):
+        assert said(tmp_path, *enter, "unshare", "-C") == "people_only"
 
 
 def test_who_is_shown_no_processes_is_no_person(tmp_path: Path) -> None:
@@ -201,20 +197,30 @@ def test_who_is_shown_no_processes_is_no_person(tmp_path: Path) -> None:
 
 def test_a_person_in_a_container_that_shows_the_groups_of_its_host_is_one(tmp_path: Path) -> None:
     """As distrobox does below /run/host, and the container has mounted its own after that."""
-    mounted = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    mount = next((Path(line[4]) for line in mounted if "cgroup2" in line), None)
-    group, host = (mount or tmp_path) / f"test-{tmp_path.name}-{os.getpid()}" / "inner", tmp_path / "host"
-    host.mkdir()
     shown = 'mount --rbind / "$1" && umount -l "$2" && mount -t cgroup2 none "$2" && shift 2 && exec "$@"'
-    words = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group), "unshare", "-C", "--mount"]
-    words += ["sh", "-c", shown, "sh", str(host), str(mount)]
-    try:
-        group.mkdir(parents=True)
+    (tmp_path / "host").mkdir()
+    with a_group(tmp_path) as (enter, mount):
+        words = [*enter, "unshare", "-C", "--mount", "sh", "-c", shown, "sh", str(tmp_path / "host"), mount]
         if subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
             pytest.skip("no container can be imitated here")
         assert said(tmp_path, *words) == "human"
+
+
+@contextlib.contextmanager
+def a_group(tmp_path: Path) -> Iterator[tuple[list[str], str]]:
+    """What enters a control group below another one, and where their hierarchy is."""
+    mounted = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    mount = next((Path(line[4]) for line in mounted if "cgroup2" in line), tmp_path)
+    group = mount / f"test-{tmp_path.name}-{os.getpid()}" / "inner"
+    enter = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group)]
+    try:
+        group.mkdir(parents=True)
+        if subprocess.run([*enter, "unshare", "-C", "true"], capture_output=True).returncode != 0:
+            raise OSError("nobody can enter it, or hide it")
     except OSError:
-        pytest.skip("no control group can be made here")
+        pytest.skip("no control group can be made or hidden here")
+    try:
+        yield enter, str(mount)
     finally:
         for folder in (group, group.parent):
             with contextlib.suppress(OSError):
