@@ -44,6 +44,8 @@ class SharedLedger(Value):
 
     task_id: str
     handoff: str | None = None
+    hash: str | None = None
+    """That of the entry: an id comes again in a ledger that began anew."""
 
 
 class Invocation(Value):

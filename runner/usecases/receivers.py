@@ -192,7 +192,8 @@ def start_of(ledger: Ledger, handoff: LedgerEntry, env: Mapping[str, str]) -> st
             return None
     if task is None:
         return f"runner ledger show {ledger.task_id}"
-    is_new = handoff.at > timestamp(time.time() - _STARTS_WITHIN_S)
+    now = time.time()  # what is of later than that was written before the clock went back
+    is_new = timestamp(now - _STARTS_WITHIN_S) < handoff.at <= timestamp(now)
     return None if task.start == ON_HANDOFF and is_new else _by_hand(ledger, handoff, task)
 
 
@@ -312,8 +313,8 @@ def handed(choice: Choice) -> Handed | None:
         raise Conflict(f"several handoffs are open for {choice.task.id}: {ids}", hint="--handoff names one")
     if not waiting:
         return _answer(ledger, choice.task.id)
-    shared = SharedLedger(ledger.task_id, waiting[0].id)
-    return told_of(ledger, ledger.entry(waiting[0].id), shared)
+    entry = ledger.entry(waiting[0].id)
+    return told_of(ledger, entry, SharedLedger(ledger.task_id, entry.id, entry.hash))
 
 
 def _answer(ledger: Ledger, task_id: str) -> Handed | None:

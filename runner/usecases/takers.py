@@ -212,10 +212,9 @@ def give(ledger: Ledger, run: RunDir, name: str) -> None:
     invocation = own_invocation(run)
     if not is_open(invocation):
         return
-    entry, queue = ledger.entry(name), Queue(run)
-    is_named = invocation.ledger is not None and invocation.ledger.handoff == name
-    if is_named and entry.at <= run.read_manifest().created_at:
-        return  # it began for that; a later one has its id in a ledger that began anew
+    entry, queue, began = ledger.entry(name), Queue(run), invocation.ledger
+    if began is not None and (began.handoff, began.hash or entry.hash) == (name, entry.hash):
+        return  # it began for that; another one has its id in a ledger that began anew
     if all(one.key != entry.hash for one in queue.look()):
         text, told = message_of(ledger, entry)
         queue.add(text, **told)
@@ -224,6 +223,7 @@ def give(ledger: Ledger, run: RunDir, name: str) -> None:
 
 def message_of(ledger: Ledger, entry: LedgerEntry) -> tuple[str, dict[str, Any]]:
     """The same whoever sends it, so that it is there once. An id comes again in a ledger that began anew."""
-    shared = SharedLedger(ledger.task_id, entry.id if entry.type is EntryType.HANDOFF else None)
+    names = (entry.id, entry.hash) if entry.type is EntryType.HANDOFF else ()
+    shared = SharedLedger(ledger.task_id, *names)
     actor = entry.actor.replace(HUMAN, "user") if entry.run_id is None else f"run {entry.run_id}"
     return section(told_of(ledger, entry, shared)), {"actor": actor, "key": entry.hash}

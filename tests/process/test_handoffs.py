@@ -102,7 +102,7 @@ def test_a_handoff_of_a_person_starts_a_run_that_is_told_of_it(desk: Repo) -> No
     handoff, taken = ledger_of(desk)[:2]
     assert (handoff["type"], taken["type"]) == ("handoff", "handoff_taken")
     assert (taken["run_id"], taken["actor"], taken["handles"]) == (run.id, "look", [answer["id"]])
-    assert ledger_in(run) == {"task_id": "make", "handoff": answer["id"]}
+    assert ledger_in(run) == {"task_id": "make", "handoff": answer["id"], "hash": handoff["hash"]}
     assert run.on_disk()["parent"] is None
 
 
@@ -301,7 +301,7 @@ def test_a_retry_and_a_follow_up_run_keep_the_ledger(desk: Repo) -> None:
     assert told == [run.id, run.id, again, again], "and both are told of where it was handed over"
     follows = desk.json("send", again, "And now?")["run_id"]
     told = ledger_in(Run(desk, follows, "look"))
-    assert told == {"task_id": "make", "handoff": None}, "its agent hears the message alone"
+    assert told == {"task_id": "make", "handoff": None, "hash": None}, "its agent hears the message alone"
 
 
 def test_settings_that_nobody_has_trusted_start_nothing_by_a_handoff(repo: Repo) -> None:

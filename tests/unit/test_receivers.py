@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from runner.ledger.entry import RUNNER, EntryType, LedgerEntry, NewEntry
 from runner.ledger.file import Ledger
 from runner.model import Config, Request, RuntimeSettings
 from runner.state.authentic import write_record
+from runner.state.manifest import timestamp
 from runner.state.messages import Queue
 from runner.state.store import RunDir
 from runner.usecases import ledger as words
@@ -260,6 +262,16 @@ def test_no_start_is_named_that_would_not_take_it(
     assert found.why is not None and (found.why["code"], found.why["hint"]) == ("starts_by_hand", None)
 
 
+@pytest.mark.parametrize(("ago_s", "is_awaited"), [(0.0, True), (60.0, False), (-3600.0, False)])
+def test_a_run_is_on_its_way_for_half_a_minute_and_for_no_handoff_of_the_future(
+    ago_s: float, is_awaited: bool, ledger: Ledger, tmp_path: Path, env: dict[str, str]
+) -> None:
+    written(tmp_path, "[tasks.look]", 'prompt = "Look."', 'start = "on_handoff"')
+    asked = handed(ledger, "look").replace(at=timestamp(time.time() - ago_s))
+    way = receivers.start_of(ledger, asked, env)
+    assert way == (None if is_awaited else "runner start --task look --ledger make")
+
+
 @pytest.mark.parametrize(
     ("caps", "why"),
     [
@@ -337,7 +349,7 @@ def test_a_run_shares_the_ledger_that_is_named_and_takes_what_is_open_for_its_ta
     asked = handed(ledger, "look", maker, supersedes=before.id)
     words.append(ledger, maker, EntryType.NOTE, {"text": "Nor this."})
     found = resolved(config, env, ledger="make")
-    assert found.ledger == SharedLedger("make", asked.id) and found.has_handoff
+    assert found.ledger == SharedLedger("make", asked.id, asked.hash) and found.has_handoff
     assert "## Handoff\nThe agent of task `make` has handed work to you" in found.prompt
     assert "> The tokens expire." in found.prompt
     assert "Not this one." not in found.prompt and "Nor this." not in found.prompt
@@ -370,7 +382,9 @@ def test_a_run_begins_with_the_answer_to_its_task_and_takes_nothing(
 def test_what_is_for_a_runtime_is_for_its_runs(ledger: Ledger, tmp_path: Path, env: dict[str, str]) -> None:
     asked = handed(ledger, "codex")
     handed(ledger, "kay", lane="other")
-    assert resolved(settings(tmp_path), env, ledger="make").ledger == SharedLedger("make", asked.id)
+    assert resolved(settings(tmp_path), env, ledger="make").ledger == SharedLedger(
+        "make", asked.id, asked.hash
+    )
 
 
 @pytest.mark.parametrize("name", ["human", "owner"])

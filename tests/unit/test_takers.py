@@ -294,13 +294,17 @@ def test_a_handoff_is_sent_to_a_run_that_began_for_another_one_of_that_id(
     ledger: Ledger, living: RunDir
 ) -> None:
     first = hands(ledger, PERSON, "look")
-    began = living.read_invocation().replace(ledger=SharedLedger("make", first.id), open_timeout_s=60.0)
-    write_record(living.invocation, began.to_json())
-    manifest = living.read_manifest()
-    living.write_manifest(manifest.replace(created_at=first.at))
-    takers.give(ledger, living, first.id)
-    assert Queue(living).look() == []
-    living.write_manifest(manifest.replace(created_at="2020-01-01T00:00:00.000Z"))
-    for _ in range(2):
+    invocation = living.read_invocation().replace(open_timeout_s=60.0)
+
+    def given(began: SharedLedger) -> None:
+        write_record(living.invocation, invocation.replace(ledger=began).to_json())
         takers.give(ledger, living, first.id)
+
+    for began in (SharedLedger("make", first.id, first.hash), SharedLedger("make", first.id)):
+        for at in ("2020-01-01T00:00:00.000Z", "2199-01-01T00:00:00.000Z"):
+            living.write_manifest(living.read_manifest().replace(created_at=at))
+            given(began)
+            assert Queue(living).look() == [], "whatever the clocks say"
+    for _ in range(2):
+        given(SharedLedger("make", first.id, "0" * 64))
     assert [one.key for one in Queue(living).look()] == [first.hash]
