@@ -21,8 +21,8 @@ class GitPolicy(Value):
 
 
 class GitChange(Value):
-    """What of git is other than before a run: a ref, `HEAD`, `index PATH` or `config KEY`, and its values;
-    None where there was or is none.
+    """What of git is other than before a run: a ref, `HEAD`, `HEAD state` (a merge under way and the
+    like), `index PATH` or `config KEY`, and its values; None where there was or is none.
     """
 
     what: str

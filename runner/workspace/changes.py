@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 OWN_REFS = "refs/runner/"
-"""Refs of runner itself, which are no change of anybody's."""
+"""Refs of runner itself, which only adds some: new ones are no change of anybody's."""
 
 
 class ChangeKind(StrEnum):
@@ -121,7 +121,7 @@ def changed(snapshot: Snapshot) -> Changes:
     refs = [
         MovedRef(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name) and not name.startswith(OWN_REFS)
+        if before.get(name) != after.get(name) and (name in before or not name.startswith(OWN_REFS))
     ]
     special = snapshot.shadow.unignored(sorted({*seen.special} - {*snapshot.special}))
     # A folder that was ignored as a whole was there, although nothing in it is listed. One that has a `.git`

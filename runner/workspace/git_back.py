@@ -95,8 +95,8 @@ def _keep(git: Git, run_id: str, one: GitChange, watch: Callable[[str], object])
 def _at(git: Git, name: str) -> list[str]:
     """What a ref holds, which other one it names, and where it is checked out."""
     asked = ("for-each-ref", "--format=%(refname) %(objectname) %(symref) %(worktreepath)", name)
-    lines = [line.split(" ", 3) for line in os.fsdecode(git.run(*asked)).splitlines()]
-    return next((line[1:] for line in lines if line[0] == name), ["", "", ""])
+    name_of, *told = os.fsdecode(git.run(*asked)).split("\n")[0].split(" ", 3)
+    return told if name_of == name else ["", "", ""]
 
 
 def _ref(snapshot: Snapshot, git: Git, one: GitChange, watch: Callable[[str], object]) -> str | None:

@@ -79,7 +79,7 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     repository, mark = snapshot.repository, mark_of(os.path.basename(snapshot.folder))
     tips, tagged = dict(now.position.refs), _tagged(mark, repository, now.refs)
     own = {one.name for one in now.refs if _is_by(mark, repository, one, tips.get(one.name), tagged)}
-    fetched = _fetched(repository, before, [one for one in now.refs if one.name not in own])
+    fetched = _fetched(snapshot, before, [one for one in now.refs if one.name not in own])
     moved = [one for one in now.refs if one.name not in fetched]
     changes = [GitChange(one.name, one.before, one.after, one.name in own) for one in moved]
     was, is_now = snapshot.position, now.position
@@ -88,6 +88,8 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     is_own = _leads(since, mark, was.head, is_now.head, all_of_it=True)
     if now.branch_moved or (now.head_moved and is_now.branch is None):
         changes.append(GitChange("HEAD", was.branch or was.head, is_now.branch or is_now.head, is_own))
+    if was.in_progress != is_now.in_progress:  # which git's log does not tell
+        changes.append(GitChange("HEAD state", was.in_progress, is_now.in_progress))
     if now.staged:
         changes += _staged(snapshot)
     changes += _set(before.settings, _settings(repository))
@@ -133,25 +135,32 @@ def _tagged(mark: str, repository: Repository, moved: Sequence[MovedRef]) -> set
     """What has no reflog, as tags, may be an object that names who made it."""
     if not any(one.name.startswith("refs/tags/") for one in moved):
         return set()
-    asked = ("for-each-ref", "--format=%(taggeremail) %(refname)", "refs/tags")
-    lines = os.fsdecode(repository.git.ask(*asked)[1]).splitlines()
-    return {line.partition(" ")[2] for line in lines if line.startswith(f"<{mark}> ")}
+    asked = ("for-each-ref", "--format=%(taggeremail) %(refname) refs/tags/%(tag)", "refs/tags")
+    lines = {*os.fsdecode(repository.git.ask(*asked)[1]).split("\n")}
+    # By the name that it has itself: anybody can give it a further one.
+    return {one.name for one in moved if f"<{mark}> {one.name} {one.name}" in lines}
 
 
-def _fetched(repository: Repository, before: GitBefore, moved: Sequence[MovedRef]) -> set[str]:
+def _fetched(snapshot: Snapshot, before: GitBefore, moved: Sequence[MovedRef]) -> set[str]:
     """What a fetch moves, as editors and `git maintenance` make one at any time: where the remotes of before
-    the run keep what others have, and the new tags of commits that are new there.
+    the run keep what others have, and the new tags of commits that are new there, or of the last fetch.
     """
-    if not any(one.name.startswith(_FETCHED) for one in moved):
+    if not before.tracked:
         return set()
-    places = (*before.tracked, _FETCHED[1])
-    tracked = [one for one in moved if before.tracked and one.name.startswith(places)]
-    tags: set[str] = set()
-    for one in tracked[:_NAMED]:
-        but = () if one.before is None else (f"--no-merged={one.before}",)
-        asked = ("for-each-ref", "--format=%(refname)", f"--merged={one.after}", *but, "refs/tags")
-        tags |= {*os.fsdecode(repository.git.ask(*asked)[1]).splitlines()}
-    return {one.name for one in tracked} | {one.name for one in moved if not one.before and one.name in tags}
+    places, repository = (*before.tracked, _FETCHED[1]), snapshot.repository
+    tracked = [one for one in moved if one.name.startswith(places)]
+    tips = [one.after for one in tracked if one.after]
+    tips += [f"^{oid}" for name, oid in snapshot.position.refs if tips and name.startswith(places)]
+    asked = ("rev-list", "--ignore-missing", "--simplify-by-decoration", "--format=%D", "--stdin")
+    told = os.fsdecode(repository.git.ask(*asked, stdin=os.fsencode("\n".join(tips)))[1]) if tips else ""
+    tags = {one[5:] for one in told.replace("\n", ", ").split(", ") if one.startswith("tag: ")}
+    last = _text(f"{repository.git_dir}/FETCH_HEAD") or ""
+    named = {*re.findall(r"^(\w+)\t[^\t\n]*\ttag '([^'\n]+)' of ", last, re.MULTILINE)}
+    new = (
+        (one.after, one.name[10:]) for one in moved if not one.before and one.name.startswith("refs/tags/")
+    )
+    brought = {f"refs/tags/{name}" for oid, name in new if name in tags or (oid, name) in named}
+    return brought | {one.name for one in tracked}
 
 
 def _staged(snapshot: Snapshot) -> Iterator[GitChange]:

@@ -96,7 +96,7 @@ class Repository(Value):
         """Where everything stands now."""
         git = self.git
         listed = os.fsdecode(git.run("for-each-ref", "--format=%(objectname) %(refname) %(symref)"))
-        rows = [line.split(" ") for line in listed.splitlines()]
+        rows = [line.split(" ") for line in listed.split("\n") if line]
         refs = tuple((name, oid) for oid, name, _ in rows)
         symbolic = tuple((name, other) for _, name, other in rows if other)
         states = [state for name, state in _STATES if os.path.exists(f"{self.git_dir}/{name}")]

@@ -73,7 +73,7 @@ def put(snapshot: Snapshot, *, plans: bool = False) -> PutBack:
 
 def refs(work: Work) -> str:
     told = work.says("for-each-ref", "--format=%(refname) %(objectname) %(symref)")
-    lines = [line for line in told.splitlines() if not line.startswith("refs/runner/")]
+    lines = [line for line in told.split("\n") if not line.startswith("refs/runner/")]
     return "\n".join((*lines, (work.root / ".git" / "HEAD").read_text()))
 
 
@@ -95,7 +95,7 @@ BY_RUN = {
     "resets": ["commit -q --amend --allow-empty -m other"],
     "tags": ["tag -a -m text v1"],
     "notes": ["notes add -m text"],
-    "makes an odd name": ["branch we-\u00efrd'\"$x;"],
+    "makes an odd name": ["branch we-\u00efrd'\"$x;\u2028\x85y"],
 }
 
 
@@ -308,6 +308,82 @@ def test_a_fetch_is_no_change_and_neither_are_the_tags_that_it_brings(work: Work
     agent(work, "update-ref refs/remotes/origin/q HEAD", "tag -a -m text run origin/more")
     after = found(snapshot)
     assert after["refs/remotes/origin/q"][2] and after["refs/tags/run"][2]
+
+
+def test_the_tags_of_a_large_fetch_are_no_change_and_older_ones_are_where_no_fetch_names_them(
+    work: Work, tmp_path: Path
+) -> None:
+    other = Work(tmp_path, "other")
+    other.write("a")
+    first = other.commit()
+    work.git("remote", "add", "origin", str(other.root))
+    work.git("fetch", "-q", "origin")
+    snapshot = taken(work)
+    other.git("tag", "late")
+    work.git("fetch", "-q", "origin")
+    assert "refs/tags/late" in refs(work) and found(snapshot) == {}
+    for number in range(60):
+        other.commit()
+        other.git("branch", f"b{number}")
+    other.git("tag", "-a", "-m", "text", "a,tag")
+    work.git("fetch", "-q", "origin")
+    work.git("tag", "mine", first)
+    assert {*found(snapshot)} == {"refs/tags/mine", "refs/tags/late"}, "the last fetch did not name it again"
+    work.git("branch", "-D", "-r", *(f"origin/b{number}" for number in range(60)))
+    (work.root / ".git" / "FETCH_HEAD").write_text(f"{first}\tnot-for-merge\ttag 'late' of x\n")
+    assert {*found(snapshot)} == {"refs/tags/mine"}
+    work.git("tag", "-f", "late", "main")
+    assert {*found(snapshot)} == {"refs/tags/mine", "refs/tags/late"}
+
+
+def test_a_tag_of_the_run_that_has_another_name_is_not_known_to_be_its_own(work: Work) -> None:
+    snapshot = taken(work)
+    agent(work, "tag -a -m text v1")
+    work.git("tag", "release", "v1")
+    after = {name: by_run for name, (_, _, by_run) in found(snapshot).items()}
+    assert after == {"refs/tags/v1": True, "refs/tags/release": False}
+    done = put(snapshot)
+    assert (done.put, work.says("tag").split()) == (("refs/tags/v1",), ["release"])
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("merge", "merge -q --no-commit --no-ff -s ours topic"),
+        ("cherry-pick", "cherry-pick --no-commit topic"),
+        ("rebase", "rebase -q --root -x false"),
+        ("bisect", "bisect start"),
+    ],
+)
+def test_a_merge_that_is_under_way_since_is_named_and_left(work: Work, state: str, words: str) -> None:
+    work.git("switch", "-q", "-c", "topic")
+    work.git(*COMMIT.split(" "))
+    work.git("switch", "-q", "main")
+    snapshot = taken(work)
+    work.git(*words.split(" "), ok=False)
+    if state == "cherry-pick":
+        work.git("update-ref", "CHERRY_PICK_HEAD", "topic")
+    after = found(snapshot)
+    assert after["HEAD state"] == (None, state, False)
+    assert f"HEAD state: {NOBODY}" in put(snapshot).left
+    again = taken(work)
+    work.git("update-ref", "-d", "CHERRY_PICK_HEAD")
+    work.git(state, "reset" if state == "bisect" else "--abort", ok=state != "cherry-pick")
+    assert found(again)["HEAD state"] == (state, None, False)
+
+
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_what_runner_has_kept_may_not_be_taken_away(work: Work, is_moved: bool) -> None:
+    agent(work, f"update-ref {REJECTED}heads/main HEAD")
+    work.commit()
+    snapshot, old = taken(work), work.says("rev-parse", f"{REJECTED}heads/main").strip()
+    agent(work, f"update-ref {REJECTED}new HEAD")
+    assert found(snapshot) == {}, "runner itself adds some at any time"
+    agent(
+        work, f"update-ref {REJECTED}heads/main HEAD" if is_moved else f"update-ref -d {REJECTED}heads/main"
+    )
+    change = (old, work.head() if is_moved else None, False)
+    assert found(snapshot) == {f"{REJECTED}heads/main": change}
 
 
 def test_a_tag_is_brought_by_no_fetch_where_there_is_no_remote(work: Work) -> None:
