@@ -35,6 +35,9 @@ _POLL_S = 0.2
 _LOOKS_EVERY = 300
 """Polls: what waits may come without an event, such as other settings."""
 
+_BACK = (EntryType.REPLY, EntryType.RUN_ENDED, EntryType.HANDOFF_TAKEN)
+"""What a lane comes back with; the last one where the end of a run cannot be written down."""
+
 
 class Item(Value):
     """`kind` is `question`, `turn`, `tree`, `plan`, `handoff`, `message`, `proposal`, `ledger` (it is broken)
@@ -214,20 +217,24 @@ def _unheard(ledger: Ledger, lane: str, asker: str, entry: LedgerEntry) -> Itera
     """What came back to a task of which no run can act on it. A person who answers is told so."""
     from runner.usecases.receivers import is_unheard
 
-    is_back = entry.type in (EntryType.REPLY, EntryType.RUN_ENDED) and entry.actor != HUMAN
+    is_back = entry.type in _BACK and entry.actor != HUMAN
     if is_back and is_unheard(ledger, asker, entry):
-        said = entry.text("text") or entry.text("message")
-        text = f"{asker} is next on lane {lane}, and no run of it is there: {said}"
+        text = f"{asker} is next on lane {lane}, and no run of it is there: {_said(entry)}"
         way = f"runner start --task {asker} --ledger {ledger.task_id}"
         yield _item(ledger, "handoff", entry, text, first=way)
+
+
+def _said(entry: LedgerEntry) -> str:
+    """The end of a run may have no words, and where it cannot be written, the lane has what the run took."""
+    words = map(entry.text, ("text", "message", "summary", "reason", "status"))
+    return next(filter(None, words), f"the run of {entry.actor} is over")
 
 
 def _of_lane(ledger: Ledger, lane: Lane, entry: LedgerEntry) -> Item:
     task, handoff = ledger.task_id, lane.handoff
     if handoff is None or handoff.to != HUMAN:  # it was a person's own, and comes back
-        said = entry.text("text") or entry.text("message")
         why = "has answered you" if handoff is None else f"has left {handoff.id} of yours open"
-        text = f"{handoff.to if handoff else entry.actor} {why}: {said}"
+        text = f"{handoff.to if handoff else entry.actor} {why}: {_said(entry)}"
         way = f"runner ledger handoff {task} --lane {lane.name} --to X"
         return _item(ledger, "handoff", entry, text, way)
     entry = ledger.entry(handoff.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -222,6 +223,25 @@ def test_what_comes_back_to_a_person_waits_until_it_goes_on(tmp_path: Path) -> N
     tell(ledger, EntryType.RUN_ENDED, "runner", {"status": "failed", "message": "no network"}, run_id="r3")
     (item,) = inbox.waiting(str(tmp_path))
     assert item.text == "implement has left e-0004 of yours open: no network"
+
+
+def test_what_comes_back_without_words_or_cannot_be_written_down_is_told_in_some(tmp_path: Path) -> None:
+    ledger, maker = Ledger(str(tmp_path), "work"), an_ended_run(tmp_path)
+    makers = ((HUMAN, None), ("work", maker.run_id))
+    for actor, run_id in makers:
+        tell(ledger, EntryType.HANDOFF, actor, {**HANDOFF, "lane": actor}, to="review", run_id=run_id)
+    for name in ("e-0001", "e-0002"):
+        tell(ledger, EntryType.HANDOFF_TAKEN, "review", {}, handles=(name,), run_id="r2")
+    with open(ledger._lock, "ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert [item.text for item in waits(tmp_path)] == [
+            "review has left e-0001 of yours open: the run of review is over",
+            "work is next on lane work, and no run of it is there: the run of review is over",
+        ]
+    assert [item.text.rpartition(": ")[2] for item in waits(tmp_path)] == ["its folder is gone"] * 2
+    tell(ledger, EntryType.HANDOFF, HUMAN, {**HANDOFF, "lane": "docs"}, to="review")
+    tell(ledger, EntryType.ARTIFACT, "review", REPORT, run_id="r3", handles=("e-0006",))
+    assert waits(tmp_path)[-1].text == f"review has answered you: {REPORT['summary']}"
 
 
 def test_a_handoff_to_a_person_waits_until_it_is_answered(
