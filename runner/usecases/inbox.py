@@ -35,9 +35,6 @@ _POLL_S = 0.2
 _LOOKS_EVERY = 300
 """Polls: what waits may come without an event, such as other settings."""
 
-_BACK = (EntryType.REPLY, EntryType.RUN_ENDED, EntryType.HANDOFF_TAKEN)
-"""What a lane comes back with; the last one where the end of a run cannot be written down."""
-
 
 class Item(Value):
     """`kind` is `question`, `turn`, `tree`, `plan`, `handoff`, `message`, `proposal`, `ledger` (it is broken)
@@ -217,8 +214,8 @@ def _unheard(ledger: Ledger, lane: str, asker: str, entry: LedgerEntry) -> Itera
     """What came back to a task of which no run can act on it. A person who answers is told so."""
     from runner.usecases.receivers import is_unheard
 
-    is_back = entry.type in _BACK and entry.actor != HUMAN
-    if is_back and is_unheard(ledger, asker, entry):
+    is_back = entry.type in (EntryType.REPLY, EntryType.RUN_ENDED, EntryType.HANDOFF_TAKEN)
+    if is_back and entry.actor != HUMAN and is_unheard(ledger, asker, entry):
         text = f"{asker} is next on lane {lane}, and no run of it is there: {_said(entry)}"
         way = f"runner start --task {asker} --ledger {ledger.task_id}"
         yield _item(ledger, "handoff", entry, text, first=way)

@@ -164,10 +164,7 @@ def reserve(
         from runner.workspace.lease import Holder
 
         holder = Holder(run_id, manifest_path_of(task.id, run_id))
-        try:
-            lease = _lease(found.root, holder, task.on_conflict, parent)
-        except WorkspaceBusy as busy:
-            raise _busy(root, found.root, busy) from None
+        lease = _lease(root, found.root, holder, task.on_conflict, parent)
         if lease is not None:
             place = Workplace(root, found, lease=lease)
             place.unchanged = task.protect
@@ -224,7 +221,7 @@ def _inside(tree: str, root: str, repository: Repository) -> str:
     return os.path.normpath(os.path.join(tree, os.path.relpath(root, repository.root)))
 
 
-def _lease(root: str, holder: Holder, on_conflict: str, parent: str | None) -> Lease | None:
+def _lease(repo: str, root: str, holder: Holder, on_conflict: str, parent: str | None) -> Lease | None:
     """None: the tree is taken, and the run is to have one of its own."""
     from runner.workspace import lease
 
@@ -234,7 +231,7 @@ def _lease(root: str, holder: Holder, on_conflict: str, parent: str | None) -> L
         return lease.wait(root, holder)
     try:
         return lease.acquire(root, holder)
-    except WorkspaceBusy:
+    except WorkspaceBusy as busy:
         if on_conflict == "worktree":
             return None
-        raise
+        raise _busy(repo, root, busy) from None

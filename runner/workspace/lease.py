@@ -88,9 +88,7 @@ def wait(
 
 def held_by(root: str) -> Holder | None:
     """Who has it now; None if it is free, or its holder is not recorded yet."""
-    if _read(lock_path(root)) is None:
-        return None  # nothing is made, and nobody kept from it for an instant
-    lease = _try(root)
+    lease = None if _read(lock_path(root)) is None else _try(root)  # which makes it, and has it an instant
     if lease is not None:
         lease.forget()
         return None
