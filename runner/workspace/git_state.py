@@ -85,7 +85,10 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     was, is_now = snapshot.position, now.position
     log = _text(f"{repository.git_dir}/logs/HEAD") or ""
     since = log[before.logged :] if log[: before.logged].endswith(before.last) else ""
-    is_own = _leads(since, mark, was.head, is_now.head, all_of_it=True)
+    arrived = re.findall(r"\tcheckout: moving from .* to ([^ \n]+)$", since, re.MULTILINE)[-1:]
+    is_own = _leads(since, mark, was.head, is_now.head, all_of_it=True) and (
+        is_now.branch is None or arrived == [is_now.branch.removeprefix("refs/heads/")]
+    )
     if now.branch_moved or (now.head_moved and is_now.branch is None):
         changes.append(GitChange("HEAD", was.branch or was.head, is_now.branch or is_now.head, is_own))
     if was.in_progress != is_now.in_progress:  # which git's log does not tell

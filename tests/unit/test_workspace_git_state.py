@@ -87,6 +87,8 @@ BY_RUN = {
     "commits what was staged": [COMMIT],
     "commits twice": [COMMIT, COMMIT],
     "switches": ["switch -q other"],
+    "switches there and back": ["switch -q other", "switch -q -", "switch -q -", COMMIT],
+    "switches and rebases": ["switch -q other", COMMIT, "rebase -q --force-rebase --root"],
     "switches and commits": ["switch -q -c new", "add -A", COMMIT],
     "detaches": ["checkout -q --detach"],
     "detaches and commits": ["checkout -q --detach", "add -A", COMMIT],
@@ -207,6 +209,17 @@ def test_a_switch_of_a_person_counts_although_the_run_commits(work: Work, first:
     done = put(snapshot)
     assert (work.root / ".git" / "HEAD").read_text() == "ref: refs/heads/other\n"
     assert done.put == (("refs/heads/other",) if first == "person" else ("refs/heads/main",))
+
+
+@pytest.mark.parametrize("start", ["main", "--detach"])
+def test_a_switch_of_a_person_that_no_log_has_is_not_the_runs(work: Work, start: str) -> None:
+    work.git("checkout", "-q", start)
+    snapshot = taken(work)
+    agent(work, "switch -q -c new")
+    work.git("symbolic-ref", "HEAD", "refs/heads/other")  # no log has it, as with other programs
+    assert found(snapshot)["HEAD"][1:] == ("refs/heads/other", False)
+    put(snapshot)
+    assert work.says("symbolic-ref", "HEAD").strip() == "refs/heads/other"
 
 
 def test_what_moves_again_after_the_look_is_left(work: Work) -> None:
