@@ -365,7 +365,7 @@ def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outc
 
 def _put_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> PutBack | None:
     """Before the files are rolled back, which is refused where HEAD has moved."""
-    if not any(one.code == "policy_violation" for one in judgement.findings):
+    if not any(one.code == "policy_violation" and one.severity == "error" for one in judgement.findings):
         return None
     run, may_write = owner.run, owner.take_lease() or not owner.shares_tree
     plans = tree_helper.is_wanted(run, owner.invocation.terms, judgement)

@@ -34,6 +34,7 @@ from runner.verify.inspect import (
     allowed_by,
     checks_changed,
     findings,
+    of_checks,
     of_elsewhere,
     of_settings,
     own_checks,
@@ -116,13 +117,14 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
     settings = _settings_changed(owner, seen)
     is_said_done = problem is None and (claim is None or claim.status == "completed")
     checks: tuple[Check, ...] = ()
-    if wish is None and _is_cancelled(owner):
+    written: tuple[Finding, ...] = ()
+    if wish is None and owner.is_to_end:
         wish = owner.asked("after its program had ended")
     if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
-        checks = _checked_as_declared(owner, seen)
+        checks, written = _checked_beside_git(owner, seen)
         if owner.manifest.survivors:
             outcome, reason = _survived(owner.manifest)
-        if _is_cancelled(owner):
+        if owner.is_to_end:
             wish = owner.asked("while it was being verified")
     observed = _observed(seen, claim)
     elsewhere = _elsewhere(owner, checks)
@@ -137,7 +139,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         problem=problem,
         checks=checks,
         checks_declared=len(owner.invocation.verify) if is_said_done else 0,
-        findings=(*_found(owner, claim, seen, checks), *settings, *elsewhere, *_drifted(owner)),
+        findings=(*_found(owner, claim, seen, checks), *settings, *elsewhere, *written, *_drifted(owner)),
         repeated=repeated(owner.manifest, observed, checks),
         status=owner.progress.status,
     )
@@ -159,11 +161,6 @@ def _judged(owner: Owner, evidence: Evidence, seen: Json | None) -> Judgement:
         was_clean=tree_helper.was_clean(owner.run) if seen is None else bool(seen["was_clean"]),
         is_touched=None if seen is None else bool(seen["is_touched"]),
     )
-
-
-def _is_cancelled(owner: Owner) -> bool:
-    """Whether a stop is requested while no process of the runtime runs."""
-    return owner.is_to_end
 
 
 def last_message(owner: Owner) -> str | None:
@@ -297,7 +294,7 @@ def _seen(owner: Owner, wish: Reason | None) -> tuple[dict[str, Any] | None, boo
         root = tree_helper.root(owner.run)
         own = (*owner.invocation.terms.protect, *own_checks(_allowed(owner, root), root).names)
         found = tree_helper.look(
-            owner.run, owner.env, lambda: was_cancelled or _is_cancelled(owner), own, owner.missed
+            owner.run, owner.env, lambda: was_cancelled or owner.is_to_end, own, owner.missed
         )
     except (tree_helper.TreeUnknown, OSError, ValueError) as error:
         owner.log.note("tree_unknown", message=str(error)[:500])
@@ -349,6 +346,14 @@ def _drifted(owner: Owner) -> tuple[Finding, ...]:
     return (Finding("config_drift", severity, reason.message, conformance.drifted),)
 
 
+def _checked_beside_git(owner: Owner, seen: Json | None) -> tuple[tuple[Check, ...], tuple[Finding, ...]]:
+    """The checks, and what was written meanwhile of git that only another may write."""
+    by = None if seen is None or not owner.invocation.verify else allowed_by(owner.invocation).git_owner
+    before = None if by is None else tree_helper.git_held(owner.run, owner.env)
+    checks = _checked_as_declared(owner, seen)
+    return checks, () if by is None else of_checks(by, before, tree_helper.git_held(owner.run, owner.env))
+
+
 def _checked_as_declared(owner: Owner, seen: Json | None) -> tuple[Check, ...]:
     """With `verify_from = "base"` their own files are what they were before the run for as long as they run.
 
@@ -395,13 +400,13 @@ def _checked(owner: Owner) -> tuple[Check, ...]:
         check = run_check(
             command,
             sweep=lambda: _end_all_of_a_check(owner),
-            cancelled=lambda: _is_cancelled(owner),
+            cancelled=lambda: owner.is_to_end,
             missed=owner.missed,
             cgroup=owner.cgroup,
         )
         checks.append(check)
         owner.log.note("checked", **owner.cleaner().record(check.to_json()))
-        if not check.passed or owner.manifest.survivors or _is_cancelled(owner):
+        if not check.passed or owner.manifest.survivors or owner.is_to_end:
             break
     return tuple(checks)
 

@@ -87,6 +87,14 @@ def look(
     return _ask(run, "look", env, dumps([*own]), cancelled=is_over, missed=missed)
 
 
+def git_held(run: RunDir, env: Mapping[str, str]) -> dict[str, str | None] | None:
+    """What git holds besides files; None where it does not say."""
+    try:
+        return _ask(run, "git", env)
+    except (TreeUnknown, OSError, ValueError):
+        return None
+
+
 def settle(run: RunDir, env: Mapping[str, str], protect: Sequence[str]) -> list[str]:
     """From now on ignored files as they are count as there before the run; what else was changed since then,
     and then they do not. TreeUnknown.

@@ -17,7 +17,7 @@ from runner.runtimes import PLAN
 from runner.state.manifest import CLOSING
 from runner.text.words import and_more, count, few, one_line, shortened
 from runner.value import json_value
-from runner.verify.inspect import Severity
+from runner.verify.inspect import WHILE_CHECKED, Severity
 from runner.verify.record import load
 
 TYPE_CHECKING = False
@@ -191,7 +191,7 @@ def tests(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
     else:
         title = f"{count(len(checks), 'check')} passed"
         status = "passed" if len(checks) >= declared else "unknown"
-    doubts = [] if not checks else [one for one in _told_against(found) if one.code in _DOUBTS]
+    doubts = [] if not checks else [one for one in _told_against(found) if _is_doubt(one)]
     if status == "passed" and (deep := [one for one in doubts if not _is_made_up_for(own, one)]):
         title, status = f"{title}, but {_short(deep[0].message)}", "unknown"
     logs = ((check, f"verify-{n}.log") for n, check in enumerate(checks[:_MOST_FILES], 1))
@@ -204,8 +204,9 @@ def tests(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
     }
 
 
-_DOUBTS = ("check_changed", "checks_elsewhere")
-"""Findings after which a check that passed says nothing of the work."""
+def _is_doubt(finding: Finding) -> bool:
+    """Whether a check that passed says nothing of the work after it."""
+    return finding.code in ("check_changed", "checks_elsewhere") or WHILE_CHECKED in finding.message
 
 
 def _told_against(found: Record | None) -> list[Finding]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from runner.disk.editable import Lead
     from runner.invocation import Invocation
+    from runner.model import Json
     from runner.verify.checks import Check
     from runner.verify.claim import Claim
 
@@ -123,6 +124,7 @@ class Observed(Value):
     """How many lines of text files were added and removed; None where they were not counted."""
 
 
+WHILE_CHECKED = "written while its checks ran"
 _LOCAL_SETTINGS = "delegate.local.toml"
 """No work of an agent: it is never committed, so nobody reviews it."""
 FINDINGS = {
@@ -241,6 +243,18 @@ def of_elsewhere(command: str, lead: Lead) -> Finding:
     )
 
 
+def of_checks(owner: str, before: Json | None, after: Json | None) -> tuple[Finding, ...]:
+    """Of what git held before and after the checks, which run what the agent may have written."""
+    if before is None or after is None:
+        return (Finding("not_observed", Severity.WARNING, f"whether git was {WHILE_CHECKED} is not known"),)
+    some = [GitChange(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
+    some = [
+        one for one in some if one.before != one.after and (one.before or one.what[:12] != "refs/runner/")
+    ]
+    found = _on_git(Allowed(writes=False, git_owner=owner), some, WHILE_CHECKED)
+    return tuple(one.replace(severity=Severity.WARNING) for one in found)  # it may be a person's work
+
+
 def outside_scope(scope: Sequence[str], changed: Iterable[str]) -> tuple[str, ...]:
     """The changed paths that no glob of the scope covers; none where there is no scope."""
     return tuple(path for path in changed if not covers(scope, path)) if scope else ()
@@ -330,7 +344,7 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     if allowed.git_owner is not None and not allowed.git_in_reach:
         severity, though = Severity.INFO, "; its sandbox keeps the commands of the run from there"
     elif allowed.git_owner is not None and observed.git is not None:
-        yield from _on_git(allowed, observed.git)
+        yield from _on_git(allowed, observed.git, "written while this run worked or waited")
         named = {change.what for change in observed.git}
         severity, though, is_head_moved = Severity.INFO, ", as a fetch moves them", False
         moved = tuple(name for name in moved if name not in named)
@@ -341,17 +355,17 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
         yield _finding("refs_moved", severity, text, moved)
 
 
-def _on_git(allowed: Allowed, changes: Sequence[GitChange]) -> Iterable[Finding]:
+def _on_git(allowed: Allowed, changes: Sequence[GitChange], when: str) -> Iterable[Finding]:
     """What git itself notes of the run, and what may be somebody else's: of that, no more is said."""
     own = [change for change in changes if change.by_run]
     rest = [change for change in changes if not change.by_run]
     excused = [change for change in rest if allowed.owner_worked and not change.what.startswith("config")]
     rest = [change for change in rest if change not in excused]
-    written, unclear = "git was written while", "; nothing shows by whom"
+    by_owner, unclear = "written while a run of its owner worked", "; nothing shows by whom"
     for severity, what, some, more in (
         (Severity.ERROR, "the run wrote git", own, ""),
-        (Severity.ERROR, f"{written} this run worked or waited", rest, unclear),
-        (Severity.WARNING, f"{written} a run of its owner worked", excused, unclear),
+        (Severity.ERROR, f"git was {when}", rest, unclear),
+        (Severity.WARNING, f"git was {by_owner}", excused, unclear),
     ):
         if some:
             things = ", ".join(and_more([_word(change.what) for change in some], 3))

@@ -1,8 +1,8 @@
 """Compares a run's work tree or rolls it back, in a separate process: the supervisor stays small.
 
-`python -I .../workspace/__main__.py WHAT RUN_FOLDER ANSWER [MORE]`; the answer is JSON. WHAT is look, settle,
-withdraw, put-back, roll-back, set-aside, to-base or to-run. MORE is the number of an attempt, a file with a
-JSON list of paths, a JSON list of globs of ignored files that count, or that a rollback follows.
+`python -I .../workspace/__main__.py WHAT RUN_FOLDER ANSWER [MORE]`; the answer is JSON. WHAT is look, git,
+settle, withdraw, put-back, roll-back, set-aside, to-base or to-run. MORE is the number of an attempt, a file
+with a JSON list of paths, a JSON list of globs of ignored files that count, or that a rollback follows.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ def main(argv: list[str]) -> int:
             from runner.workspace.git_back import put_back
 
             replace_json(answer, put_back(snapshot, plans=bool(more)).to_json(), indent=None)
+        elif what == "git":
+            from runner.workspace.git_state import held
+
+            replace_json(answer, held(snapshot.repository), indent=None)
         elif what == "settle":
             replace_json(answer, {"changed": _settled(snapshot, json.loads(more[0]))}, indent=None)
         else:

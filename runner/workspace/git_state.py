@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 
+from runner.disk.digest import sha256
 from runner.disk.files import read
 from runner.disk.git_env import mark as mark_of
 from runner.git_change import GitChange
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _BEFORE, _AFTER = "git.json", "git-after.json"
 _FETCHED = ("refs/remotes/", "refs/prefetch/")
 _OF_ONE_TREE = ("refs/bisect/", "refs/worktree/", "refs/rewritten/")
-_BY_EDITORS = r"config branch\..*\.(vscode|gk|github-pr)-[^.]*"
+_is_editors = re.compile(r"config branch\..*\.(vscode|gk|github-pr)-[^.]*", re.DOTALL).fullmatch
 """Settings of a branch that an open editor writes by itself."""
 _NAMED = 50
 _LAST = 500
@@ -108,6 +109,15 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
 def seen(folder: str) -> GitAfter | None:
     """What the last look that found something found."""
     return read_record(f"{folder}/{_AFTER}", GitAfter)
+
+
+def held(repository: Repository) -> dict[str, str | None]:
+    """What git holds now: refs but what a fetch brings, HEAD, and digests of the rest."""
+    at, listing = repository.position(), repository.index_listing(repository.index)
+    refs = [one for one in (*at.refs, *(at.symbolic or ())) if not one[0].startswith(_FETCHED)]
+    told = [(what, digest) for what, (_, digest) in _settings(repository).items() if not _is_editors(what)]
+    head = (("HEAD", at.branch or at.head), ("HEAD state", at.in_progress))
+    return dict([*refs, *told, *head, ("index", sha256(listing or b"").hexdigest())])
 
 
 def _leads(log: str, mark: str, before: str | None, after: str | None, *, all_of_it: bool = False) -> bool:
@@ -207,7 +217,7 @@ def _shown(items: Sequence[str], clean: Callable[[str], str]) -> str:
 def _set(before: dict[str, tuple[str, str]], after: dict[str, tuple[str, str]]) -> Iterator[GitChange]:
     for what in sorted(before.keys() | after.keys()):
         was, now = before.get(what), after.get(what)
-        if was != now and not re.fullmatch(_BY_EDITORS, what, re.DOTALL):
+        if was != now and not _is_editors(what):
             yield GitChange(what, was and was[0], now and now[0])
 
 

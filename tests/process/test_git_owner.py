@@ -27,13 +27,14 @@ BESIDE = """case "$PWD" in
 esac"""
 """One in a tree of its own works until the gate is open."""
 STAGED = "index: nothing shows who staged it, so only a rollback of the files puts it back"
+CHECKED = 'verify = [["sh", "check.sh"]]'
 WHO = "-c user.name=a -c user.email=a@b"
 
 
-def prepared(repo: Repo, script: str, *keys: str, owner: str = "human", more: str = "") -> Repo:
+def prepared(repo: Repo, script: str, *keys: str, owner: str = "human", more: str = "", **files: str) -> Repo:
     repo.codex(f"cat > /dev/null\n{THREAD}{script}\n{said('done')}{FINISHED}")
     repo.task(*keys, more=f'{WILD}[git]\nowner = "{owner}"\n{more}')
-    commit(repo)
+    commit(repo, **files)
     return repo
 
 
@@ -290,6 +291,42 @@ def test_with_a_broken_ledger_of_ours_no_run_of_its_task_starts(repo: Repo) -> N
     assert "--set-aside" in refused.error["hint"] and len(repo.runs()) == 1
     assert repo.cli("ledger", "verify", "work", "--set-aside").status == 0
     assert repo.start(*ALL).wait()["status"] == "succeeded"
+
+
+def test_what_a_check_writes_of_git_is_told_as_a_doubt_and_nobody_is_rejected(repo: Repo) -> None:
+    prepared(
+        repo,
+        f"echo 'git {WHO} commit -q --allow-empty -m x; git tag made' > called",
+        CHECKED,
+        **{"check.sh": "git config core.editor vi; git add -A; sh called"},
+    )
+    run = repo.start("--sandbox", "workspace-write")
+    assert run.wait()["status"] == "succeeded"
+    ((severity, evidence),) = violations(run)
+    branch = git(repo, "symbolic-ref", "HEAD")
+    names = ["config core.editor", "index", branch, "refs/tags/made"]
+    assert severity == "warning" and [one.partition(": ")[0] for one in evidence] == names
+    assert not run.events("git_put_back") and git(repo, "tag") == "made"
+    told = artifact(repo, "test_report")
+    assert told["status"] == "unknown" and "git was written while its checks ran" in told["title"]
+
+
+@pytest.mark.parametrize("check", ["git status", "git fetch -q", "git stash list; git gc -q", "false"])
+def test_a_check_that_leaves_git_as_it_was_is_no_doubt(repo: Repo, check: str) -> None:
+    prepared(repo, "echo x > new", CHECKED, **{"check.sh": check})
+    git(repo, "remote", "add", "origin", str(repo.root))
+    run = repo.start(*ALL)
+    assert run.wait()["status"] == ("rejected" if check == "false" else "succeeded")
+    assert violations(run) == [] and artifact(repo, "test_report")["status"] != "unknown"
+
+
+def test_a_check_that_takes_git_away_leaves_it_unknown(repo: Repo) -> None:
+    prepared(repo, "", CHECKED, **{"check.sh": "mv .git/HEAD .git/gone"})
+    run = repo.start(*ALL)
+    assert run.wait()["status"] == "succeeded"
+    found = {one["code"]: one for one in result(run)["findings"]}
+    assert found["not_observed"]["severity"] == "warning" and violations(run) == []
+    assert artifact(repo, "test_report")["status"] == "unknown"
 
 
 @pytest.mark.parametrize("name", ["git.json", "workspace.json"])

@@ -21,6 +21,7 @@ from runner.verify.inspect import (
     Severity,
     allowed_by,
     findings,
+    of_checks,
     outside_scope,
     relative,
     to_look_for,
@@ -235,6 +236,20 @@ def test_what_a_run_of_the_owner_may_have_done_is_a_warning() -> None:
     assert ([own.severity, setting.severity], other.severity) == (errors, Severity.WARNING)
     assert "while a run of its owner worked" in other.message and "refs/tags/v1" in other.message
     assert "config core.editor" in setting.message, "no setting is excused"
+
+
+def test_what_was_written_of_git_beside_the_checks_is_a_doubt_and_accuses_nobody() -> None:
+    before = {"HEAD": "refs/heads/main", "refs/heads/main": "a", "refs/runner/kept": "a", "index": "x"}
+    after = {"HEAD": "refs/heads/main", "refs/heads/main": "b", "refs/runner/new": "b", "index": "x"}
+    (found,) = of_checks("human", before, after)
+    assert (found.code, found.severity) == ("policy_violation", Severity.WARNING)
+    assert found.message == (
+        "git was written while its checks ran, and only human may: refs/heads/main, refs/runner/kept; "
+        "nothing shows by whom"
+    )
+    assert found.evidence == ("refs/heads/main: a -> b", "refs/runner/kept: a -> none")
+    assert of_checks("human", before, {**before, "refs/runner/new": "b"}) == ()
+    assert [one.code for one in of_checks("human", before, None)] == ["not_observed"]
 
 
 def test_a_fetch_is_told_and_no_more() -> None:
