@@ -49,7 +49,12 @@ def replace(
     os.unlink(draft)
     if read_bytes(lock) != text:
         return f"git holds {name}.lock"
-    if not is_expected():
+    try:
+        may_go = is_expected()
+    except BaseException:
+        os.unlink(lock)
+        raise
+    if not may_go:
         os.unlink(lock)
         return CHANGED
     watch(f"restore the {name}")

@@ -17,6 +17,7 @@ from runner.git_change import GitChange, PutBack
 from runner.workspace import git_back, git_state
 from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import changed
+from runner.workspace.git import GitFailed
 from runner.workspace.repository import find
 from runner.workspace.rollback import discarded, roll_back
 from runner.workspace.snapshot import Snapshot
@@ -457,6 +458,19 @@ def test_head_is_left_on_a_branch_that_somebody_has_moved_since(work: Work, bran
     left = put(snapshot).left
     assert left[0] == f"HEAD: refs/heads/{branch} was changed again"
     assert (work.says("symbolic-ref", "HEAD").strip(), work.head()) == (f"refs/heads/{branch}", head)
+
+
+def test_where_git_fails_meanwhile_no_lock_stays_and_the_next_call_goes_on(work: Work) -> None:
+    snapshot, before = taken(work), refs(work)
+    agent(work, "switch -q other")
+    found(snapshot)
+    settings = config(work).read_text()
+    config(work).write_text(f"{settings}[what\n")
+    with pytest.raises(GitFailed):
+        put(snapshot)
+    assert not (work.root / ".git" / "HEAD.lock").exists()
+    config(work).write_text(settings)
+    assert put(snapshot).put == ("HEAD",) and refs(work) == before
 
 
 def test_lines_of_the_log_between_which_somebody_moved_the_branch_prove_nothing(work: Work) -> None:
