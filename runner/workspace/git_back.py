@@ -3,7 +3,7 @@ what the look after the run saw. Edge: git, disk.
 
     <folder>/git-back.json  empty before the first step, then the result
 
-What it takes away stays reachable under `refs/runner/rejected/<run>/`.
+What a ref had last stays reachable under `refs/runner/rejected/<run>/`.
 """
 
 from __future__ import annotations
@@ -60,10 +60,16 @@ def _done(snapshot: Snapshot, watch: Callable[[str], object]) -> PutBack:
     # HEAD first, which may be on a new branch; a new name may be in the way of an old one.
     own = [one for one in after.changes if one.by_run]
     own.sort(key=lambda one: (one.what != "HEAD", one.before is not None))
+    known = {one.what: one.after for one in after.changes}.get("HEAD state", snapshot.position.in_progress)
+    state = snapshot.repository.position().in_progress
     kept: list[str] = []
     told: dict[str, str | None] = {}
     for one in own:
-        if one.what == "refs/stash":  # its log is its list, and a file that it took may have been a person's
+        if state not in (None, known):  # by a person, on what the run has left there
+            told[one.what] = f"a {state} is under way since"
+        elif (
+            one.what == "refs/stash"
+        ):  # its log is its list, and a file that it took may have been a person's
             told[one.what] = "`git stash list` would not be as before"
         elif (name := _keep(git, run_id, one, watch)) is None:
             told[one.what] = "what it has now could not be kept"

@@ -473,6 +473,20 @@ def test_where_git_fails_meanwhile_no_lock_stays_and_the_next_call_goes_on(work:
     assert put(snapshot).put == ("HEAD",) and refs(work) == before
 
 
+@pytest.mark.parametrize("by_run", [True, False])
+def test_nothing_is_put_back_below_a_merge_that_is_under_way_since_the_look(work: Work, by_run: bool) -> None:
+    work.git("switch", "-q", "other")
+    work.git(*COMMIT.split(" "))
+    work.git("switch", "-q", "main")
+    snapshot, merge = taken(work), "merge -q --no-commit --no-ff -s ours other"
+    agent(work, COMMIT, *([merge] if by_run else []))
+    found(snapshot)
+    if not by_run:
+        work.git(*merge.split(" "))
+    left = "HEAD state: nothing shows who did it" if by_run else "refs/heads/main: a merge is under way since"
+    assert put(snapshot).left == (left,)
+
+
 def test_lines_of_the_log_between_which_somebody_moved_the_branch_prove_nothing(work: Work) -> None:
     snapshot = taken(work)
     agent(work, COMMIT)
