@@ -376,9 +376,10 @@ def _put_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> PutBack 
 
 def _of_git(detail: str, put: PutBack) -> str:
     """A line for each thing: its old and new value, and what became of it."""
-    became = dict.fromkeys(put.put, "put back") | {
-        one.partition(": ")[0]: f"left: {one.partition(': ')[2]}" for one in put.left
-    }
+    became = dict.fromkeys(put.put, "put back")
+    for one in put.left:  # only a name of a setting may have such a colon itself
+        name, _, why = one.rpartition(": ") if one.startswith("config") else one.partition(": ")
+        became[name] = f"left: {why}"
     lines = [(line, became.pop(line.partition(": ")[0], None)) for line in detail.splitlines()]
     told = [line if what is None else f"{line}; {what}" for line, what in lines]
     told += [f"{name}: {what}" for name, what in became.items()]

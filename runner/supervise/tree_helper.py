@@ -194,7 +194,7 @@ def put_back(
             raise TreeUnknown("the run had no owner for a while, and others may have worked there")
         done = PutBack.from_json(_ask(run, "put-back", env, *(["plans"] if plans else [])))
     except (TreeUnknown, OSError, ValueError) as error:
-        done = PutBack(left=(str(error)[:500],))
+        done = PutBack(left=(f"git: {error}"[:500],))
     log.note("git_put_back", **done.to_json())
     return done
 

@@ -125,10 +125,11 @@ def _head(snapshot: Snapshot, after: GitAfter, one: GitChange, watch: Callable[[
     """Left too where the branch on which it is now has moved since: whoever did that works there."""
     path, seen, branch = f"{snapshot.git_dir}/HEAD", _head_of(one.after), one.after or ""
     tips = dict(snapshot.position.refs) | {moved.what: moved.after for moved in after.changes}
-    is_link = os.path.islink(path)
+    if os.path.islink(path):
+        return "it is a symbolic link"
 
     def is_there() -> bool:
-        return not is_link and read_bytes(path) == seen
+        return read_bytes(path) == seen
 
     def is_expected() -> bool:
         is_detached = not branch.startswith("refs/")

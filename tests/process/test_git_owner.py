@@ -351,6 +351,22 @@ def test_outside_of_git_nothing_was_in_reach(repo: Repo) -> None:
     assert repo.start(*ALL).wait()["status"] == "succeeded"
 
 
+def test_of_each_thing_that_is_left_the_reason_says_why(repo: Repo) -> None:
+    prepared(repo, "git config 'a.b: c.d' v; git tag made")
+    run = repo.start(*ALL)
+    detail = run.wait()["reason"]["detail"].splitlines()
+    assert "refs/tags/made: none -> " in detail[0] and detail[0].endswith("; left: nothing shows who did it")
+    assert detail[1:] == ["config a.b: c.d: none -> v", "config a.b: c.d: left: nothing shows who did it"]
+
+
+@pytest.mark.parametrize("name", ["git-after.json", "workspace.json"])
+def test_where_nothing_can_be_put_back_the_reason_says_why(repo: Repo, name: str) -> None:
+    prepared(repo, "git tag made", CHECKED, **{"check.sh": f"rm .runs/work/cli/*/{name}"})
+    run = repo.start(*ALL)
+    left = run.wait()["reason"]["detail"].splitlines()[1]
+    assert left.startswith("git: left: ") and left != "git: left: "
+
+
 def test_a_cancelled_run_stays_cancelled_and_its_commit_is_put_back(repo: Repo) -> None:
     prepared(repo, "")
     repo.waiting_codex(before=f"git {WHO} commit -q --allow-empty -m theirs")

@@ -223,6 +223,17 @@ def test_a_switch_of_a_person_that_no_log_has_is_not_the_runs(work: Work, start:
     assert work.says("symbolic-ref", "HEAD").strip() == "refs/heads/other"
 
 
+def test_a_head_that_is_a_link_is_left_and_called_so(work: Work) -> None:
+    snapshot = taken(work)
+    agent(work, "switch -q other")
+    found(snapshot)
+    head = work.root / ".git" / "HEAD"
+    head.unlink()
+    head.symlink_to("refs/heads/other")  # as old versions of git made it
+    assert put(snapshot) == PutBack(left=("HEAD: it is a symbolic link",))
+    assert head.is_symlink()
+
+
 def test_what_moves_again_after_the_look_is_left(work: Work) -> None:
     snapshot = taken(work)
     work.write("b")
