@@ -328,9 +328,14 @@ def _answer(ledger: Ledger, task_id: str) -> Handed | None:
 
 
 def take(run: RunDir, invocation: Invocation) -> None:
-    """Writes down that this run begins for its handoff. HandoffTaken where another one has it."""
+    """Writes down that this run begins for its handoff. HandoffTaken where another one has it, Conflict where
+    it is another one than its prompt tells of: it may have waited long for the work tree.
+    """
     if (shared := invocation.ledger) is not None and shared.handoff is not None:
-        _take(Ledger(run.repo, shared.task_id), run, invocation, shared.handoff)
+        ledger = Ledger(run.repo, shared.task_id)
+        if ledger.entry(shared.handoff).hash != shared.hash:
+            raise Conflict(f"{shared.handoff} is another handoff by now: its ledger began anew")
+        _take(ledger, run, invocation, shared.handoff)
 
 
 def left(run: RunDir, invocation: Invocation, error: RunnerError) -> None:

@@ -425,6 +425,20 @@ def test_a_ledger_of_somebody_else_starts_nothing(
     assert code(lambda: resolved(settings(tmp_path), env, ledger="make")) == "foreign_ledger"
 
 
+def test_a_run_takes_no_other_handoff_of_that_id_than_it_is_told_of(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str]
+) -> None:
+    asked = handed(ledger, "look")
+    found = resolved(settings(tmp_path), env, ledger="make")
+    run = RunDir(str(tmp_path), "look", found.run_id)
+    for path in (ledger.path, f"{os.path.dirname(ledger.path)}/.ledger.head"):
+        os.unlink(path)
+    assert code(lambda: receivers.take(run, found)) == "handle_not_found"
+    assert handed(ledger, "look", ask="Another one.").id == asked.id
+    assert code(lambda: receivers.take(run, found)) == "conflict"
+    assert ledger.state().lanes[0].status == "open"
+
+
 def test_a_run_takes_its_handoff_once_and_gives_it_back_where_it_comes_to_nothing(
     ledger: Ledger, tmp_path: Path, env: dict[str, str]
 ) -> None:
