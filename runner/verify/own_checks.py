@@ -8,6 +8,7 @@ calls in turn is not: `protect` names that.
 from __future__ import annotations
 
 import posixpath
+import sys
 
 from runner.text.globs import covers
 from runner.text.modules import MAIN, files_of_modules
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _PYTHON = ("sitecustomize.py", "usercustomize.py")
+_LIBRARY = sys.stdlib_module_names - {"test"}
 _PYTEST = ("pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "conftest.py", *_PYTHON)
 _NODE = ("package.json", ".npmrc", "babel.config.*", ".babelrc*", "tsconfig*.json", "vite.config.*")
 _RUST = ("Cargo.toml", ".cargo/config*", "build.rs", "rust-toolchain*", "clippy.toml", ".clippy.toml")
@@ -131,6 +133,8 @@ class OwnChecks:
                 self._readers.setdefault(path, set()).add(tool)
         self._readers = {path: {"sh"} for path in behind} | self._readers
         self._words = {*self._modules, *self._readers}
+        starts = (*cwds, *(posixpath.dirname(path) for path in self._readers if path.endswith(".py")))
+        self._starts = {posixpath.normpath(at) for at in starts if _PYTHON[0] in self._settings}
         guessed = {f"{word}/{name}" for word in self._words for name in MAIN}  # a named file is no folder
         self._above = {above for path in self._words - guessed for above in _folders_above(path)}
 
@@ -144,7 +148,7 @@ class OwnChecks:
         where a command names it: without it that could only fail. (A new module may hide another one.)
         """
         named = self._modules if is_new and looks_like_test(path) else self._words
-        if path in named or path in self._above:
+        if path in named or path in self._above or (is_new and self._hides(path)):
             return True
         if any(_ends_in(name, path) for name in self._settings):
             return True
@@ -152,6 +156,12 @@ class OwnChecks:
             return False
         is_below = any(path.startswith(f"{word}/") for word in self._words)
         return self._has_tests or is_below or (bool(self._words or self._settings) and self._is_named(path))
+
+    def _hides(self, path: str) -> bool:
+        """Whether a Python that starts there imports it in the place of a module of its library."""
+        folder, _, name = path.replace("/__init__.", ".").rpartition("/")
+        module, _, kind = name.partition(".")
+        return module in _LIBRARY and kind.endswith(("py", "pyc", "so")) and (folder or ".") in self._starts
 
     def take_for(self, folder: str, below: Collection[str], *, is_filled: bool) -> bool:
         """Whether they take a new folder, or a link, for what they name. A shell takes it for an empty script

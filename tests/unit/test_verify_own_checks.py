@@ -49,6 +49,48 @@ def test_what_a_command_names_and_the_settings_of_its_tool_are_its_own(argv: lis
     assert OwnChecks([argv]).read(path, is_new=True), "a new file of settings is read as well"
 
 
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        (["python3", "-m", "unittest"], "argparse.py"),
+        (["python3", "-m", "unittest"], "argparse/__init__.py"),
+        (["python3", "-m", "unittest"], "argparse.cpython-311-x86_64-linux-gnu.so"),
+        (["python3", "-m", "unittest"], "_threading_local.pyc"),
+        (["sh", "-c", "cd sub && pytest"], "sub/difflib.py"),
+        (["python3", "tools/check.py"], "tools/json/__init__.py"),
+        (["pytest", "tests/test_a.py"], "tests/types.py"),
+        (["make", "test"], "argparse.py"),
+    ],
+)
+def test_a_new_module_that_hides_one_of_the_library_is_read(argv: list[str], path: str) -> None:
+    assert OwnChecks([argv]).read(path, is_new=True)
+    allowed = Allowed(writes=True, checks=(tuple(argv),))
+    (found,) = findings(allowed, None, Observed((path,), added=(path,)))
+    assert (found.code, found.severity) == ("check_changed", Severity.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        (["python3", "-m", "unittest"], "src/app/types.py"),
+        (["python3", "-m", "unittest"], "argparse/notes.py"),
+        (["python3", "-m", "unittest"], "json/data.json"),
+        (["python3", "-m", "unittest"], "argparse.md"),
+        (["python3", "-m", "unittest"], "app.py"),
+        (["python3", "-m", "unittest"], "test/__init__.py"),
+        (["python3", "-m", "app"], "app/types.py"),
+        (["cargo", "test"], "argparse.py"),
+        (["ruff", "check"], "argparse.py"),
+    ],
+)
+def test_a_new_module_that_hides_none_of_the_library_is_not_read(argv: list[str], path: str) -> None:
+    assert not OwnChecks([argv]).read(path, is_new=True)
+
+
+def test_a_module_of_the_library_that_was_hidden_before_is_work_as_any_other() -> None:
+    assert not OwnChecks([["python3", "-m", "unittest"]]).read("queue.py")
+
+
 def test_a_test_that_a_command_names_is_read_unless_the_run_has_written_it() -> None:
     own = OwnChecks([["pytest", "tests/test_a.py::TestX::test_b"]])
     assert own.read("tests/test_a.py") and not own.read("tests/test_a.py", is_new=True)
