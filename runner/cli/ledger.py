@@ -444,6 +444,7 @@ def run_ledger_show(args: Namespace) -> int:
         talk = Conversation(called, whole=args.all)
         for entry in shown["unproven"]:
             pen.say(talk.text(entry, " (unproven)"))
+        pen.tell("(what stands behind that is not shown)")
         return ExitStatus.OK
     pen.say(summary(shown, called, whole=args.all))
     talk = Conversation(called, [one["id"] for one in shown["open_handoffs"]], whole=args.all)
@@ -458,13 +459,11 @@ def run_ledger_show(args: Namespace) -> int:
 
 def _warn(ledger: Ledger, found: Mapping[str, Any]) -> None:
     if (problem := found["problem"]) is not None:
-        pen.warn(f"{ledger.relative} is not believed: {problem} (`runner ledger verify {ledger.task_id}`)")
+        pen.warn(f"{ledger.relative} is not believed: {problem}; `runner ledger verify --help` says more")
     if torn := found["torn_bytes"]:
         pen.warn(f"its last {count(torn, 'byte')} are a line that never was whole, and count for nothing")
-    if found["is_complete"] is None:
-        pen.note(
-            "nothing tells whether entries are missing at its end: `.ledger.head` is gone, older or no file"
-        )
+    if found["is_complete"] is None and problem is None:
+        pen.note("nothing tells whether entries are missing at its end: `.ledger.head` is gone or older")
 
 
 def run_ledger_wait(args: Namespace) -> int:
@@ -479,7 +478,8 @@ def run_ledger_wait(args: Namespace) -> int:
         for entry in waited["entries"]:
             pen.say(talk.text(entry))
         after = f"no entry in {args.timeout:g} s\n" if waited["timed_out"] else ""
-        pen.tell(f"{after}go on    runner ledger wait {ledger.task_id} --since {waited['seq']}")
+        more = "".join(f" --type {kind}" for kind in args.kinds)
+        pen.tell(f"{after}go on    runner ledger wait {ledger.task_id} --since {waited['seq']}{more}")
     return ExitStatus.GAVE_UP_WAITING if waited["timed_out"] else ExitStatus.OK
 
 
@@ -487,7 +487,7 @@ def run_ledger_verify(args: Namespace) -> int:
     ledger = ledgers.named(here(), args.task, os.environ)
     if args.set_aside:
         former = ledgers.set_aside(ledger, ledgers.person_or_run(ledger.repo, os.environ))
-        answer(args, {"former": former, "ledger": ledger.relative}, f"begun anew; the former one is {former}")
+        answer(args, {"former": former, "ledger": ledger.relative}, f"begun anew; before that: {former}")
         return ExitStatus.OK
     found = ledger.look(all_of_it=True).verdict()
     if args.format == "text":

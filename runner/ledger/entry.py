@@ -74,9 +74,7 @@ _IDS = ("supersedes", "proposal")
 
 class EntryInvalid(UsageError):
     code = "entry_invalid"
-    default_hint = (
-        "`runner ledger ACTION --help` says what an entry can have: `handoff`, `artifact` and so on"
-    )
+    default_hint = "`runner ledger ACTION --help` says what it takes"
 
 
 class Text(Value):

@@ -50,9 +50,7 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLO
 
 class LedgerBroken(Conflict):
     code = "ledger_broken"
-    default_hint = (
-        "`runner ledger verify TASK` names the first broken link; with --set-aside a person begins anew"
-    )
+    default_hint = "`runner ledger verify TASK` names the break; with --set-aside a person begins anew"
 
 
 class ForeignLedger(Conflict):
@@ -93,7 +91,7 @@ class Look(Value):
         """For whoever asks whether to believe it."""
         return {
             "is_whole": self.is_whole,
-            "is_complete": self.is_complete,
+            "is_complete": None if self.problem and self.is_complete else self.is_complete,
             "entries": self.state.seq,
             "hash": self.state.hash,
             "seq": self.broken_at,
@@ -155,10 +153,11 @@ class Ledger:
 
     def _judged(self, look: Look, found: os.stat_result) -> Look:
         """Not to be believed where others have written the file, or can."""
-        what = "can be written by others" if not is_ours_alone(found) else "has another name as well"
-        if look.problem is not None or (is_ours_alone(found) and found.st_nlink == 1):
+        is_ours = is_ours_alone(found)
+        if look.problem is not None or (is_ours and found.st_nlink == 1):
             return look
-        return look.replace(problem=Break(1, f"it {what}", is_foreign=True))
+        what = "it has a second name" if is_ours else f"others can write it: chmod go-w {self.relative}"
+        return look.replace(problem=Break(1, what, is_foreign=True))
 
     def state(self) -> State:
         """What its entries say. LedgerBroken or ForeignLedger where they cannot be believed."""
@@ -493,7 +492,8 @@ class Ledger:
 
 
 def _cut(seq: int, told: int) -> Break:
-    return Break(seq + 1, f"it was cut: entries {seq + 1} to {told} are missing at its end")
+    lost = f"entry {told} is" if told == seq + 1 else f"entries {seq + 1} to {told} are"
+    return Break(seq + 1, f"it was cut: {lost} missing at its end")
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:

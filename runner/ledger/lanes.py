@@ -95,7 +95,7 @@ class IsFinal(Conflict):
 class PeopleOnly(RunnerError):
     code = "people_only"
     exit_status = NotYourTurn.exit_status
-    default_hint = "propose it; a person decides with `runner ledger sign` or `reject`"
+    default_hint = "a person does that, outside of every run; an agent can propose it"
 
 
 class RunRef(Value):
@@ -147,6 +147,8 @@ class Proposal(Value):
     """The entry that decided it."""
     run_ended: str | None = None
     """How the run that proposed it ended, where it did not succeed."""
+    changed_by: str | None = None
+    """The newest entry by which another run changed files after it was signed."""
 
     @property
     def outdated_as(self) -> str:
@@ -169,7 +171,7 @@ class State(Value):
     runs: Mapping[str, RunRef] = {}
     """The newest run of each runtime."""
     messages: tuple[str, ...] = ()
-    """The newest ones to a person, since a person has last written anything."""
+    """The newest to a person, and changes after a signature, since a person has last written."""
 
     @property
     def open(self) -> list[Handoff]:
@@ -287,7 +289,10 @@ def _recorded(state: State, entry: LedgerEntry) -> State:
     is_change = is_of_runner(entry) and bool(entry.payload.get("files"))
     if not is_change or proposal is None or proposal.by_run == entry.run_id:
         return state
-    return _outdated(state)
+    if proposal.status is not ProposalStatus.SIGNED:
+        return _outdated(state)
+    told = (*state.messages, entry.id)[-_MOST_MESSAGES:]  # nobody else would look again
+    return state.replace(proposal=proposal.replace(changed_by=entry.id), messages=told)
 
 
 def _proposed(state: State, entry: LedgerEntry) -> State:

@@ -163,7 +163,7 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
     """
     task = ledger.task_id
     try:
-        state = settled(ledger).state
+        state, hand_on = settled(ledger).state, f"handoff {task} --to X --reason R --ask TEXT"
         for lane in [one for one in state.lanes if one.to and one.status is not LaneStatus.TAKEN]:
             entry = ledger.entry(id_of(lane.seq))
             if (lane.to, lane.to_run) == (HUMAN, None):
@@ -174,17 +174,22 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
             elif lane.status in (LaneStatus.HANDLED, LaneStatus.RETURNED) and lane.to_run is not None:
                 yield from _unheard(ledger, lane.name, lane.to or "", entry)
         for said in map(ledger.entry, state.messages):
-            text = f"{said.actor} says to you: {said.text('text')}"
-            yield _item(ledger, "message", said, text, f"runner ledger send {task} TEXT --to {said.actor}")
+            text, way = (
+                f"{said.actor} says to you: {said.text('text')}",
+                f"send {task} TEXT --to {said.actor}",
+            )
+            if said.type is EntryType.ARTIFACT:
+                text, way = f"after a signature, files were changed: {said.text('title')}", hand_on
+            yield _item(ledger, "message", said, text, f"runner ledger {way}")
         if (proposal := state.proposal) is not None and _waits(proposal):
             entry = ledger.entry(proposal.id)
             text = f"{proposal.by} proposes as final: {entry.text('summary')}"
             text += f"\n{proposal.outdated_as}" if proposal.run_ended else ""
             signs = [f"runner ledger {verb} {task} --proposal {entry.id}" for verb in ("sign", "reject")]
             yield _item(ledger, "proposal", entry, text).replace(commands=tuple(signs))
-    except ForeignLedger:
-        return
     except RunnerError as error:
+        if isinstance(error, ForeignLedger) and not ledger.was_ours:
+            return
         way = f"runner ledger verify {task}"
         yield Item("ledger", None, None, task, None, error.message, (way, f"{way} --set-aside"))
 
@@ -232,7 +237,7 @@ def _of_lane(ledger: Ledger, lane: Lane, entry: LedgerEntry) -> Item:
     if handoff is None or handoff.to != HUMAN:  # it was a person's own, and comes back
         why = "has answered you" if handoff is None else f"has left {handoff.id} of yours open"
         text = f"{handoff.to if handoff else entry.actor} {why}: {_said(entry)}"
-        way = f"runner ledger handoff {task} --lane {lane.name} --to X"
+        way = f"runner ledger handoff {task} --lane {lane.name} --to X --reason R --ask TEXT"
         return _item(ledger, "handoff", entry, text, way)
     entry = ledger.entry(handoff.id)
     text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from itertools import islice
 
-from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable
+from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable, UsageError
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly, next_speaker
@@ -85,6 +85,8 @@ def named(folder: str, name: str, env: Mapping[str, str], *, is_new: bool = Fals
     from runner.usecases.find import find, find_root
 
     root = find_root(folder)
+    if is_new and not is_name(name):
+        raise UsageError(f"no ledger can be called `{name[:80]}`", hint="letters, digits, `.`, `_` and `-`")
     if not is_name(name) or is_run_id(name):
         return ledger_of(find(root, name))
     ledger = Ledger(root, name)
@@ -230,7 +232,7 @@ def every(folder: str) -> list[dict[str, Any]]:
 
     root = find_root(folder)
     ledgers = [Ledger(root, task) for task in sorted(tasks_of(root))]
-    return [_brief(ledger) for ledger in ledgers if ledger.exists]
+    return [_brief(ledger) for ledger in ledgers if ledger.exists or ledger.was_ours]
 
 
 def _brief(ledger: Ledger) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def _part(ledger: Ledger, look: Look, run_id: str) -> dict[str, Any]:
         "made": [_told(entry) for entry in entries if entry.type is EntryType.HANDOFF],
         "recorded": [_told(entry) for entry in artifacts if not is_of_runner(entry)],
         "seen": [_told(entry) for entry in artifacts if is_of_runner(entry)],
+        "refused": [_told(entry) for entry in entries if entry.type is EntryType.MARKER_ERROR],
     }
 
 

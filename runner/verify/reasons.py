@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LAST = "see its last message: `runner logs RUN --stream last`"
 _HINTS = {
     "scope_violation": "widen `scope` if the change is wanted, or start again with a clearer task",
-    "policy_violation": "`runner report RUN` has each with its old and new value; `[git] owner` says who may",
+    "policy_violation": "`runner report RUN` has each with its old and new value",
     "empty_diff": "see its last message: `runner logs RUN --stream last`",
     "config_drift": "declare what the runtime really uses, or remove what overrides it",
     "result_missing": "`runner logs RUN --stream last` shows what the agent said instead",

@@ -107,6 +107,8 @@ def ledger_lines(part: Json, show: Callable[[object], str]) -> Iterator[str]:
     for verb, artifacts in (("recorded", part["recorded"]), ("runner saw", part["seen"])):
         for one in artifacts if part["recorded"] or part["lanes"] else ():
             yield f"{verb} {one['id']}: {show(one['kind'])} {show(one['status'])}: {show(one['title'])}"
+    for one in part["refused"]:
+        yield f"a marker was not taken ({one['id']}): {show(one['message'])}"
     for one in part["lanes"]:
         yield f"lane {show(one['lane'])}: {one['status']}"
     if (proposal := part["finality"]) is not None:

@@ -65,9 +65,11 @@ class Rules:
     finality: str | None = None
     failed: str | None = None
     """How the run that proposed it ended, if not well."""
+    changed: str | None = None
+    """What changed files after it was signed."""
     coordinator: str | None = None
     messages: list[str] = field(default_factory=list)
-    """To a person, since one has written."""
+    """To a person, and changes of what is signed, since one has written."""
     seq: int = 0
 
     # -- who may ---------------------------------------------------------------------------------------
@@ -259,6 +261,7 @@ class Play:
         assert (state.proposal and state.proposal.status.value) == rules.finality
         assert (state.proposal and state.proposal.id) == rules.proposal
         assert (state.proposal and state.proposal.run_ended) == rules.failed
+        assert (state.proposal and state.proposal.changed_by) == rules.changed
         assert state.coordinator == rules.coordinator
         assert [*state.messages] == rules.messages[-20:]
         assert sum(state.counts.values()) == state.seq
@@ -282,7 +285,7 @@ def _note(play: Play, draw: Any, who: Who) -> None:
         play.rules.close(who, answers)
         if kind is T.FINALITY_PROPOSED:
             play.rules.proposal, play.rules.finality = f"e-{play.rules.seq:04d}", "awaiting_human"
-            play.rules.by_run, play.rules.failed = who.run, None
+            play.rules.by_run, play.rules.failed, play.rules.changed = who.run, None, None
 
 
 def _reply(play: Play, draw: Any, who: Who) -> None:
@@ -352,6 +355,9 @@ def _change(play: Play, draw: Any, who: Who) -> None:
         play.rules.seq += 1
         if play.rules.finality == "awaiting_human" and play.rules.by_run != who.run:
             play.rules.finality = "outdated"
+        if play.rules.finality == "signed" and play.rules.by_run != who.run:
+            play.rules.changed = f"e-{play.rules.seq:04d}"
+            play.rules.messages.append(play.rules.changed)
 
 
 def _coordinate(play: Play, draw: Any, who: Who) -> None:

@@ -26,7 +26,9 @@ from runner.ledger.lanes import State, advance, next_speaker
 from runner.model import Outcome
 from runner.state.store import RunDir
 from runner.usecases import inbox, ledger_part
+from runner.usecases import ledger as usecases
 from runner.usecases.inbox import Item
+from runner.verify.report_text import ledger_lines
 
 HANDOFF = {"reason": "it is focused work", "ask": "refuse an expired token"}
 LATER = "2999-01-01T00:00:00.000Z"
@@ -346,6 +348,49 @@ def test_a_proposal_waits_until_a_person_decides_or_work_goes_on(tmp_path: Path)
         else:
             tell(ledger, decision, HUMAN, {"signer": "ada"})
         assert waits(tmp_path) == []
+
+
+def test_files_that_change_after_a_signature_are_told_until_a_person_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger(str(tmp_path), "work")
+    tell(ledger, EntryType.FINALITY_PROPOSED, "review", PROPOSAL, run_id="r2")
+    tell(ledger, EntryType.FINALITY_SIGNED, HUMAN, {"signer": "ada"})
+    patch = {**REPORT, "kind": "patch_summary", "title": "1 file changed", "files": ["a.py"]}
+    late = tell(ledger, EntryType.ARTIFACT, RUNNER, patch, key="r3:patch", run_id="r3")
+    (item,) = waits(tmp_path)
+    assert (item.kind, item.entry) == ("message", late)
+    assert item.text == "after a signature, files were changed: 1 file changed"
+    tell(ledger, EntryType.NOTE, HUMAN, {"text": "Seen."})
+    assert waits(tmp_path) == []
+    assert f"files were changed after that ({late})" in answer(capsys, "ledger", "show", "work")
+
+
+@pytest.mark.parametrize("how", ["writable by others", "a second name", "gone"])
+def test_a_ledger_of_ours_that_is_not_believed_is_listed_and_waits(how: str, tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    tell(ledger, EntryType.NOTE, HUMAN, {"text": "mine"})
+    path = Path(ledger.path)
+    if how == "writable by others":
+        path.chmod(0o666)
+    elif how == "gone":
+        path.unlink()
+    else:
+        os.link(path, tmp_path / "second")
+    (item,) = waits(tmp_path)
+    assert item.kind == "ledger"
+    (listed,) = usecases.every(str(tmp_path))
+    assert listed["problem"]["message"] == item.text
+
+
+def test_a_report_names_the_markers_that_were_not_taken(tmp_path: Path) -> None:
+    run, ledger = a_run_with_a_story(tmp_path)
+    wrong = {"message": "there is no marker `NOTES`", "marker": "[IMPORTANT] RUNNER_NOTES: x"}
+    tell(ledger, EntryType.MARKER_ERROR, RUNNER, wrong, run_id=run.run_id)
+    part = ledger_part.part(run)
+    assert part is not None and [one["message"] for one in part["refused"]] == [wrong["message"]]
+    assert "a marker was not taken (e-0006): there is no marker `NOTES`" in ledger_lines(part, str)
 
 
 def test_a_broken_ledger_waits_and_one_from_elsewhere_does_not(
