@@ -259,17 +259,17 @@ def _over(state: State, entry: LedgerEntry) -> State:
 
 
 def over(state: State, run_id: str | None, outcome: str, seq: int | None = None) -> State:
-    """Without that run as the one that has a lane, and without its proposal where it did not succeed; `seq`
-    is the entry that says so, if there is one.
+    """Without that run as the one that has a lane, and without its proposal where it is known not to have
+    succeeded; `seq` is the entry that says so, if there is one.
     """
     for lane in state.lanes:
         if (one := lane.handoff) is not None and one.taken_by == run_id and not one.is_left:
             back = (one.maker, one.maker_run, seq or lane.seq, one.replace(is_left=True))
             state = _with_lane(state, Lane(lane.name, LaneStatus.RETURNED, *back))
     proposal = state.proposal
-    if proposal is None or proposal.by_run != run_id or outcome == "succeeded":
+    if proposal is None or proposal.by_run != run_id or outcome in ("", "succeeded"):
         return state
-    return _outdated(state.replace(proposal=proposal.replace(run_ended=outcome or "unknown")))
+    return _outdated(state.replace(proposal=proposal.replace(run_ended=outcome)))
 
 
 def _outdated(state: State) -> State:

@@ -191,8 +191,8 @@ class Rules:
 
     def ended(self, run: str, outcome: str | None) -> None:
         self.seq += 1
-        if self.proposal is not None and self.by_run == run and outcome != "succeeded":
-            self.failed = outcome or "unknown"
+        if self.proposal is not None and self.by_run == run and outcome not in (None, "succeeded"):
+            self.failed = outcome
             self.finality = "outdated" if self.finality == "awaiting_human" else self.finality
         for lane, one in self.open.items():
             if one.taken_by == run and not one.is_over:

@@ -276,6 +276,22 @@ def test_a_proposal_awaits_nobody_once_its_run_has_failed(
     assert len(ends(ledger)) == (expected == "outdated")
 
 
+@pytest.mark.parametrize("has_lane", [False, True])
+def test_the_proposal_of_a_run_that_is_gone_awaits_a_person_until_more_is_known(
+    ledger: Ledger, has_lane: bool
+) -> None:
+    run = shares(an_ended_run(Path(ledger.repo), task="look"))
+    if has_lane:
+        takes(ledger, run)
+    told = {"summary": "It works.", "evidence": "I tried it.", "lane": "none"}
+    cases.append(ledger, cases.of_run(run), EntryType.FINALITY_PROPOSED, told)
+    shutil.rmtree(run.path)
+    assert finality(ledger) == finality(ledger) == "awaiting_human", "it may have succeeded"
+    assert ends(ledger) == [(run.run_id, "unknown")] * has_lane
+    assert takers.tell_ends(ledger, {run.run_id: {"status": "failed", "outcome": "failed"}})
+    assert finality(ledger) == "outdated"
+
+
 def test_a_proposal_behind_the_end_of_its_run_awaits_nobody(ledger: Ledger) -> None:
     run = shares(an_ended_run(Path(ledger.repo), task="look", outcome=Outcome.FAILED))
     assert takers.tell_ends(ledger, {run.run_id: {"status": "failed", "outcome": "failed"}})
