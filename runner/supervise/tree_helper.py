@@ -103,11 +103,6 @@ def settle(run: RunDir, env: Mapping[str, str], protect: Sequence[str]) -> list[
     return found
 
 
-def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
-    """Back to then: a `Rolled` as JSON, or `refused` and `hint`. TreeUnknown. Nothing cuts it short."""
-    return _ask(run, "roll-back", env)
-
-
 def set_aside(run: RunDir, n: int, env: Mapping[str, str]) -> None:
     """The rollback after attempt `n`: a later one is another one, and what this one took away stays."""
     _ask(run, "set-aside", env, str(n))
@@ -172,7 +167,7 @@ def take_back(
             raise TreeUnknown("another run may now write in the work tree")
         if is_alone and not has_begun(run):
             raise TreeUnknown("the run had no owner for a while, and others may have worked there")
-        rolled = RolledBack.from_json(roll_back(run, env))
+        rolled = RolledBack.from_json(_ask(run, "roll-back", env))
     except (TreeUnknown, OSError, ValueError) as error:
         rolled = RolledBack(refused=str(error)[:500], hint=_GIT)
     told = rolled.to_json()
