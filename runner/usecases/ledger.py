@@ -15,7 +15,6 @@ from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwr
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly, next_speaker
-from runner.ledger.references import references
 from runner.model import is_name
 from runner.runtimes import NAMES
 from runner.state.authentic import own_invocation, refuse_foreign, tasks_of
@@ -166,6 +165,8 @@ def append(
     """What anybody may say: of a handoff the entry alone, as what it starts is `receivers.deliver`."""
     given = {name: value for name, value in payload.items() if value is not None}
     if kind is EntryType.HANDOFF:
+        from runner.ledger.references import references  # who only reads needs none
+
         given["context_refs"] = references(ledger.repo, given.get("context_refs", ()))
         if to in NAMES and to in _tasks(ledger.repo, ledger.repo, os.environ):
             given["receiver"] = TASK

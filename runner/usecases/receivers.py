@@ -135,7 +135,8 @@ def _settings(ledger: Ledger, speaker: Author, env: Mapping[str, str], config_fi
 
 def receiver(ledger: Ledger, handoff: LedgerEntry, settings: Config) -> Task:
     """The task that a handoff is for. Of a runtime: that of the run whose handoff is handled with it; else of
-    the newest run here; else the only one that such a handoff may start. TaskNotFound or UnclearReceiver.
+    the newest run here; else the only one of it that such a handoff starts, or that takes it by hand.
+    TaskNotFound or UnclearReceiver.
     """
     runtime = handoff.to or ""
     if runtime in settings.tasks or runtime not in NAMES:
@@ -144,13 +145,11 @@ def receiver(ledger: Ledger, handoff: LedgerEntry, settings: Config) -> Task:
     for name in (*_askers(ledger, handoff), *(() if newest is None else (newest.task_id,))):
         if name in settings.tasks and name != handoff.actor:
             return settings.tasks[name]
-    tasks = [one for one in settings.tasks.values() if (one.runtime, one.start) == (runtime, ON_HANDOFF)]
-    others = [one for one in tasks if one.id != handoff.actor]
+    tasks = [one for one in settings.tasks.values() if one.runtime == runtime and one.id != handoff.actor]
+    others = [one for one in tasks if one.start == ON_HANDOFF] or tasks
     if len(others) != 1:
         could = f"tasks {few(sorted(one.id for one in others))}" if others else "no task"
-        raise UnclearReceiver(
-            f"{could} of {runtime} can begin a run, and no other run of it is in this ledger"
-        )
+        raise UnclearReceiver(f"{could} of {runtime} can take it, and no other run of it is in this ledger")
     return others[0]
 
 
@@ -299,9 +298,8 @@ def handed(choice: Choice) -> Handed | None:
     if request.handoff == "":
         return None
     names = {choice.task.id, choice.runtime} - {HUMAN, OWNER, RUNNER}
-    if choice.runtime in choice.config.tasks:
-        names &= {choice.task.id}
     waiting = [one for one in settled(ledger).state.open if one.to in names]
+    waiting = [one for one in waiting if one.to == choice.task.id or not one.is_for_task]
     if request.handoff is not None:
         entry = ledger.entry(request.handoff)
         waiting = [one for one in waiting if one.id == entry.id]

@@ -18,9 +18,7 @@ from runner.ledger.lanes import LaneStatus, ProposalStatus, over
 from runner.model import Outcome
 from runner.processes import cgroup
 from runner.processes.proc import is_alive
-from runner.resolve.handed import Handed, section
 from runner.state.authentic import Why, own_invocation, tasks_of, why_foreign
-from runner.state.messages import Queue
 from runner.state.store import RunDir, manifest_path_of
 from runner.usecases.look import is_held, look
 
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from runner.ledger.file import Look
     from runner.ledger.lanes import State
     from runner.model import Json
+    from runner.resolve.handed import Handed
 
 _MOST_LOOKED_AT = 1000
 """Entries before a handoff among which the notes on it are looked for."""
@@ -175,6 +174,8 @@ def is_open(invocation: Invocation) -> bool:
 
 def told_of(ledger: Ledger, handoff: LedgerEntry, shared: SharedLedger) -> Handed:
     """What the receiver is told of it. It may work in a tree of its own, so no path is relative."""
+    from runner.resolve.handed import Handed  # who only reads tells nobody
+
     maker = handoff.run_id and manifest_path_of(handoff.actor, handoff.run_id)
     answers = handoff.handles[0] if handoff.type is EntryType.REPLY else None
     lane = (handoff if answers is None else ledger.entry(answers)).text("lane") or MAIN
@@ -209,6 +210,8 @@ def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> list[str]:
 
 def give(ledger: Ledger, run: RunDir, name: str) -> None:
     """Sends a run the handoff that it has, if whoever took that for it was killed before."""
+    from runner.state.messages import Queue
+
     invocation = own_invocation(run)
     if not is_open(invocation):
         return
@@ -223,6 +226,8 @@ def give(ledger: Ledger, run: RunDir, name: str) -> None:
 
 def message_of(ledger: Ledger, entry: LedgerEntry) -> tuple[str, dict[str, Any]]:
     """The same whoever sends it, so that it is there once. An id comes again in a ledger that began anew."""
+    from runner.resolve.handed import section
+
     names = (entry.id, entry.hash) if entry.type is EntryType.HANDOFF else ()
     shared = SharedLedger(ledger.task_id, *names)
     actor = entry.actor.replace(HUMAN, "user") if entry.run_id is None else f"run {entry.run_id}"

@@ -112,7 +112,9 @@ def test_a_runtime_is_else_the_newest_run_of_it_but_never_who_hands_off(
     assert receivers.receiver(ledger, handed(ledger, "codex"), config).id == "look"
     began(ledger, maker)
     itself = handed(ledger, "codex", words.of_run(maker), lane="other")
-    assert code(lambda: receivers.receiver(ledger, itself, config)) == "unclear_receiver"
+    assert receivers.receiver(ledger, itself, config).id == "look", "it takes it by hand"
+    alone = settings(tmp_path, a_task(id="make"))
+    assert code(lambda: receivers.receiver(ledger, itself, alone)) == "unclear_receiver"
 
 
 def test_a_runtime_is_else_the_only_task_that_a_handoff_may_start(ledger: Ledger, tmp_path: Path) -> None:
@@ -409,6 +411,20 @@ def test_of_several_that_are_open_one_has_to_be_named(
     for name, why in ((strange.id, "conflict"), ("e-0099", "handle_not_found"), ("x", "handle_not_found")):
         assert code(lambda name=name: resolved(config, env, ledger="make", handoff=name)) == why  # type: ignore[misc]
     assert resolved(config, env, ledger="make", handoff="").ledger == SharedLedger("make")
+
+
+def test_a_name_of_a_task_and_a_runtime_is_for_both_unless_it_says_the_task(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str]
+) -> None:
+    """Which a marker cannot say."""
+    config = settings(tmp_path, a_task(id="look"), a_task(id="codex"))
+    for said, takes in (({}, True), ({"receiver": "task"}, False)):
+        asked = {"reason": "r", "ask": "a", "lane": "main", **said}
+        entry = ledger.append(NewEntry(EntryType.HANDOFF, "human", asked, "codex"), str)
+        found = resolved(config, env, ledger="make").ledger
+        assert found is not None and (found.handoff == entry.id) is takes
+        own = resolved(config, env, task="codex", ledger="make").ledger
+        assert own is not None and own.handoff == entry.id
 
 
 def test_a_ledger_of_no_task_is_refused_as_it_would_be_made(tmp_path: Path, env: dict[str, str]) -> None:
