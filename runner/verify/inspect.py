@@ -134,8 +134,8 @@ FINDINGS = {
     "depend",
     "head_moved": "HEAD moved, and the run must not commit",
     "refs_moved": "branches, tags or other refs moved, and the run must not commit",
-    "policy_violation": "refs, HEAD, the index or settings of git changed, and the run could write there and "
-    "is not the owner that `[git]` names",
+    "policy_violation": "refs, HEAD, the index or settings of git changed, and the run that could write "
+    "there, or whose checks ran, is not the owner that `[git]` names",
     "empty_diff": "the agent says completed, but nothing was changed",
     "claim_contradicted": "the agent says completed, but a check failed",
     "check_changed": "a changed file is executed or read by the checks, or `protect` covers it",
