@@ -67,9 +67,8 @@ def _done(snapshot: Snapshot, watch: Callable[[str], object]) -> PutBack:
     for one in own:
         if state not in (None, known):  # by a person, on what the run has left there
             told[one.what] = f"a {state} is under way since"
-        elif (
-            one.what == "refs/stash"
-        ):  # its log is its list, and a file that it took may have been a person's
+        elif one.what == "refs/stash":
+            # Its log is its list, and a file that it took may have been a person's.
             told[one.what] = "`git stash list` would not be as before"
         elif (name := _keep(git, run_id, one, watch)) is None:
             told[one.what] = "what it has now could not be kept"
