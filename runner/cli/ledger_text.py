@@ -112,7 +112,7 @@ def _finality(proposal: Mapping[str, Any], words: str, task: str, called: Called
     who = f"{by} {words if proposal['status'] == 'awaiting_human' else f'is {words}'}"
     if proposal["decided_by"] is not None:
         by = "signed by" if words == "reopened" else "by"
-        late = f"; files were changed after that ({proposal['changed_by']})" if proposal["changed_by"] else ""
+        late = f"; changed files were seen since ({proposal['changed_by']})" if proposal["changed_by"] else ""
         return f"{who}, {by} {proposal['decided_by']}, {local_time(proposal['decided_at'])}{late}"
     outdated = Proposal.from_json(proposal).outdated_as
     why = f", as {outdated}" if proposal["status"] == "outdated" else ""

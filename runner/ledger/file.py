@@ -387,14 +387,14 @@ class Ledger:
             draft = Draft(self.path)
             try:
                 draft.write(line)
-                if os.path.lexists(self._head):
-                    os.rename(self._head, another_name(self._head))
                 if self.exists:
                     try:
                         os.link(self.path, former, follow_symlinks=False)  # one is there at any moment
                     except OSError:
                         os.rename(self.path, former)
                 draft.put()
+                if os.path.lexists(self._head):  # last: until then it tells what is missing
+                    os.rename(self._head, another_name(self._head))
             except OSError as error:
                 raise unwritable(error) from error
             finally:

@@ -148,7 +148,7 @@ class Proposal(Value):
     run_ended: str | None = None
     """How the run that proposed it ended, where it did not succeed."""
     changed_by: str | None = None
-    """The newest entry by which another run changed files after it was signed."""
+    """The newest entry by which runner saw changed files after it was signed."""
 
     @property
     def outdated_as(self) -> str:
@@ -224,7 +224,9 @@ def _handed(state: State, entry: LedgerEntry) -> State:
     is_for_task = entry.text("receiver") == TASK
     opened = Handoff(entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at, is_for_task)
     lane = Lane(entry.text("lane") or MAIN, LaneStatus.OPEN, opened.to, None, entry.seq, opened)
-    return _with_lane(_with_proposal(state, _after_handoff), lane)
+    if (made := state.proposal) is not None:  # of an outdated one the work that went on is why by now
+        state = state.replace(proposal=made.replace(status=_after_handoff(made.status), run_ended=None))
+    return _with_lane(state, lane)
 
 
 def _after_handoff(status: ProposalStatus) -> ProposalStatus:
@@ -273,9 +275,10 @@ def over(state: State, run_id: str | None, outcome: str, seq: int | None = None)
 
 
 def _outdated(state: State) -> State:
-    return _with_proposal(
-        state, lambda status: ProposalStatus.OUTDATED if status is ProposalStatus.AWAITING else status
-    )
+    proposal = state.proposal
+    if proposal is None or proposal.status is not ProposalStatus.AWAITING:
+        return state
+    return state.replace(proposal=proposal.replace(status=ProposalStatus.OUTDATED))
 
 
 def _begun(state: State, entry: LedgerEntry) -> State:
@@ -284,13 +287,14 @@ def _begun(state: State, entry: LedgerEntry) -> State:
 
 
 def _recorded(state: State, entry: LedgerEntry) -> State:
-    """Files that runner saw change after a proposal are not what it was about, unless its own run did it."""
+    """Files that runner saw change after a proposal are not what it was about, unless its own run did it; nor
+    is any that it saw after a signature.
+    """
     state, proposal = _handled(state, entry), state.proposal
-    is_change = is_of_runner(entry) and bool(entry.payload.get("files"))
-    if not is_change or proposal is None or proposal.by_run == entry.run_id:
+    if proposal is None or not (is_of_runner(entry) and entry.payload.get("files")):
         return state
     if proposal.status is not ProposalStatus.SIGNED:
-        return _outdated(state)
+        return state if proposal.by_run == entry.run_id else _outdated(state)
     told = (*state.messages, entry.id)[-_MOST_MESSAGES:]  # nobody else would look again
     return state.replace(proposal=proposal.replace(changed_by=entry.id), messages=told)
 
@@ -337,12 +341,6 @@ def _with_lane(state: State, lane: Lane) -> State:
     if lane.name not in names:
         return state.replace(lanes=(*state.lanes, lane))
     return state.replace(lanes=tuple(lane if one.name == lane.name else one for one in state.lanes))
-
-
-def _with_proposal(state: State, after: Callable[[ProposalStatus], ProposalStatus]) -> State:
-    if state.proposal is None:
-        return state
-    return state.replace(proposal=state.proposal.replace(status=after(state.proposal.status)))
 
 
 # -- what may come next ----------------------------------------------------------------------------------

@@ -164,11 +164,13 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
     task = ledger.task_id
     try:
         state, hand_on = settled(ledger).state, f"handoff {task} --to X --reason R --ask TEXT"
+        proposal = state.proposal if state.proposal is not None and _waits(state.proposal) else None
         for lane in [one for one in state.lanes if one.to and one.status is not LaneStatus.TAKEN]:
             entry = ledger.entry(id_of(lane.seq))
+            if proposal is not None and proposal.id == entry.id:
+                continue  # that waits itself
             if (lane.to, lane.to_run) == (HUMAN, None):
-                if entry.type != EntryType.FINALITY_PROPOSED:  # that waits itself
-                    yield _of_lane(ledger, lane, entry)
+                yield _of_lane(ledger, lane, entry)
             elif lane.status is LaneStatus.OPEN and lane.to != OWNER:
                 yield from _not_begun(ledger, entry)
             elif lane.status in (LaneStatus.HANDLED, LaneStatus.RETURNED) and lane.to_run is not None:
@@ -179,9 +181,9 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
                 f"send {task} TEXT --to {said.actor}",
             )
             if said.type is EntryType.ARTIFACT:
-                text, way = f"after a signature, files were changed: {said.text('title')}", hand_on
+                text, way = f"changed files were seen after a signature: {said.text('title')}", hand_on
             yield _item(ledger, "message", said, text, f"runner ledger {way}")
-        if (proposal := state.proposal) is not None and _waits(proposal):
+        if proposal is not None:
             entry = ledger.entry(proposal.id)
             text = f"{proposal.by} proposes as final: {entry.text('summary')}"
             text += f"\n{proposal.outdated_as}" if proposal.run_ended else ""
@@ -219,8 +221,7 @@ def _unheard(ledger: Ledger, lane: str, asker: str, entry: LedgerEntry) -> Itera
     """What came back to a task of which no run can act on it. A person who answers is told so."""
     from runner.usecases.receivers import is_unheard
 
-    is_back = entry.type in (EntryType.REPLY, EntryType.RUN_ENDED, EntryType.HANDOFF_TAKEN)
-    if is_back and entry.actor != HUMAN and is_unheard(ledger, asker, entry):
+    if entry.actor != HUMAN and is_unheard(ledger, asker, entry):
         text = f"{asker} is next on lane {lane}, and no run of it is there: {_said(entry)}"
         way = f"runner start --task {asker} --ledger {ledger.task_id}"
         yield _item(ledger, "handoff", entry, text, first=way)

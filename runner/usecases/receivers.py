@@ -197,17 +197,15 @@ def start_of(ledger: Ledger, handoff: LedgerEntry, env: Mapping[str, str]) -> st
 
 
 def is_unheard(ledger: Ledger, task_id: str, entry: LedgerEntry) -> bool:
-    """Whether no other run of the task that shares the ledger goes on, or has begun since that was said, or
-    could act on a reply: one that was there and has succeeded.
+    """Whether no other run of the task that shares the ledger goes on, or has acted on it: one that has begun
+    since that was said, or of a reply one that was there, and that has succeeded.
     """
     for run in runs_of(ledger.repo, task_id):
         try:
             if run.run_id != entry.run_id and own_invocation(run).ledger_task == ledger.task_id:
                 seen = look(run)
-                if seen.ended_at is None or seen.created_at > entry.at:
-                    return False
-                has_read = entry.type is EntryType.REPLY and seen.outcome is Outcome.SUCCEEDED
-                if has_read and seen.ended_at > entry.at:
+                heard = seen.ended_at if entry.type is EntryType.REPLY else seen.created_at
+                if seen.ended_at is None or (seen.outcome is Outcome.SUCCEEDED and str(heard) > entry.at):
                     return False
         except RunnerError:
             continue  # one that cannot be looked at hears nothing

@@ -112,7 +112,12 @@ def ledger_lines(part: Json, show: Callable[[object], str]) -> Iterator[str]:
     for one in part["lanes"]:
         yield f"lane {show(one['lane'])}: {one['status']}"
     if (proposal := part["finality"]) is not None:
-        yield f"proposed as final by {show(proposal['by'])}, {proposal['id']}: {proposal['status']}"
+        late = (
+            f", and changed files were seen since ({proposal['changed_by']})"
+            if proposal["changed_by"]
+            else ""
+        )
+        yield f"proposed as final by {show(proposal['by'])}, {proposal['id']}: {proposal['status']}{late}"
     if part["next_speaker"] is not None:
         yield f"next: {show(part['next_speaker']['actor'])}"
 

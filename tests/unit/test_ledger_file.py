@@ -556,6 +556,19 @@ def test_on_a_full_disk_a_ledger_is_set_aside_whole_or_stays_as_it_was(leave: in
         assert sorted(one.suffix for one in path.parent.glob("ledger.jsonl*"))[0].startswith(".broken-")
 
 
+def test_who_is_killed_over_setting_aside_leaves_what_tells_of_the_loss(tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one", "two", "three")
+    path = Path(ledger.path)
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    ledger.set_aside("human")
+    (former,) = path.parent.glob(".ledger.head.broken-*")
+    former.rename(path.with_name(".ledger.head"))  # the last step
+    again = Ledger(ledger.repo, "work")
+    assert again.look().broken_at == 2
+    again.set_aside("human")
+    assert [entry.type for entry in again.entries()] == [T.RESTARTED]
+
+
 @pytest.mark.parametrize("name", ["a link", "a hard link", "a fifo", "a folder"])
 def test_what_is_no_head_makes_room_for_one(name: str, tmp_path: Path) -> None:
     ledger = a_ledger(tmp_path, "one", "two")

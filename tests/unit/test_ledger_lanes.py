@@ -153,6 +153,7 @@ class Rules:
             self.close(who, (*ids, *(() if old is None else (old.id,))))
             self.open[lane] = OpenHandoff(f"e-{self.seq:04d}", who, to)
             self.move(lane, "open", (to, None))
+            self.failed = None
             self.finality = {"awaiting_human": "outdated", "signed": "reopened"}.get(
                 self.finality or "", self.finality
             )
@@ -355,7 +356,7 @@ def _change(play: Play, draw: Any, who: Who) -> None:
         play.rules.seq += 1
         if play.rules.finality == "awaiting_human" and play.rules.by_run != who.run:
             play.rules.finality = "outdated"
-        if play.rules.finality == "signed" and play.rules.by_run != who.run:
+        if play.rules.finality == "signed":
             play.rules.changed = f"e-{play.rules.seq:04d}"
             play.rules.messages.append(play.rules.changed)
 

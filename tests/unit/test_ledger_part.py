@@ -314,13 +314,31 @@ def test_work_that_was_left_waits_for_a_person_until_a_run_begins(tmp_path: Path
     assert waits(tmp_path) == []
 
 
-def test_a_proposal_that_answers_a_person_waits_once_and_not_when_it_is_decided(tmp_path: Path) -> None:
+def test_a_proposal_that_answers_a_person_waits_once_and_once_more_when_it_is_rejected(
+    tmp_path: Path,
+) -> None:
     ledger = Ledger(str(tmp_path), "work")
     tell(ledger, EntryType.HANDOFF, HUMAN, HANDOFF, to="work")
     tell(ledger, EntryType.FINALITY_PROPOSED, "work", PROPOSAL, run_id="r1", handles=("e-0001",))
     assert [(item.kind, item.entry) for item in waits(tmp_path)] == [("proposal", "e-0002")]
     tell(ledger, EntryType.FINALITY_REJECTED, HUMAN, {"signer": "ada"})
+    assert [(item.kind, item.entry) for item in waits(tmp_path)] == [("handoff", "e-0002")], (
+        "a person is next"
+    )
+    tell(ledger, EntryType.FINALITY_PROPOSED, "work", PROPOSAL, run_id="r1")
+    tell(ledger, EntryType.FINALITY_SIGNED, HUMAN, {"signer": "ada"})
     assert waits(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", [EntryType.NOTE, EntryType.ARTIFACT])
+def test_work_that_comes_back_by_any_entry_waits_for_a_person_where_no_run_hears_it(
+    kind: EntryType, tmp_path: Path
+) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    asked = tell(ledger, EntryType.HANDOFF, "make", HANDOFF, to="look", run_id="r1")
+    said = REPORT if kind is EntryType.ARTIFACT else {"text": "It is done."}
+    back = tell(ledger, kind, "look", said, run_id="r2", handles=(asked,))
+    assert [(item.kind, item.entry) for item in waits(tmp_path)] == [("handoff", back)]
 
 
 def test_what_was_said_to_a_person_waits_until_a_person_writes(tmp_path: Path) -> None:
@@ -361,10 +379,10 @@ def test_files_that_change_after_a_signature_are_told_until_a_person_writes(
     late = tell(ledger, EntryType.ARTIFACT, RUNNER, patch, key="r3:patch", run_id="r3")
     (item,) = waits(tmp_path)
     assert (item.kind, item.entry) == ("message", late)
-    assert item.text == "after a signature, files were changed: 1 file changed"
+    assert item.text == "changed files were seen after a signature: 1 file changed"
     tell(ledger, EntryType.NOTE, HUMAN, {"text": "Seen."})
     assert waits(tmp_path) == []
-    assert f"files were changed after that ({late})" in answer(capsys, "ledger", "show", "work")
+    assert f"changed files were seen since ({late})" in answer(capsys, "ledger", "show", "work")
 
 
 @pytest.mark.parametrize("how", ["writable by others", "a second name", "gone"])
