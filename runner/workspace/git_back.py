@@ -60,13 +60,12 @@ def _done(snapshot: Snapshot, watch: Callable[[str], object]) -> PutBack:
     # HEAD first, which may be on a new branch; a new name may be in the way of an old one.
     own = [one for one in after.changes if one.by_run]
     own.sort(key=lambda one: (one.what != "HEAD", one.before is not None))
-    known = {one.what: one.after for one in after.changes}.get("HEAD state", snapshot.position.in_progress)
-    state = snapshot.repository.position().in_progress
+    was, state = snapshot.position.in_progress, snapshot.repository.position().in_progress
     kept: list[str] = []
     told: dict[str, str | None] = {}
     for one in own:
-        if state not in (None, known):  # by a person, on what the run has left there
-            told[one.what] = f"a {state} is under way since"
+        if state != was:  # it may be a person's, on what the run has left there
+            told[one.what] = f"a {state} is under way since" if state else f"the {was} of before is over"
         elif one.what == "refs/stash":
             # Its log is its list, and a file that it took may have been a person's.
             told[one.what] = "`git stash list` would not be as before"

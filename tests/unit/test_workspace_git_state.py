@@ -484,18 +484,33 @@ def test_where_git_fails_meanwhile_no_lock_stays_and_the_next_call_goes_on(work:
     assert put(snapshot).put == ("HEAD",) and refs(work) == before
 
 
-@pytest.mark.parametrize("by_run", [True, False])
-def test_nothing_is_put_back_below_a_merge_that_is_under_way_since_the_look(work: Work, by_run: bool) -> None:
+@pytest.mark.parametrize("by_look", [True, False])
+def test_nothing_is_put_back_below_a_merge_that_is_under_way_since_whenever_it_began(
+    work: Work, by_look: bool
+) -> None:
     work.git("switch", "-q", "other")
     work.git(*COMMIT.split(" "))
     work.git("switch", "-q", "main")
     snapshot, merge = taken(work), "merge -q --no-commit --no-ff -s ours other"
-    agent(work, COMMIT, *([merge] if by_run else []))
-    found(snapshot)
-    if not by_run:
+    agent(work, COMMIT)
+    if by_look:
         work.git(*merge.split(" "))
-    left = "HEAD state: nothing shows who did it" if by_run else "refs/heads/main: a merge is under way since"
-    assert put(snapshot).left == (left,)
+    found(snapshot)
+    if not by_look:
+        work.git(*merge.split(" "))
+    left = "refs/heads/main: a merge is under way since"
+    assert put(snapshot).left == ((left, f"HEAD state: {NOBODY}") if by_look else (left,))
+
+
+def test_nothing_is_put_back_where_a_person_has_finished_what_was_under_way_before(work: Work) -> None:
+    work.git("bisect", "start")
+    snapshot = taken(work)
+    agent(work, COMMIT)
+    work.git("bisect", "reset")
+    head = work.head()
+    found(snapshot)
+    left = ("refs/heads/main: the bisect of before is over", f"HEAD state: {NOBODY}")
+    assert (put(snapshot).left, work.head()) == (left, head)
 
 
 def test_lines_of_the_log_between_which_somebody_moved_the_branch_prove_nothing(work: Work) -> None:
