@@ -87,9 +87,10 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     log = _text(f"{repository.git_dir}/logs/HEAD") or ""
     since = log[before.logged :] if log[: before.logged].endswith(before.last) else ""
     arrived = re.findall(r"\tcheckout: moving from .* to ([^ \n]+)$", since, re.MULTILINE)[-1:]
-    is_own = _leads(since, mark, was.head, is_now.head, all_of_it=True) and (
-        is_now.branch is None or arrived == [is_now.branch.removeprefix("refs/heads/")]
-    )
+    there = [f"refs/heads/{name}" for name in arrived]
+    # What is detached may have come from a branch by any name but one of a branch, where that is noted.
+    is_there = there == [is_now.branch] if is_now.branch else arrived != [] and there[0] not in tips
+    is_own = (is_there or not now.branch_moved) and _leads(since, mark, was.head, is_now.head, all_of_it=True)
     if now.branch_moved or (now.head_moved and is_now.branch is None):
         changes.append(GitChange("HEAD", was.branch or was.head, is_now.branch or is_now.head, is_own))
     if was.in_progress != is_now.in_progress:  # which git's log does not tell

@@ -92,6 +92,7 @@ BY_RUN = {
     "switches and rebases": ["switch -q other", COMMIT, "rebase -q --force-rebase --root"],
     "switches and commits": ["switch -q -c new", "add -A", COMMIT],
     "detaches": ["checkout -q --detach"],
+    "detaches at a tag": ["tag -a -m text v1", "checkout -q v1", COMMIT],
     "detaches and commits": ["checkout -q --detach", "add -A", COMMIT],
     "makes a branch": ["branch new"],
     "moves a branch": [COMMIT, "update-ref refs/heads/other main"],
@@ -221,6 +222,15 @@ def test_a_switch_of_a_person_that_no_log_has_is_not_the_runs(work: Work, start:
     assert found(snapshot)["HEAD"][1:] == ("refs/heads/other", False)
     put(snapshot)
     assert work.says("symbolic-ref", "HEAD").strip() == "refs/heads/other"
+
+
+@pytest.mark.parametrize("first", [COMMIT, "switch -q -c new"])
+def test_a_head_that_a_person_detached_where_the_run_left_it_is_not_the_runs(work: Work, first: str) -> None:
+    snapshot = taken(work)
+    agent(work, first)
+    (work.root / ".git" / "HEAD").write_text(f"{work.head()}\n")  # as programs check out that write no log
+    assert found(snapshot)["HEAD"][1:] == (work.head(), False)
+    assert f"HEAD: {NOBODY}" in put(snapshot).left
 
 
 def test_a_head_that_is_a_link_is_left_and_called_so(work: Work) -> None:
