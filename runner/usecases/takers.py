@@ -17,7 +17,7 @@ from runner.ledger.file import Ledger
 from runner.ledger.lanes import LaneStatus, ProposalStatus, over
 from runner.model import Outcome
 from runner.processes import cgroup
-from runner.processes.proc import is_alive
+from runner.processes.proc import everything, is_alive, marker
 from runner.state.authentic import Why, own_invocation, tasks_of, why_foreign
 from runner.state.store import RunDir, manifest_path_of
 from runner.usecases.look import is_held, look
@@ -152,8 +152,8 @@ def _may_go_on(run: RunDir) -> bool:
 
 def _is_seen(run: RunDir) -> bool:
     """Whether the kernel says that something of it lives, or may: whatever has become of its folder."""
-    group = cgroup.find(run.run_id, None)
-    if group is not None and not group.is_empty():
+    group = cgroup.find(run.run_id, None)  # one beside us: it may have been started elsewhere
+    if (group is not None and not group.is_empty()) or any(marker(pid) == run.run_id for pid in everything()):
         return True
     from runner.workspace import lease, repository  # most folders are there
 

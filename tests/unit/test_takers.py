@@ -20,6 +20,7 @@ from runner.ledger.entry import HUMAN, EntryType, LedgerEntry, NewEntry
 from runner.ledger.file import Ledger
 from runner.model import Outcome
 from runner.processes import cgroup
+from runner.processes.proc import marker
 from runner.state.authentic import write_record
 from runner.state.messages import Queue
 from runner.state.store import RunDir
@@ -224,6 +225,20 @@ def test_a_run_with_a_process_in_its_control_group_keeps_its_lane(ledger: Ledger
             found = cases.state(ledger)["next_speaker"]
             group.remove()
     assert found == {"actor": HUMAN, "run_id": None} and ends(ledger) == [(run.run_id, "unknown")]
+
+
+def test_a_run_with_a_process_that_names_it_keeps_its_lane(ledger: Ledger) -> None:
+    """Whoever looks may be in another session, beside which its control group is not."""
+    run = a_run(Path(ledger.repo), "look")
+    takes(ledger, run)
+    shutil.rmtree(run.path)
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, "RUNNER_RUN_ID": run.run_id}) as process:
+        wait_until(lambda: marker(process.pid) == run.run_id, what="its variables")
+        try:
+            assert cases.state(ledger)["next_speaker"]["run_id"] == run.run_id and ends(ledger) == []
+        finally:
+            process.kill()
+    assert cases.state(ledger)["next_speaker"] == {"actor": HUMAN, "run_id": None}
 
 
 def test_a_ledger_that_is_not_believed_keeps_no_run_from_being_removed(ledger: Ledger) -> None:
