@@ -9,6 +9,7 @@ What a ref had last stays reachable under `refs/runner/rejected/<run>/`.
 from __future__ import annotations
 
 import os
+from glob import glob
 
 from runner.errors import Conflict
 from runner.git_change import PutBack
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from runner.workspace.snapshot import Snapshot
 
 _JOURNAL = "git-back.json"
+_IN_USE = ("rebase-merge/head-name", "rebase-apply/head-name", "rebase-merge/update-refs", "BISECT_START")
 _WHO = {"GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": "put-back@runner.invalid"}
 _UNKNOWN = "nothing shows who did it"
 _STAGED = "nothing shows who staged it, so only a rollback of the files puts it back"
@@ -112,11 +114,22 @@ def _ref(snapshot: Snapshot, git: Git, one: GitChange, watch: Callable[[str], ob
         return f"it is {other}" if other else locked.CHANGED
     if place and one.before is None and one.what != snapshot.position.branch:
         return "it is checked out"
+    if _is_in_use(snapshot, one):
+        return "it is being rebased or bisected in another work tree"
     step = f"update {one.what}\0{one.before or '0' * len(oid)}\0{oid}\0"
     watch(f"put back {one.what}")
     options = ("--no-deref", "-m", "runner: put back", "-z", "--stdin")
     status, _, said = git.ask("update-ref", *options, stdin=os.fsencode(step))
     return None if status == 0 else said.partition("\n")[0] or locked.CHANGED
+
+
+def _is_in_use(snapshot: Snapshot, one: GitChange) -> bool:
+    """A rebase moves its branch only at its end, and until then it is not checked out."""
+    common, short = snapshot.common_dir, one.what.removeprefix("refs/heads/")
+    folders = {common, *(f"{common}/{name}" for name in glob("worktrees/*", root_dir=common))}
+    files = [f"{folder}/{name}" for folder in folders - {snapshot.git_dir} for name in _IN_USE]
+    names = {os.fsencode(one.what), os.fsencode(short)}
+    return any(names.intersection((read_bytes(path) or b"").split(b"\n")) for path in files)
 
 
 def _head(snapshot: Snapshot, after: GitAfter, one: GitChange, watch: Callable[[str], object]) -> str | None:

@@ -281,6 +281,28 @@ def test_a_branch_of_the_run_that_somebody_has_checked_out_since_is_left(work: W
     assert put(snapshot).left == ("refs/heads/new: it is checked out",)
 
 
+@pytest.mark.parametrize("words", ["rebase -q -x false --root", "rebase -q --apply other", "bisect start"])
+@pytest.mark.parametrize("branch", ["new", "moved"])
+def test_a_branch_of_the_run_that_is_rebased_or_bisected_elsewhere_since_is_left(
+    work: Work, tmp_path: Path, words: str, branch: str
+) -> None:
+    for name, text in (("moved", "1\n"), ("other", "2\n")):
+        work.git("switch", "-q", "-C", name, "main")
+        work.write("c", text)
+        work.commit()
+    work.git("switch", "-q", "main")
+    snapshot = taken(work)
+    agent(work, "switch -q moved", COMMIT, "switch -q main", *["branch new moved"][: branch == "new"])
+    found(snapshot)
+    elsewhere = tmp_path / "elsewhere"
+    work.git("worktree", "add", "-q", str(elsewhere), branch)
+    work.git("-C", str(elsewhere), *words.split(" "), ok=False)
+    if words == "bisect start":
+        work.git("-C", str(elsewhere), "checkout", "-q", "--detach")
+    left = f"refs/heads/{branch}: it is being rebased or bisected in another work tree"
+    assert left in put(snapshot).left
+
+
 def test_a_ref_that_names_another_one_comes_back_with_it(work: Work) -> None:
     work.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
     snapshot, before = taken(work), everything(work)
