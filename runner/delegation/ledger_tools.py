@@ -19,6 +19,7 @@ from runner.ledger.entry import (
     MAX_ITEMS,
     MAX_LINE,
     MAX_TEXT,
+    NO_HASH,
     OWNER,
     SHAPES,
     STATUSES,
@@ -52,8 +53,10 @@ _TEXT, _OLD_TEXT, _ITEMS, _ITEM = 4000, 1000, 20, 300
 _MOST_LANES = 20
 _SHOWN = ("id", "seq", "at", "actor", "run_id", "type", "to", "handles")
 
-_given: dict[tuple[str, str | None], int] = {}
-"""Up to which number this process has given a caller the entries of a ledger. A server has one caller."""
+_given: dict[tuple[str, str | None], tuple[int, str]] = {}
+"""Up to which entry, by number and hash, this process has given a caller those of a ledger. A server has one
+caller.
+"""
 
 
 def _of(caller: Caller, args: Json) -> tuple[Ledger, Author]:
@@ -73,10 +76,17 @@ def _behind(ledger: Ledger, author: Author) -> int:
     """
     key, look = (ledger.path, author.run_id), ledger.believed()
     if key not in _given:
-        _given[key] = look.state.seq if author.run_id is None else _begun(ledger, look, author.run_id)
-    if _given[key] > look.state.seq:
-        _given[key] = 0  # it has begun anew
-    return _given[key]
+        seq = look.state.seq if author.run_id is None else _begun(ledger, look, author.run_id)
+        _given[key] = seq, _hash(ledger, look, seq)
+    seq, known = _given[key]
+    if known != _hash(ledger, look, seq):
+        _given[key] = 0, NO_HASH  # it has begun anew
+    return _given[key][0]
+
+
+def _hash(ledger: Ledger, look: Look, seq: int) -> str:
+    entry = ledger.numbered(seq, look) if 0 < seq <= look.state.seq else None
+    return NO_HASH if entry is None else entry.hash
 
 
 def _begun(ledger: Ledger, look: Look, run_id: str) -> int:
@@ -97,8 +107,8 @@ def _remember(caller: Caller, args: Json, answer: Json) -> None:
         return
     ledger, author = _of(caller, args)
     since = _behind(ledger, author)
-    if args.get("since_seq", 0) <= since < answer["next_since_seq"]:
-        _given[ledger.path, author.run_id] = answer["next_since_seq"]
+    if args.get("since_seq", 0) <= since < (seq := answer["next_since_seq"]):
+        _given[ledger.path, author.run_id] = seq, _hash(ledger, ledger.believed(), seq)
 
 
 # -- what is shown ---------------------------------------------------------------------------------------

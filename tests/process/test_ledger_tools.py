@@ -239,6 +239,23 @@ def test_a_server_that_is_started_again_gives_what_came_since_its_run_began(repo
             assert texts(server.call("wait_for_messages", timeout_s=10)) == ["meanwhile", "after"]
 
 
+def test_of_a_ledger_that_began_anew_all_is_given_however_far_it_has_grown(repo: Repo) -> None:
+    family(repo)
+    with served(repo) as owner:
+        for number in range(3):
+            repo.cli("ledger", "note", "work", f"old {number}")
+        owner.call("read_context", task_id="work")
+        with open(ledger(repo).path, "a", encoding="utf-8") as file:
+            file.write("x\n")
+        repo.cli("ledger", "verify", "work", "--set-aside")
+        news = [f"new {number}" for number in range(4)]
+        for text in news:
+            repo.cli("ledger", "note", "work", text)
+        heard = owner.call("wait_for_messages", task_id="work", timeout_s=0)
+        assert heard["entries"][0]["seq"] == 1 and texts(heard) == news
+        assert owner.call("wait_for_messages", task_id="work", timeout_s=0)["entries"] == []
+
+
 # -- how much is shown -----------------------------------------------------------------------------
 
 
