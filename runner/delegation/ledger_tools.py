@@ -239,12 +239,19 @@ def _answered(ledger: Ledger, author: Author, entry: LedgerEntry, deadline: floa
     """What others have said until the handoff is handled, or the run that took it is over without that."""
     since, seq = _behind(ledger, author), entry.seq
     while True:
-        found = use.wait(ledger, seq, max(0.0, deadline - time.monotonic()), to=author)
+        found = use.wait(ledger, seq, max(0.0, deadline - time.monotonic()))  # it may withdraw it itself
         seq = found["seq"]
         lane = ledger.state().lane_of(entry.id)
         if found["timed_out"] or lane is None or lane.status is LaneStatus.RETURNED:
             break
-    return {"is_answered": lane is None, **_page(use.wait(ledger, since, 0, to=author))}
+    said = ledger.following(entry.seq, _ANSWERS, ledger.believed()) if lane is None else ()
+    by = next((one for one in said if entry.id in one.handles), None)
+    is_answered = by is not None and not use.is_of(by, author) and by.text("supersedes") != entry.id
+    return {"is_answered": is_answered, **_page(use.wait(ledger, since, 0, to=author))}
+
+
+_ANSWERS = {*EntryType} - {EntryType.HANDOFF_TAKEN, EntryType.FINALITY_SIGNED}
+"""A signature closes what is open, and says nothing to it."""
 
 
 # -- the table -------------------------------------------------------------------------------------------

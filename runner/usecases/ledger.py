@@ -339,7 +339,7 @@ def wait(
                 hint = "it may have begun anew; wait without a number, or with 0"
                 raise Conflict(f"{ledger.relative} ends at entry {look.state.seq}, before {last}", hint=hint)
             found = ledger.following(last, kinds, look) if last < look.state.seq else ()
-            others = (entry for entry in found if to is None or not _is_of(entry, to))
+            others = (entry for entry in found if to is None or not is_of(entry, to))
             if page := [*islice(others, PAGE + 1)]:
                 return _waited(look, page)
         if deadline is not None and time.monotonic() >= deadline:
@@ -349,7 +349,7 @@ def wait(
         time.sleep(_POLL_S)
 
 
-def _is_of(entry: LedgerEntry, actor: Author) -> bool:
+def is_of(entry: LedgerEntry, actor: Author) -> bool:
     """Whether the actor, or runner of its run, has written it."""
     is_its_own = entry.actor == actor.name or actor.run_id is not None
     return is_its_own and entry.run_id == actor.run_id

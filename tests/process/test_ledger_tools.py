@@ -135,6 +135,25 @@ def test_a_handoff_waits_for_its_reply_and_for_no_longer_than_a_host_does(repo: 
         assert server.call("wait_for_messages", timeout_s=0)["entries"] == []
 
 
+@pytest.mark.parametrize("is_signed", [False, True], ids=["withdrawn", "signed"])
+def test_a_handoff_that_was_withdrawn_or_ended_by_a_signature_is_not_answered(
+    repo: Repo, is_signed: bool
+) -> None:
+    family(repo)
+    with served(repo, run=repo.start()) as server, served(repo) as owner:
+        waiting = server.soon("handoff", to="owner", wait_for_reply=True, **HANDOFF)
+        wait_until(lambda: owner.call("task_state", task_id="work")["lanes"], 20, "the handoff")
+        if is_signed:
+            proposed = server.call("propose_final", summary="Done.", evidence="The tests.")["id"]
+            repo.cli("ledger", "sign", "work", "--proposal", proposed)
+        else:
+            open_one = server.call("read_context")["open_handoffs"][0]["id"]
+            server.call("handoff", to="owner", supersedes=open_one, **HANDOFF)
+        answer = waiting.result(timeout=10)
+    assert answer["is_answered"] is False
+    assert [one["type"] for one in answer["entries"]] == ["finality_signed"] * is_signed
+
+
 def test_a_handoff_starts_the_run_that_takes_it_within_the_caps_of_its_maker(repo: Repo) -> None:
     family(repo, more='tasks = ["child"]\n')
     settings = repo.root / "delegate.toml"
