@@ -90,15 +90,20 @@ def _hash(ledger: Ledger, look: Look, seq: int) -> str:
 
 
 def _begun(ledger: Ledger, look: Look, run_id: str) -> int:
-    """The last entry of before the run: its id begins with a time, as an entry's does without the signs."""
+    """The last entry of before the run: its id begins with a time, as an entry has one without the signs.
+    Where the clock went back that says little, but what is told of the run came after it began.
+    """
 
     def at(seq: int) -> str:
         entry = ledger.numbered(seq, look)
         return "" if entry is None else entry.at.translate(_NO_SIGNS)
 
-    return bisect_left(range(1, look.state.seq + 1), run_id, key=at)
+    of_run = next(iter(ledger.entries(kinds=_BEGINS, look=look, run_id=run_id)), None)
+    last = look.state.seq if of_run is None else of_run.seq - 1
+    return bisect_left(range(1, last + 1), run_id, key=at)
 
 
+_BEGINS = (EntryType.HANDOFF_TAKEN, EntryType.RUN_STARTED)
 _NO_SIGNS = {ord(sign): None for sign in "-:."}
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -430,6 +431,17 @@ def test_a_host_that_read_a_ledger_is_given_all_of_the_one_that_took_its_place(t
     cases.set_aside(ledger, PERSON)
     found = ledger_tools.wait_for_messages(host, waits)
     assert [entry["type"] for entry in found["entries"]] == ["restarted"]
+
+
+def test_a_run_hears_what_came_after_its_start_where_the_clock_went_back(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, run_id=new_run_id(time.time() + 3600))
+    ledger, agent = Ledger(str(tmp_path), "work"), Caller(str(tmp_path), run, ())
+    cases.append(ledger, PERSON, EntryType.NOTE, {"text": "before"})
+    told = {"task": "work", "runtime": "codex", "sandbox": "read-only"}
+    assert ledger.tell([NewEntry(EntryType.RUN_STARTED, "runner", told, run_id=run.run_id)], str)
+    cases.append(ledger, PERSON, EntryType.NOTE, {"text": "after"})
+    heard = ledger_tools.wait_for_messages(agent, {"timeout_s": 0})["entries"]
+    assert [entry["payload"]["text"] for entry in heard] == ["after"]
 
 
 def test_a_handoff_to_a_task_with_the_name_of_a_runtime_is_for_the_task_alone(tmp_path: Path) -> None:
