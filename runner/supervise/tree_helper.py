@@ -189,7 +189,8 @@ def put_back(
             raise TreeUnknown("the run had no owner for a while, and others may have worked there")
         done = PutBack.from_json(_ask(run, "put-back", env, *(["plans"] if plans else [])))
     except (TreeUnknown, OSError, ValueError) as error:
-        done = PutBack(left=(f"git: {error}"[:500],))
+        some = "some of it may be as before; " if os.path.exists(f"{run.path}/git-back.json") else ""
+        done = PutBack(left=(f"git: {some}{error}"[:500],))
     log.note("git_put_back", **done.to_json())
     return done
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 from glob import glob
 
-from runner.errors import Conflict
+from runner.errors import Conflict, RunnerError
 from runner.git_change import PutBack
 from runner.workspace import git_state, locked, rollback
 from runner.workspace.changes import OWN_REFS
 from runner.workspace.files import read_bytes, read_record, write_json
+from runner.workspace.inner import would_wait
 from runner.workspace.places import unwatched
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _JOURNAL = "git-back.json"
 _IN_USE = ("rebase-merge/head-name", "rebase-apply/head-name", "rebase-merge/update-refs", "BISECT_START")
+_LONGEST = 300
 _WHO = {"GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": "put-back@runner.invalid"}
 _UNKNOWN = "nothing shows who did it"
 _STAGED = "nothing shows who staged it, so only a rollback of the files puts it back"
@@ -58,27 +60,20 @@ def _done(snapshot: Snapshot, watch: Callable[[str], object]) -> PutBack:
     """The steps, of which any may be the last: what is as before already is left alone."""
     if (after := git_state.seen(snapshot.folder)) is None:
         raise Conflict("nothing says what was seen of git after the run")
-    git, run_id = snapshot.repository.git.but(**_WHO), os.path.basename(snapshot.folder)
+    git = snapshot.repository.git.but(**_WHO)
     # HEAD first, which may be on a new branch; a new name may be in the way of an old one.
     own = [one for one in after.changes if one.by_run]
     own.sort(key=lambda one: (one.what != "HEAD", one.before is not None))
     was, state = snapshot.position.in_progress, snapshot.repository.position().in_progress
+    over = f"a {state} is under way since" if state else f"the {was} of before is over"
     kept: list[str] = []
     told: dict[str, str | None] = {}
     for one in own:
-        if state != was:  # it may be a person's, on what the run has left there
-            told[one.what] = f"a {state} is under way since" if state else f"the {was} of before is over"
-        elif one.what == "refs/stash":
-            # Its log is its list, and a file that it took may have been a person's.
-            told[one.what] = "`git stash list` would not be as before"
-        elif (name := _keep(git, run_id, one, watch)) is None:
-            told[one.what] = "what it has now could not be kept"
-        else:
-            kept += [name] if name else []
-            is_head = one.what == "HEAD"
-            told[one.what] = (
-                _head(snapshot, after, one, watch) if is_head else _ref(snapshot, git, one, watch)
-            )
+        try:  # it may be a person's, on what the run has left there
+            why = over if state != was else _step(snapshot, after, git, one, kept, watch)
+        except (RunnerError, OSError) as error:
+            why = str(error)[:_LONGEST]
+        told[one.what] = why and _unless_before(snapshot, git, one, why)
     for one in after.changes:
         if not one.by_run:
             told |= {"index": _STAGED} if one.what.startswith("index") else {one.what: _UNKNOWN}
@@ -86,13 +81,44 @@ def _done(snapshot: Snapshot, watch: Callable[[str], object]) -> PutBack:
     return PutBack(tuple(what for what, why in told.items() if why is None), left, tuple(kept))
 
 
-def _keep(git: Git, run_id: str, one: GitChange, watch: Callable[[str], object]) -> str | None:
+def _step(
+    snapshot: Snapshot,
+    after: GitAfter,
+    git: Git,
+    one: GitChange,
+    kept: list[str],
+    watch: Callable[[str], object],
+) -> str | None:
+    """Why it was not done."""
+    if one.what == "refs/stash":  # its log is its list, and a file that it took may have been a person's
+        return "`git stash list` would not be as before"
+    if (name := _keep(snapshot, git, one, watch)) is None:
+        return "what it has now could not be kept"
+    kept += [name] if name else []
+    return _head(snapshot, after, one, watch) if one.what == "HEAD" else _ref(snapshot, git, one, watch)
+
+
+def _unless_before(snapshot: Snapshot, git: Git, one: GitChange, why: str) -> str | None:
+    """None where it is as before all the same."""
+    try:
+        if one.what == "HEAD":
+            is_before = read_bytes(f"{snapshot.git_dir}/HEAD") == _head_of(one.before)
+        else:
+            is_before = _at(git, one.what)[:2] == [one.before or "", ""]
+    except (RunnerError, OSError):
+        return f"{why}; whether it is as before is not known"
+    return None if is_before else why
+
+
+def _keep(snapshot: Snapshot, git: Git, one: GitChange, watch: Callable[[str], object]) -> str | None:
     """The ref under which the commit that it takes away is now, "" if there is none; None where that ref is
     not so, as an agent has made another in its place.
     """
     if not one.after or one.after.startswith("refs/"):
         return ""
-    name = f"{OWN_REFS}rejected/{run_id}/{one.what.removeprefix('refs/')}"
+    name = f"{OWN_REFS}rejected/{os.path.basename(snapshot.folder)}/{one.what.removeprefix('refs/')}"
+    if would_wait(f"{snapshot.common_dir}/logs/{name}"):
+        return None
     watch(f"keep {name}")
     git.ask("update-ref", "--no-deref", name, one.after)
     return name if _at(git, name)[:2] == [one.after, ""] else None
@@ -106,16 +132,16 @@ def _at(git: Git, name: str) -> list[str]:
 
 
 def _ref(snapshot: Snapshot, git: Git, one: GitChange, watch: Callable[[str], object]) -> str | None:
-    """Why it was not done."""
     oid, other, place = _at(git, one.what)
-    if (oid, other) == (one.before or "", ""):
-        return None
     if one.after != (other or oid):
         return f"it is {other}" if other else locked.CHANGED
     if place and one.before is None and one.what != snapshot.position.branch:
         return "it is checked out"
     if _is_in_use(snapshot, one):
         return "it is being rebased or bisected in another work tree"
+    logs = (f"{snapshot.common_dir}/logs/{one.what}", f"{snapshot.git_dir}/logs/HEAD")
+    if any(map(would_wait, logs[: 2 if place else 1])):
+        return "its log is not a regular file, and git would wait for it"
     step = f"update {one.what}\0{one.before or '0' * len(oid)}\0{oid}\0"
     watch(f"put back {one.what}")
     options = ("--no-deref", "-m", "runner: put back", "-z", "--stdin")

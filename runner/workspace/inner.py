@@ -62,7 +62,7 @@ def blocking(where: str) -> str | None:
     """
     for folder in dict.fromkeys((where, _common(where))):
         for name in _OPENED:
-            if _is_special(f"{folder}/{name}"):
+            if would_wait(f"{folder}/{name}"):
                 return f"{folder}/{name}"
         waiting = [f"{folder}/refs"]
         while waiting:
@@ -75,7 +75,7 @@ def blocking(where: str) -> str | None:
                 path = f"{above}/{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
-                elif not entry.is_file() and _is_special(path):
+                elif not entry.is_file() and would_wait(path):
                     return path
     return None
 
@@ -111,7 +111,8 @@ def _named(path: str) -> str | None:
     return os.path.join(path, os.fsdecode(text[len(b"gitdir: ") :]))
 
 
-def _is_special(path: str) -> bool:
+def would_wait(path: str) -> bool:
+    """Whether git would, for what stands there."""
     try:
         return is_special(os.stat(path).st_mode)
     except OSError:

@@ -491,6 +491,38 @@ def test_what_cannot_be_kept_is_left(work: Work, name: str) -> None:
     assert work.head() == tip
 
 
+def test_for_a_log_that_is_no_file_git_is_not_kept_waiting_and_the_rest_is_put_back(work: Work) -> None:
+    snapshot = taken(work)
+    agent(work, COMMIT, "branch -f other main", "branch new")
+    found(snapshot)
+    for name in ("HEAD", "refs/heads/other"):
+        (work.root / ".git" / "logs" / name).unlink()
+        os.mkfifo(work.root / ".git" / "logs" / name)
+    done, why = put(snapshot), "its log is not a regular file, and git would wait for it"
+    assert done.put == ("refs/heads/new",)
+    assert done.left == (f"refs/heads/main: {why}", f"refs/heads/other: {why}")
+
+
+def test_what_fails_is_left_with_the_reason_and_the_rest_is_put_back_and_told(work: Work) -> None:
+    snapshot = taken(work)
+    agent(work, COMMIT, "switch -q -c new")
+    found(snapshot)
+    (work.root / ".git" / "HEAD.lock").mkdir()
+    done = put(snapshot)
+    assert done.put == ("refs/heads/main",) and done.kept
+    assert [one.partition(": ")[0] for one in done.left] == ["HEAD", "refs/heads/new"]
+
+
+def test_what_is_as_before_already_is_told_so_although_a_merge_is_under_way_since(work: Work) -> None:
+    snapshot, head = taken(work), work.head()
+    agent(work, COMMIT, "branch new")
+    found(snapshot)
+    work.git("update-ref", "refs/heads/main", head)
+    work.git("update-ref", "MERGE_HEAD", "new")
+    done = put(snapshot)
+    assert (done.put, done.left) == (("refs/heads/main",), ("refs/heads/new: a merge is under way since",))
+
+
 @pytest.mark.parametrize("branch", ["new", "other"])
 def test_head_is_left_on_a_branch_that_somebody_has_moved_since(work: Work, branch: str) -> None:
     snapshot = taken(work)
