@@ -10,6 +10,7 @@ import os
 
 from runner import runtimes
 from runner.disk import editable, programs
+from runner.disk.digest import sha256
 from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.errors import RunnerError
 from runner.git_change import owning_task
@@ -117,7 +118,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
     settings = _settings_changed(owner, seen)
     is_said_done = problem is None and (claim is None or claim.status == "completed")
     checks: tuple[Check, ...] = ()
-    written: tuple[Finding, ...] = ()
+    written, _ = _git_written(owner)
     if wish is None and owner.is_to_end:
         wish = owner.asked("after its program had ended")
     if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
@@ -346,12 +347,35 @@ def _drifted(owner: Owner) -> tuple[Finding, ...]:
     return (Finding("config_drift", severity, reason.message, conformance.drifted),)
 
 
+def _git_written(owner: Owner) -> tuple[tuple[Finding, ...], Sequence[str | None]]:
+    """What earlier checks wrote of git, and the digests of before those after which nobody has looked."""
+    told, unended = list[Finding](), list[str | None]()
+    for event in read_events(owner.run.events):
+        if event.get("type") == "git_before_checks":
+            unended.append(event.get("digest"))
+        elif event.get("type") == "git_after_checks":
+            unended.clear()
+            with contextlib.suppress(ValueError, LookupError, TypeError):
+                told += map(Finding.from_json, event["findings"])
+    return tuple(one.replace(severity=Severity.WARNING) for one in told), unended
+
+
 def _checked_beside_git(owner: Owner, seen: Json | None) -> tuple[tuple[Check, ...], tuple[Finding, ...]]:
-    """The checks, and what was written meanwhile of git that only another may write."""
+    """The checks, and what these or earlier ones wrote of git that only another may write."""
     by = None if seen is None or not owner.invocation.verify else allowed_by(owner.invocation).git_owner
-    before = None if by is None else tree_helper.git_held(owner.run, owner.env)
+    written, unended = _git_written(owner)
+    if by is None:
+        return _checked_as_declared(owner, seen), written
+    before = tree_helper.git_held(owner.run, owner.env)
+    all_of_it = before and sorted(one for one in before.items() if not one[0].startswith("refs/runner/"))
+    digest = all_of_it and sha256(repr(all_of_it).encode()).hexdigest()
+    owner.log.note("git_before_checks", digest=digest)
     checks = _checked_as_declared(owner, seen)
-    return checks, () if by is None else of_checks(by, before, tree_helper.git_held(owner.run, owner.env))
+    after, oldest = tree_helper.git_held(owner.run, owner.env), (*unended, digest)[0]
+    then, now = ({"git as a whole": one} if one else None for one in (oldest, digest))
+    found = dict.fromkeys((*of_checks(by, then, now), *of_checks(by, before, after)))
+    owner.log.note("git_after_checks", findings=owner.cleaner().record([one.to_json() for one in found]))
+    return checks, tuple(dict.fromkeys((*written, *found)))
 
 
 def _checked_as_declared(owner: Owner, seen: Json | None) -> tuple[Check, ...]:

@@ -269,6 +269,7 @@ class Story(Reader):
             kind == "sealed" and not event.get("redactions"),
             kind == "started" and event.get("attempt") != 1,
             kind == "child" and not self._alone,
+            kind in ("git_before_checks", "git_after_checks"),  # `report` has what was found
         )
         if any(quiet):
             return None

@@ -6,6 +6,7 @@ import fcntl
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -311,6 +312,21 @@ def test_what_a_check_writes_of_git_is_told_as_a_doubt_and_nobody_is_rejected(re
     assert told["status"] == "unknown" and "git was written while its checks ran" in told["title"]
 
 
+@pytest.mark.parametrize("write", ["git tag made", "true"])
+@pytest.mark.parametrize("end", ["exit 1", 'until [ -e "$HOME/gate" ]; do sleep 0.05; done'])
+def test_what_earlier_checks_wrote_of_git_stays_a_doubt(repo: Repo, write: str, end: str) -> None:
+    check = f'[ -e "$HOME/begun" ] && exit 0; {write}; touch "$HOME/begun"; {end}'
+    prepared(repo, "echo x > new", CHECKED, "retries = 1", **{"check.sh": check})
+    run = repo.start("--sandbox", "workspace-write")
+    if end != "exit 1":
+        repo.begun()
+        run.kill_supervisor()
+    assert run.wait()["status"] == "succeeded" and run.events("checked")[-1]["exit_code"] == 0
+    is_written = write != "true"
+    assert [severity for severity, _ in violations(run)] == ["warning"] * is_written
+    assert artifact(repo, "test_report")["status"] == ("unknown" if is_written else "passed")
+
+
 @pytest.mark.parametrize("check", ["git status", "git fetch -q", "git stash list; git gc -q", "false"])
 def test_a_check_that_leaves_git_as_it_was_is_no_doubt(repo: Repo, check: str) -> None:
     prepared(repo, "echo x > new", CHECKED, **{"check.sh": check})
@@ -343,6 +359,20 @@ def test_a_run_that_removes_the_record_of_before_has_no_success(repo: Repo, name
     seen = [("0 files changed", "skipped"), ("what was changed is not known", "failed")]
     assert (patch["title"], patch["status"]) == seen[name == "workspace.json"]
     assert "not_observed" in patch["summary"]
+
+
+@pytest.mark.parametrize(("sandbox", "told"), [("workspace-write", "unknown"), ("read-only", "passed")])
+def test_a_tag_that_a_fetch_brings_during_the_checks_is_a_doubt_but_of_a_reader(
+    repo: Repo, tmp_path: Path, sandbox: str, told: str
+) -> None:
+    prepared(repo, "", CHECKED, "expects_change = false", **{"check.sh": "git fetch -q origin"})
+    git(repo, "clone", "-q", "--bare", ".", str(tmp_path / "theirs"))
+    git(repo, "remote", "add", "origin", str(tmp_path / "theirs"))
+    git(repo, "-C", str(tmp_path / "theirs"), "tag", "v1")
+    run = repo.start("--sandbox", sandbox)
+    assert run.wait()["status"] == "succeeded" and git(repo, "tag") == "v1"
+    assert artifact(repo, "test_report")["status"] == told
+    assert len(violations(run)) == (told == "unknown")
 
 
 def test_outside_of_git_nothing_was_in_reach(repo: Repo) -> None:

@@ -346,6 +346,8 @@ EVENTS: dict[str, dict[str, Any]] = {
     "discarded": {},
     "warning": {"code": "tokens", "message": "it spent 8 tokens", "used": 8, "limit": 10},
     "checks_from_base": {"paths": ["ci/test.sh"]},
+    "git_before_checks": {"digest": "0" * 64},
+    "git_after_checks": {"findings": [{"code": "x", "severity": "warning", "message": "y", "evidence": []}]},
     "tree_unknown": {"message": "git failed"},
     "rolled_back": {
         "restored": 2,
