@@ -65,7 +65,8 @@ def _of(caller: Caller, args: Json) -> tuple[Ledger, Author]:
         return use.ledger_of(caller.run), use.of_run(caller.run)
     if not is_name(task := args["task_id"]):  # `$` in the schema lets a line end through
         raise TaskNotFound(f"no task {task!r}")
-    ledger, owner = use.named(caller.repo, task, os.environ), use.Author(OWNER)
+    owner = use.Author(OWNER, config_file=caller.config_file)
+    ledger = use.named(caller.repo, task, os.environ, speaker=owner)
     _behind(ledger, owner)  # from its first call on nothing is missed
     return ledger, owner
 
@@ -228,7 +229,7 @@ def _say(kind: EntryType, receiver: str, caller: Caller, args: Json) -> dict[str
     ledger, author = _of(caller, args)
     to, handles = receiver or args.get("to"), args.get("handles_handoff_id", ())
     if to is not None:
-        use.refuse_no_receiver(caller.repo, to, os.environ)
+        use.refuse_no_receiver(caller.repo, to, os.environ, author)
     handles = (handles,) if isinstance(handles, str) else tuple(handles)
     payload = {name: args[name] for name in SHAPES[kind] if name in args}
     entry = use.append(ledger, author, kind, payload, to=to, handles=handles)

@@ -46,6 +46,8 @@ class Author(Value):
     name: str
     run: RunDir | None = None
     runtime: str | None = None
+    config_file: str | None = None
+    """The settings of an owner, where they are not the nearest ones."""
 
     @property
     def run_id(self) -> str | None:
@@ -75,7 +77,9 @@ def ledger_of(run: RunDir) -> Ledger:
     return Ledger(run.repo, own_invocation(run).ledger_task)
 
 
-def named(folder: str, name: str, env: Mapping[str, str], *, is_new: bool = False) -> Ledger:
+def named(
+    folder: str, name: str, env: Mapping[str, str], *, is_new: bool = False, speaker: Author | None = None
+) -> Ledger:
     """The ledger that is meant in this folder by a task id, or by what names a run. A wrong letter begins
     none: a task that nobody knows is refused, unless it `is_new`.
 
@@ -89,7 +93,7 @@ def named(folder: str, name: str, env: Mapping[str, str], *, is_new: bool = Fals
     if not is_name(name) or is_run_id(name):
         return ledger_of(find(root, name))
     ledger = Ledger(root, name)
-    if ledger.exists or is_new or name in (known := _tasks(root, folder, env)):
+    if ledger.exists or is_new or name in (known := _tasks(root, folder, env, speaker)):
         return ledger
     try:
         return ledger_of(find(root, name))
@@ -99,25 +103,37 @@ def named(folder: str, name: str, env: Mapping[str, str], *, is_new: bool = Fals
         raise TaskNotFound(f"no task `{name}`", hint=hint) from None
 
 
-def refuse_unknown(folder: str, name: str, others: Collection[str], env: Mapping[str, str]) -> None:
+def refuse_unknown(
+    folder: str, name: str, others: Collection[str], env: Mapping[str, str], speaker: Author | None = None
+) -> None:
     """TaskNotFound for what is no task in this folder and none of the `others`."""
     from runner.usecases.find import find_root
 
-    if name not in others and name not in (known := _tasks(find_root(folder), folder, env)):
+    if name not in others and name not in (known := _tasks(find_root(folder), folder, env, speaker)):
         hint = _near(name, {*known, *others}) or f"a task, or one of {', '.join(sorted(others))}"
         raise TaskNotFound(f"no task `{name[:80]}`", hint=hint)
 
 
-def refuse_no_receiver(folder: str, name: str, env: Mapping[str, str]) -> None:
+def refuse_no_receiver(folder: str, name: str, env: Mapping[str, str], speaker: Author | None = None) -> None:
     """TaskNotFound for whom nobody is: a lane would wait for ever."""
-    refuse_unknown(folder, name, (HUMAN, OWNER, *NAMES), env)
+    refuse_unknown(folder, name, (HUMAN, OWNER, *NAMES), env, speaker)
 
 
-def _tasks(root: str, folder: str, env: Mapping[str, str]) -> set[str]:
+def _tasks(root: str, folder: str, env: Mapping[str, str], speaker: Author | None = None) -> set[str]:
+    """Those that are there or declared, also in the settings that the speaker was started with."""
     from runner.usecases import names
 
     declared = (names.of("tasks", "", place, env, None) for place in {folder, root})
-    return {*tasks_of(root)}.union(*declared)
+    found = {*tasks_of(root)}.union(*declared)
+    with contextlib.suppress(RunnerError):  # what cannot be read declares none
+        if speaker is not None and speaker.config_file is not None:
+            found.update(names.of("tasks", "", root, env, speaker.config_file))
+        if speaker is not None and speaker.run is not None:
+            from runner.usecases import frozen
+
+            settings = frozen.of_parent(root, speaker.run.manifest, env)
+            found.update(() if settings is None else settings.tasks)
+    return found
 
 
 def _near(name: str, known: Collection[str]) -> str | None:
@@ -168,7 +184,7 @@ def append(
         from runner.ledger.references import references  # who only reads needs none
 
         given["context_refs"] = references(ledger.repo, given.get("context_refs", ()))
-        if to in NAMES and to in _tasks(ledger.repo, ledger.repo, os.environ):
+        if to in NAMES and to in _tasks(ledger.repo, ledger.repo, os.environ, actor):
             given["receiver"] = TASK
     by = {"run_id": actor.run_id, "runtime": actor.runtime}
     draft = NewEntry(kind, actor.name, given, to, tuple(handles), is_shown=is_shown, **by)

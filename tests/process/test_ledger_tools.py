@@ -179,6 +179,18 @@ def test_a_handoff_starts_the_run_that_takes_it_within_the_caps_of_its_maker(rep
         assert lanes["other"]["status"] == "open"
 
 
+def test_a_task_of_the_settings_that_a_caller_was_started_with_can_be_handed_to(repo: Repo) -> None:
+    family(repo)
+    settings = (repo.root / "delegate.toml").read_text()
+    other = repo.root / "other.toml"
+    other.write_text(settings.replace("[tasks.child]", "[tasks.elsewhere]"))
+    with served(repo, run=repo.start("--config", other)) as server:
+        assert server.call("send", to="elsewhere", text="x")["to"] == "elsewhere"
+        assert server.code("send", to="nowhere", text="x") == "task_not_found"
+    with served(repo, "--config", other) as owner:
+        assert owner.call("handoff", task_id="elsewhere", to="elsewhere", **HANDOFF)["to"] == "elsewhere"
+
+
 # -- waiting ---------------------------------------------------------------------------------------
 
 
