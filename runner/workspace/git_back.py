@@ -164,6 +164,8 @@ def _head(snapshot: Snapshot, after: GitAfter, one: GitChange, watch: Callable[[
     tips = dict(snapshot.position.refs) | {moved.what: moved.after for moved in after.changes}
     if os.path.islink(path):
         return "it is a symbolic link"
+    if one.before in dict(snapshot.position.symbolic or ()).values():
+        return f"it may have named another ref that names {one.before}"
 
     def is_there() -> bool:
         return read_bytes(path) == seen

@@ -303,6 +303,15 @@ def test_a_branch_of_the_run_that_is_rebased_or_bisected_elsewhere_since_is_left
     assert left in put(snapshot).left
 
 
+def test_a_head_that_may_have_named_such_a_ref_is_left(work: Work) -> None:
+    work.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    work.git("symbolic-ref", "HEAD", "refs/heads/alias")
+    snapshot = taken(work)
+    agent(work, "switch -q other")
+    found(snapshot)
+    assert put(snapshot).left == ("HEAD: it may have named another ref that names refs/heads/main",)
+
+
 def test_a_ref_that_names_another_one_comes_back_with_it(work: Work) -> None:
     work.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
     snapshot, before = taken(work), everything(work)
