@@ -291,7 +291,7 @@ def run_ledger_note(args: Namespace) -> int:
 
 def run_ledger_send(args: Namespace) -> int:
     ledger, author = _open(args)
-    _refuse_unknown(args.to)
+    _refuse_unknown(args.to, author)
     entry = ledgers.append(ledger, author, EntryType.MESSAGE, {"text": _text(args.text)}, to=args.to)
     return _told(args, entry, f"left for {args.to}")
 
@@ -306,7 +306,7 @@ def run_ledger_reply(args: Namespace) -> int:
 
 def run_ledger_handoff(args: Namespace) -> int:
     ledger, author = _open(args)
-    _refuse_unknown(args.to)
+    _refuse_unknown(args.to, author)
     payload = {
         "reason": args.reason,
         "ask": _text(args.ask),
@@ -339,8 +339,8 @@ def _from_root(ledger: Ledger, ref: str) -> str:
     return ref if below == "." or os.path.isabs(ref) else f"{below}/{ref}"
 
 
-def _refuse_unknown(name: str) -> None:
-    ledgers.refuse_no_receiver(here(), name, os.environ)
+def _refuse_unknown(name: str, author: Author) -> None:
+    ledgers.refuse_no_receiver(here(), name, os.environ, author)
 
 
 def run_ledger_artifact(args: Namespace) -> int:
