@@ -6,6 +6,8 @@ from runner.value import Value
 
 GIT_OWNERS = ("human", "runner")
 """Who writes git alone, beside a task."""
+OWN_REFS = "refs/runner/"
+"""Refs of runner itself, which only adds some: new ones are no change of anybody's."""
 
 
 def owning_task(owner: str | None) -> str | None:

@@ -13,7 +13,7 @@ from runner.disk import editable, programs
 from runner.disk.digest import sha256
 from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.errors import RunnerError
-from runner.git_change import owning_task
+from runner.git_change import OWN_REFS, owning_task
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.authentic import why_foreign
@@ -367,7 +367,7 @@ def _checked_beside_git(owner: Owner, seen: Json | None) -> tuple[tuple[Check, .
     if by is None:
         return _checked_as_declared(owner, seen), written
     before = tree_helper.git_held(owner.run, owner.env)
-    all_of_it = before and sorted(one for one in before.items() if not one[0].startswith("refs/runner/"))
+    all_of_it = before and sorted(one for one in before.items() if not one[0].startswith(OWN_REFS))
     digest = all_of_it and sha256(repr(all_of_it).encode()).hexdigest()
     owner.log.note("git_before_checks", digest=digest)
     checks = _checked_as_declared(owner, seen)

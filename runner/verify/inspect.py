@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 
-from runner.git_change import GitChange, owning_task
+from runner.git_change import OWN_REFS, GitChange, owning_task
 from runner.model import Level
 from runner.text.globs import covers
 from runner.text.words import and_more, count, one_line
@@ -248,9 +248,8 @@ def of_checks(owner: str, before: Json | None, after: Json | None) -> tuple[Find
     if before is None or after is None:
         return (Finding("not_observed", Severity.WARNING, f"whether git was {WHILE_CHECKED} is not known"),)
     some = [GitChange(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
-    some = [
-        one for one in some if one.before != one.after and (one.before or one.what[:12] != "refs/runner/")
-    ]
+    some = [one for one in some if one.before != one.after]
+    some = [one for one in some if one.before or not one.what.startswith(OWN_REFS)]
     found = _on_git(Allowed(writes=False, git_owner=owner), some, WHILE_CHECKED)
     return tuple(one.replace(severity=Severity.WARNING) for one in found)  # it may be a person's work
 

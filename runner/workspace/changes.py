@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from runner.git_change import OWN_REFS
 from runner.value import StrEnum, Value
 from runner.workspace.files import REPOSITORY, Entry, entry_at, read_bytes
 from runner.workspace.git import Git, split
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from runner.workspace.repository import Position
     from runner.workspace.shadow import Seen
     from runner.workspace.snapshot import Snapshot
-
-
-OWN_REFS = "refs/runner/"
-"""Refs of runner itself, which only adds some: new ones are no change of anybody's."""
 
 
 class ChangeKind(StrEnum):

@@ -12,9 +12,8 @@ import os
 from glob import glob
 
 from runner.errors import Conflict, RunnerError
-from runner.git_change import PutBack
+from runner.git_change import OWN_REFS, PutBack
 from runner.workspace import git_state, locked, rollback
-from runner.workspace.changes import OWN_REFS
 from runner.workspace.files import read_bytes, read_record, write_json
 from runner.workspace.inner import would_wait
 from runner.workspace.places import unwatched
