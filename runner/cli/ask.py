@@ -36,9 +36,9 @@ def confirm(question: str, *, default: bool = False) -> bool | None:
 
 def typed(question: str) -> bytes:
     """The line that is typed behind the question; without its end where the input ends."""
-    pen.tell(question, end="")
     line = b""
     try:
+        pen.tell(question, end="")  # Ctrl-C can come before it returns: the question is on the screen by then
         line = sys.stdin.buffer.readline(LONGEST)
     except OSError:
         pass  # the terminal is gone
