@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.clis import AGENTS, CLIS, Stage
 from support.fixtures import nothing_left, repo
+from support.hosts import Claude, Codex, Host
+from support.repo import Repo
+
+from runner.rehearsal.turns import Turn
 
 __all__ = ["nothing_left", "repo"]
 
@@ -29,4 +34,19 @@ def stage(tmp_path: Path) -> Iterator[Callable[[str, str], Stage]]:
 
     yield set_up
     for one in stages:
+        one.close()
+
+
+@pytest.fixture
+def hosts(repo: Repo) -> Iterator[Callable[..., Host]]:
+    """Opens a host by its name, with the turns of its model; `Host` says with what else."""
+    opened: list[Host] = []
+
+    def open_one(name: str, *turns: Turn, **more: Any) -> Host:
+        kind = {"claude": Claude, "codex": Codex}[name]
+        opened.append(kind(repo, *turns, **more))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
         one.close()

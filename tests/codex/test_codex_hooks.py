@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from support.codex import codex_path
+from support.codex import asked
 from support.repo import Repo, Run
 
 
@@ -16,26 +14,6 @@ from support.repo import Repo, Run
 def end_all(repo: Repo) -> Iterator[None]:
     yield
     repo.end_all()
-
-
-def asked(repo: Repo, method: str, **params: Any) -> Any:
-    """What the app-server answers."""
-    hello = {"id": 0, "method": "initialize", "params": {"clientInfo": {"name": "test", "version": "1"}}}
-    lines = (hello, {"method": "initialized"}, {"id": 1, "method": method, "params": params})
-    with subprocess.Popen(
-        [codex_path(), "app-server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=repo.env,
-        cwd=repo.root,
-    ) as server:
-        assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-        server.stdin.flush()
-        answers = map(json.loads, server.stdout)
-        found = next(answer for answer in answers if answer.get("id") == 1)
-        server.kill()
-    return found["result"]
 
 
 def forbids(repo: Repo, event: str, matcher: str) -> None:
@@ -46,7 +24,7 @@ def forbids(repo: Repo, event: str, matcher: str) -> None:
     home = repo.home / ".codex"
     handlers = [{"matcher": matcher, "hooks": [{"type": "command", "command": str(hook)}]}]
     (home / "hooks.json").write_text(json.dumps({"hooks": {event: handlers}}))
-    (found,) = asked(repo, "hooks/list", cwds=[str(repo.root)])["data"]
+    (found,) = asked(repo.env, repo.root, "hooks/list", cwds=[str(repo.root)])["data"]
     (one,) = found["hooks"]
     (home / "config.toml").write_text(
         f'[hooks.state."{one["key"]}"]\ntrusted_hash = "{one["currentHash"]}"\n'

@@ -23,6 +23,7 @@ __all__ = [
     "Played",
     "Stage",
     "add",
+    "claude_variables",
     "patch",
     "says",
     "shell",
@@ -66,6 +67,19 @@ CHILD = '[captures]\nchild = \'"manifest_path": ?"([^"]+)"\'\n'
 """Of a script whose agent spawns a run: where that is."""
 
 TICKS = "trap : HUP TERM; for n in $(seq 600); do date +%s.%N >> ticks; sleep 0.1; done"
+
+
+def claude_variables(port: int, temporary: str) -> dict[str, str]:
+    """With these Claude talks to that port alone, and gives up at once."""
+    return {
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
+        "ANTHROPIC_API_KEY": "none",
+        "CLAUDE_CODE_TMPDIR": temporary,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_MAX_RETRIES": "0",
+        "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+        "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+    }
 
 
 def turns(*of: str) -> str:
@@ -185,16 +199,7 @@ class Stage:
         argv = ["-p", "--verbose", "--output-format", "stream-json", "--permission-mode", "dontAsk"]
         argv += ["--allowedTools=Bash,Edit,Read,Write,mcp__delegation", "--setting-sources="]
         argv += ["--strict-mcp-config", "--mcp-config", json.dumps({"mcpServers": self._servers()})]
-        env = {
-            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{self.port}",
-            "ANTHROPIC_API_KEY": "none",
-            "CLAUDE_CODE_TMPDIR": str(self.folder / "tmp"),
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "CLAUDE_CODE_MAX_RETRIES": "0",
-            "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
-            "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
-        }
-        return argv, env
+        return argv, claude_variables(self.port, str(self.folder / "tmp"))
 
     def _gemini(self) -> tuple[list[str], dict[str, str]]:
         settings = {
