@@ -2,12 +2,13 @@
 
     RunnerError
       UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
+      NoSession                                          2
       PlanInvalid                                        2
       TaskNotFound  RunNotFound  TurnNotFound            4
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady             8
       CheckMissing  StartFailed  PrepareFailed           8
-      BaselineFailed  PlatformUnsupported                8
+      BaselineFailed  PlatformUnsupported  PluginFailed  8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
@@ -72,6 +73,13 @@ class UsageError(RunnerError):
     code = "usage"
     exit_status = ExitStatus.INVALID
     default_hint = "see `runner --help`"
+
+
+class NoSession(UsageError):
+    """No session of a host is named, or what names it can be no id of one."""
+
+    code = "no_session"
+    default_hint = "type it in the host (`/runner:delegate`), or name the session: --host and --session"
 
 
 class Interrupted(RunnerError):
@@ -156,6 +164,14 @@ class PlatformUnsupported(RunnerError):
     code = "platform_unsupported"
     exit_status = ExitStatus.RUNTIME
     default_hint = "on macOS or Windows run it in a container, a virtual machine or WSL 2"
+
+
+class PluginFailed(RunnerError):
+    """A command of a host that installs or removes a plugin has failed."""
+
+    code = "plugin_failed"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = "`runner plugin doctor` says what is there"
 
 
 class RuntimeMissing(RunnerError):

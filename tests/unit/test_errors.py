@@ -45,6 +45,8 @@ CONTRACT = {
     "rollback_refused": 9,
     "workspace_busy": 9,
     "session_busy": 9,
+    "no_session": 2,
+    "plugin_failed": 8,
     "owner_stopped": 9,
     "bug": 70,
     "supervisor_failed": 70,
