@@ -96,10 +96,8 @@ class Usage(Value):
 
     @property
     def total(self) -> int | None:
-        """What counts for a budget: input and output; None where neither is known.
-
-        As Codex counts `total_tokens` (measured on 0.163.0): cached input is part of the input and reasoning
-        part of the output, so neither is added again nor taken off.
+        """What counts for a budget, as Codex counts `total_tokens` (measured on 0.163.0): input and output,
+        of which cached input and reasoning are a part. None where neither is known.
         """
         known = [max(0, n) for n in (self.input_tokens, self.output_tokens) if n is not None]
         return sum(known) if known else None
@@ -121,8 +119,7 @@ class Price(Value):
     """Of a million tokens each, in the currency of whoever wrote it."""
 
     input: Amount
-    cached: Amount
-    """Of input that the service had cached; it is not paid as `input` as well."""
+    cached: Amount  # of input that the service had cached, which is not paid as `input` as well
     output: Amount
 
     def total(self, usage: Usage) -> float | None:
@@ -264,6 +261,14 @@ class Notify(Value):
     bell: bool = False
 
 
+class Host(Value):
+    """What an agent CLI with our plugin may do itself while it delegates, and to which task by default."""
+
+    task: str | None = None
+    level: str = "strict"
+    may_edit: tuple[str, ...] = (".planning/**", "docs/**")
+
+
 class Economics(Value):
     """Tokens of the one who delegates: `fixed` per session, `batch` per batch, `unit` saved per unit.
 
@@ -312,8 +317,7 @@ class Task(Value):
     model: str | None = None
     sandbox: str = "read-only"
     prompt: str | None = None
-    prompt_file: str | None = None
-    """Absolute, or relative to the repository root."""
+    prompt_file: str | None = None  # absolute, or relative to the repository root
     blocks: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     paste: tuple[str, ...] = ()
@@ -346,8 +350,7 @@ class Task(Value):
     expects_change: bool = Terms.expects_change
     retries: int = Recovery.retries
     limits: Caps = Caps()
-    map: str | None = None
-    """Absolute, or relative to the repository root."""
+    map: str | None = None  # as `prompt_file`
     patterns: tuple[str, ...] = ()
     approach: str | None = None
     execution_note: str | None = None
@@ -403,6 +406,7 @@ class Config(Value):
     delegate: Delegate = Delegate()
     economics: Economics = Economics()
     notify: Notify = Notify()
+    host: Host = Host()
     git: GitPolicy = GitPolicy()
     trust: Json = {}
     """What comes with the repository and can execute, send or widen: `config.trust` says what is in it."""

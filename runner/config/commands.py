@@ -218,6 +218,7 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
         "delegate": config.delegate.to_json(),
         "economics": config.economics.to_json(),
         "notify": config.notify.to_json(),
+        "host": layers.table_of(config.host),
         "git": layers.table_of(config.git),
         "blocks": {name: {"text": text} for name, text in config.blocks.items()},
         "tasks": {name: told(config.tasks[name]) for name in config.tasks},

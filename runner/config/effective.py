@@ -47,6 +47,7 @@ def compiled(
         "delegate": merged["delegate"],
         "economics": merged["economics"],
         "notify": merged["notify"],
+        "host": merged["host"],
         "git": merged["git"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
         "policy": policy.to_json(),

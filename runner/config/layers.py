@@ -8,7 +8,7 @@ import json
 from runner.config.blocks import BLOCKS
 from runner.config.values import IN_LIMITS
 from runner.git_change import GitPolicy
-from runner.model import Caps, Delegate, Delegation, Economics, Notify, Recovery, Task
+from runner.model import Caps, Delegate, Delegation, Economics, Host, Notify, Recovery, Task
 from runner.runtimes import NAMES, get
 from runner.text.durations import format_duration
 from runner.text.problems import Problem, dotted
@@ -55,6 +55,7 @@ DEFAULTS: dict[str, Any] = {
     "delegate": table_of(Delegate()),
     "economics": table_of(Economics()),
     "notify": table_of(Notify()),
+    "host": table_of(Host()),
     "git": table_of(GitPolicy()),
     "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},

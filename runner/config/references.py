@@ -50,6 +50,8 @@ def examine(
     look.caps(merged["delegate"])
     look.spawnable(merged["delegation"].get("tasks") or ())
     look.git_owner(merged["git"].get("owner"))
+    if (name := merged["host"].get("task")) is not None and name not in (known := look.known("tasks")):
+        look.note(("host", "task"), f"found {found(name)}; there is no such task here{near(name, known)}")
     for name, task in merged["tasks"].items():
         look.task(("tasks", name), task)
         if name in _SPEAKERS:

@@ -22,6 +22,7 @@ from runner.config.tables import (
     DelegationTable,
     EconomicsTable,
     GitTable,
+    HostTable,
     ModelTable,
     NotifyTable,
     RecoveryTable,
@@ -48,6 +49,7 @@ class Shape(BaseModel):
     delegate: DelegateTable | None = meaning("How plans are put into batches and run.")
     economics: EconomicsTable | None = meaning("What delegating a plan costs and saves.")
     notify: NotifyTable | None = meaning("How you are told of what became of runs. Not in a repository.")
+    host: HostTable | None = meaning("How an agent CLI with our plugin delegates.")
     git: GitTable | None = meaning("Who writes git: branches, tags, HEAD, the index and its settings.")
     blocks: dict[Name, BlockTable] | None = meaning(
         "Named prompt blocks. Built in are " + ", ".join(BLOCKS) + "."

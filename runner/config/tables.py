@@ -433,3 +433,19 @@ class NotifyTable(Table):
     )
     on_turn: Notice | None = meaning("The same when the agent of such a run has ended a turn.")
     bell: bool | None = meaning("Ring the terminal's bell at the end of --wait; default {}.")
+
+
+class HostTable(Table):
+    """What an agent CLI with our plugin may do itself, while it delegates."""
+
+    place = "host"
+    task: Name | None = meaning(
+        "The task that `/runner:delegate` means without a name; default the only task that may write."
+    )
+    level: Literal["strict", "guide"] | None = meaning(
+        "strict: the host calls only what is on an exact list. guide: all but tools that edit, so its shell "
+        "is free. Default {}."
+    )
+    may_edit: list[Glob] | None = meaning(
+        "Globs of what the host may edit itself, relative to the repository; default {}."
+    )

@@ -48,6 +48,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     ),
     "economics": None,
     "notify": (),
+    "host": None,
     "git": (),
     "blocks": None,
 }

@@ -13,7 +13,7 @@ import pytest
 from runner.config import generate
 from runner.config.commands import check, init, sample, schema, schema_names
 from runner.errors import Conflict, ExitStatus, PolicyRefused, Unwritable, UsageError
-from runner.model import Delegate, Economics, Recovery, Request
+from runner.model import Delegate, Economics, Host, Recovery, Request
 from runner.usecases import start
 
 ROOT = Path(__file__).parents[2]
@@ -190,6 +190,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
         "prepare_timeout",
         *Delegate._fields,
         *Economics._fields,
+        *Host._fields,
     )
     shown = []
     for line in lines:
@@ -207,6 +208,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
     assert repo.load().economics == Economics()
     chosen = {"hub_files": ("src/routes.ts",), "effort_floor": "medium"}  # where there is no default
     assert repo.load().delegate == Delegate(**chosen)
+    assert repo.load().host == Host(task="improve")
 
 
 def test_show_tells_the_origin_of_everything(repo):

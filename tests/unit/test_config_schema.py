@@ -43,6 +43,7 @@ def ours(data: dict, **options: bool) -> bool:
         {"delegate": {"commit": True, "commit_message": "{{{n}}}: {title}\n\n{units} {task} {run_id}"}},
         {"delegate": {"commit": "delegated/plan-1", "max_parallel": 16, "files": "off"}},
         {"economics": {"fixed": 0, "batch": 10**9}},
+        {"host": {"task": "fix-auth", "level": "guide", "may_edit": []}},
     ],
 )
 def test_both_accept(data):
@@ -89,6 +90,9 @@ def test_both_accept(data):
         {"economics": {"unit": -1}},
         {"economics": {"batch": 10**9 + 1}},
         {"economics": {"fixed": 1.5}},
+        {"host": {"level": "off"}},
+        {"host": {"task": "a/b"}},
+        {"host": {"may_edit": ["/etc/**"]}},
     ],
 )
 def test_both_refuse(data):

@@ -6,7 +6,7 @@ import pytest
 
 from runner.config.blocks import BLOCKS
 from runner.errors import ConfigInvalid
-from runner.model import Caps, Price, Recovery
+from runner.model import Caps, Host, Price, Recovery
 
 TASK = '[tasks.hello]\nprompt = "x"\n'
 EVERY = """
@@ -202,3 +202,25 @@ def test_any_other_owner_is_refused_with_the_nearest_name(repo, value, told):
     repo.write(f"{TASK}[git]\nowner = {value}\n")
     (problem,) = repo.check().problems
     assert told in str(problem) and problem.key == "git.owner"
+
+
+# -- what a host does itself -----------------------------------------------------------------------
+
+
+def test_what_a_host_may_do_comes_from_every_layer(repo):
+    repo.write(TASK)
+    assert repo.load().host == Host() == Host(None, "strict", (".planning/**", "docs/**"))
+    repo.write('[host]\ntask = "hello"\nlevel = "guide"\n', repo.user_folder / "config.toml")
+    repo.write(f'{TASK}[host]\nmay_edit = ["notes/**"]\n')
+    assert repo.load().host == Host("hello", "guide", ("notes/**",))
+    repo.env["RUNNER_HOST__LEVEL"] = "strict"
+    assert repo.load(sets=["host.may_edit=[]"]).host == Host("hello", "strict", ())
+    assert repo.show(origin=True)["host"]["level"] == {"value": "strict", "origin": "env RUNNER_HOST__LEVEL"}
+
+
+@pytest.mark.parametrize(("name", "noted"), [("hello", []), ("helo", ['did you mean "hello"?'])])
+def test_a_task_of_a_host_that_is_not_there_is_noted_and_stops_no_start(repo, name, noted):
+    repo.write(f'{TASK}[host]\ntask = "{name}"\n')
+    assert repo.load().host.task == name
+    told = [str(note) for note in repo.check().notes if note.key == "host.task"]
+    assert len(told) == len(noted) and all(part in note for part, note in zip(noted, told, strict=True))

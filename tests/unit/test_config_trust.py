@@ -131,6 +131,7 @@ def test_what_can_execute_send_or_widen_changes_the_digest(repo, table: str, lin
         ("sandboxes.look2", 'level = "read-only"'),
         ("blocks.x", 'text = "Do not."'),
         ("economics", "unit = 1"),
+        ("host", 'task = "b"\nlevel = "guide"\nmay_edit = ["**"]'),
     ],
 )
 def test_what_can_do_none_of_it_may_change_unasked(repo, table: str, line: str) -> None:
