@@ -128,6 +128,8 @@ class Invocation(Value):
     """What the agent's commands would not find in a login shell. So they get a plain one."""
     sessions: tuple[str, ...] = ()
     """The sessions of agents in which it was started, or the run at the top of its tree."""
+    host: str | None = None
+    """The agent CLI of these; None where there is none, or nothing tells which is the inner one."""
     notify: Notify = Notify()
     """With the absolute path of each program that was found at the start."""
     open_timeout_s: float | None = None

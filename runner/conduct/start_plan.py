@@ -34,7 +34,7 @@ from runner.plan.decision import ANYWAY
 from runner.plan.overview import as_text
 from runner.plan.units import rules_of
 from runner.resolve.choose import choose, find_task
-from runner.runtimes import PLAN, sessions_of
+from runner.runtimes import PLAN, host_of, sessions_of
 from runner.state.authentic import refuse_foreign
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger, Step
@@ -274,7 +274,8 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         for one in chosen:
             notify = noticing(notify, root, root, one.sandbox, runtimes.get(one.runtime), env)
         secrets = {name for one in chosen for name in one.settings.env}
-        resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), notify=notify)
+        resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), host=host_of(env))
+        resolved = resolved.replace(notify=notify)
         resolved = resolved.replace(secret_names=tuple(sorted({*resolved.secret_names, *secrets})))
         return start.start_plan(resolved, env, _Desk(prepared))
 

@@ -89,6 +89,12 @@ class Items(Value):
     """Lines that an entry has, or none."""
 
 
+class Numbers(Value):
+    """A number that runner has measured, or a table of such; `is_table` says which."""
+
+    is_table: bool = False
+
+
 class OneOf(Value):
     """A word of a set."""
 
@@ -99,7 +105,7 @@ _LINE = Text(MAX_LINE, is_line=True)
 _MAYBE = Text(may_miss=True)
 _MAYBE_LINE = Text(MAX_LINE, is_line=True, may_miss=True)
 _DECISION = {"proposal": _MAYBE_LINE, "signer": _LINE, "note": _MAYBE}
-SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf]] = {
+SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf | Numbers]] = {
     EntryType.NOTE: {"text": Text()},
     EntryType.MESSAGE: {"text": Text()},
     EntryType.REPLY: {"text": Text(), "lane": _MAYBE_LINE},
@@ -134,8 +140,15 @@ SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf]] = {
         "model": _MAYBE_LINE,
         "sandbox": _LINE,
         "rehearsal": _MAYBE_LINE,
+        **dict.fromkeys(("host", "session", "hint"), _MAYBE_LINE),
     },
-    EntryType.RUN_ENDED: {"status": _LINE, "outcome": _MAYBE_LINE, "code": _MAYBE_LINE, "message": _MAYBE},
+    EntryType.RUN_ENDED: {
+        "status": _LINE,
+        **dict.fromkeys(("outcome", "code", "model", "verdict", "thread"), _MAYBE_LINE),
+        "message": _MAYBE,
+        **dict.fromkeys(("exit_code", "duration_s"), Numbers()),
+        "tokens": Numbers(is_table=True),
+    },
     EntryType.COORDINATOR_CHANGED: {"owner": _LINE, "before": _MAYBE_LINE},
     EntryType.MARKER_ERROR: {"message": Text(), "marker": _MAYBE},
     EntryType.RESTARTED: {"former": _LINE, "problem": Text()},
@@ -278,7 +291,12 @@ def checked_payload(kind: EntryType, payload: Json) -> None:
         raise Misfit(f"all its texts have {size:,} characters together, and an entry at most {MAX_WHOLE:,}")
 
 
-def _size(value: Any, wanted: Text | Items | OneOf) -> int:
+def _size(value: Any, wanted: Text | Items | OneOf | Numbers) -> int:
+    if isinstance(wanted, Numbers):
+        numbers = [*value.values()] if wanted.is_table and type(value) is dict else [value]
+        if any(type(one) not in (int, float, type(None)) for one in numbers):
+            raise Misfit.of(value, "a table of numbers" if wanted.is_table else "a number")
+        return 0
     if isinstance(wanted, OneOf):
         if value not in wanted.words:
             raise Misfit.of(value, f"one of {', '.join(wanted.words)}")

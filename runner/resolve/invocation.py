@@ -47,7 +47,7 @@ DEFAULT_ENV = (
 
 _SEEN = (
     *("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses"),
-    *("sessions", "sessions_home", "notify", "git_owner", "git_in_reach"),
+    *("sessions", "host", "sessions_home", "notify", "git_owner", "git_in_reach"),
 )
 """Fields of `Found` that the invocation has as they are."""
 _TOLD = (
@@ -106,6 +106,7 @@ class Found(Value):
     """See `Invocation`."""
     tied_to: Identity | None = None
     sessions: tuple[str, ...] = ()
+    host: str | None = None
     sessions_home: str | None = None
     notify: Notify = Notify()
     git_owner: str | None = None

@@ -52,3 +52,11 @@ def sessions_of(env: Mapping[str, str]) -> tuple[str, ...]:
     """
     named = dict.fromkeys(env.get(name, "") for name in _SESSION_IDS)
     return tuple(one for one in named if one.isprintable() and 0 < len(one) <= _LONGEST_ID)
+
+
+def host_of(env: Mapping[str, str]) -> str | None:
+    """The agent CLI in whose session something is started; None where none is named, or more than one."""
+    named = {
+        name.partition("_")[0].lower() for name in _SESSION_IDS if sessions_of({name: env.get(name, "")})
+    }
+    return named.pop() if len(named) == 1 else None

@@ -14,7 +14,7 @@ import time
 from runner.disk.files import read_text
 from runner.model import Level, Outcome
 from runner.runtimes import PLAN
-from runner.state.manifest import CLOSING
+from runner.state.manifest import CLOSING, between
 from runner.text.words import and_more, count, few, one_line, shortened
 from runner.value import json_value
 from runner.verify.inspect import WHILE_CHECKED, Severity
@@ -40,6 +40,9 @@ _MOST_FILES = 100
 _LONGEST_NAME = 1000
 _LONGEST_MESSAGE = 4000
 _MOST_FINDINGS, _LONGEST_FINDING = 8, 300
+_TOKENS = {"input": "input", "cached": "cached_input", "output": "output"}
+_HINT, _REQUEST = 80, 1 << 16
+"""Characters of a request that are told, and those that they are made of."""
 _BLOCKED = ("blocked", "scope_expansion", "auth_or_quota")
 """Classes of an end that somebody else has to do something about."""
 
@@ -90,6 +93,8 @@ class Witness:
             told = {"task": own.task_id, "runtime": own.runtime, "model": own.model and _line(own.model)}
             told["sandbox"] = own.sandbox.name
             told["rehearsal"] = "its model is scripted" if manifest.rehearsal else None
+            told |= {"host": own.host, "session": own.sessions[0] if own.host and own.sessions else None}
+            told["hint"] = self._hint()
             yield self._draft(EntryType.RUN_STARTED, "started", told)
         turns = [one for one in manifest.attempts if one.how != CLOSING]
         for turn in range(self._turns + 1, manifest.turns + 1):
@@ -121,7 +126,7 @@ class Witness:
     def _at_end(self, manifest: Manifest, found: Record | None) -> Iterator[NewEntry]:
         from runner.ledger.entry import EntryType
 
-        own, reason = self._invocation, manifest.reason
+        own = self._invocation
         if manifest.started_at is not None and own.runtime != PLAN:
             changes, checked = patch(own, manifest, found), tests(own, manifest, found)
             is_telling = own.sandbox.level is not Level.READ_ONLY
@@ -129,10 +134,12 @@ class Witness:
                 yield self._draft(EntryType.ARTIFACT, "patch", self._artifact(changes))
             if is_telling or checked["evidence"]:
                 yield self._draft(EntryType.ARTIFACT, "tests", self._artifact(checked))
-        told = {"status": manifest.status, "outcome": manifest.outcome}
-        if reason is not None:
-            told |= {"code": reason.code, "message": shortened(reason.message, _LONGEST_MESSAGE)}
-        yield self._draft(EntryType.RUN_ENDED, "ended", told)
+        yield self._draft(EntryType.RUN_ENDED, "ended", ended(manifest, found))
+
+    def _hint(self) -> str:
+        """How the request begins, on one line; secrets are looked for before it is cut."""
+        said = read_text(self._run.prompt, _REQUEST) or ""
+        return one_line(self._cleaner().text(one_line(said)), _HINT)
 
     def _artifact(self, told: dict[str, Any]) -> dict[str, Any]:
         rehearsed = "" if self._invocation.rehearsal is None else "rehearsed: "
@@ -143,6 +150,21 @@ class Witness:
 
         run_id = self._run.run_id
         return NewEntry(kind, RUNNER, payload, run_id=run_id, key=f"{run_id}:{what}")
+
+
+def ended(manifest: Manifest, found: Record | None) -> dict[str, Any]:
+    """What its end is told with. The model is the one that was seen, and the verdict that of a judgement."""
+    reason, judged, usage = manifest.reason, None if found is None else found.verdict, manifest.usage
+    seen = manifest.conformance and manifest.conformance.model.observed
+    took = None if manifest.started_at is None else between(manifest.started_at, manifest.ended_at)
+    told: dict[str, Any] = {"status": manifest.status, "outcome": manifest.outcome}
+    if reason is not None:
+        told |= {"code": reason.code, "message": shortened(reason.message, _LONGEST_MESSAGE)}
+    told |= {"exit_code": manifest.exit_code, "model": seen and _line(seen)}
+    told["thread"] = manifest.thread_id and _line(manifest.thread_id)
+    told["tokens"] = {name: getattr(usage, f"{of}_tokens") for name, of in _TOKENS.items()}
+    told["verdict"] = judged and f"{judged.outcome}: {judged.code}"
+    return {**told, "duration_s": None if took is None else round(took, 3)}
 
 
 def patch(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str, Any]:

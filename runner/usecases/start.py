@@ -25,7 +25,7 @@ from runner.model import Config, Level, Lineage, Program, Request, RuntimeSettin
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.invocation import Again, Found, composition, invocation
 from runner.resolve.reach import is_inside
-from runner.runtimes import loginshell, probe, sessions_of
+from runner.runtimes import host_of, loginshell, probe, sessions_of
 from runner.state.authentic import next_run_id, own_invocation, refuse_place, write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
@@ -349,6 +349,7 @@ def _find(
         handed=_handed(choice),
         tied_to=request.tied_to,
         sessions=sessions_of(env) if parent is None else parent.sessions,
+        host=host_of(env) if parent is None else parent.host,
         sessions_home=runtime.sessions_home and home.of_program(env, *runtime.sessions_home),
         notify=programs.placed(config.notify, env),
     )

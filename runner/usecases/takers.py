@@ -134,8 +134,11 @@ def _end_of(run: RunDir) -> Json | None:
         return None if _may_go_on(run) else lost
     if not manifest.is_done:
         return None
-    told, reason = {"status": manifest.status, "outcome": manifest.outcome}, manifest.reason
-    return told if reason is None else {**told, "code": reason.code, "message": reason.message}
+    from runner.supervise.witness import ended  # hardly any end is told by who reads
+    from runner.verify.record import load
+
+    found = load(run.result)
+    return ended(manifest, found if found is not None and found.attempt == manifest.attempt else None)
 
 
 def _may_go_on(run: RunDir) -> bool:

@@ -18,7 +18,7 @@ from runner.config.layers import DEFAULTS
 from runner.config.tables import RuntimesTable
 from runner.errors import ConfigInvalid, RunnerError, RuntimeWrong
 from runner.model import Level, McpServer, Model, Outcome, Program, Sandbox
-from runner.runtimes import NAMES, get
+from runner.runtimes import NAMES, get, host_of
 from runner.runtimes.arguments import argv_of
 from runner.runtimes.base import REASON_CODES, Activity, CommandRequest, End, Kind, Runtime, UsageScope
 from runner.runtimes.probe import options_in
@@ -391,3 +391,18 @@ def test_no_value_in_a_known_line_makes_a_reader_raise(
             break
         place = place[key]
     assert all(isinstance(one, Activity) for one in reader_of(get(name))(record))
+
+
+@pytest.mark.parametrize(
+    ("env", "host"),
+    [
+        ({}, None),
+        ({"CLAUDE_CODE_SESSION_ID": "abc"}, "claude"),
+        ({"CODEX_THREAD_ID": "abc"}, "codex"),
+        ({"CLAUDE_CODE_SESSION_ID": "abc", "CODEX_THREAD_ID": "def"}, None),
+        ({"CLAUDE_CODE_SESSION_ID": "", "CODEX_THREAD_ID": "def"}, "codex"),
+        ({"CLAUDE_CODE_SESSION_ID": "a\x1bb"}, None),
+    ],
+)
+def test_the_host_is_the_one_agent_cli_that_names_a_session(env: dict[str, str], host: str | None) -> None:
+    assert host_of(env) == host

@@ -20,10 +20,11 @@ from support.disks import fill, small_disk
 from support.ended import an_ended_run
 from support.values import a_manifest, an_invocation
 
+from runner.conformance import Agreement, Conformance, Conformity
 from runner.invocation import Rehearsal
-from runner.ledger.entry import EntryType, LedgerEntry, NewEntry, checked
+from runner.ledger.entry import EntryInvalid, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.file import Ledger
-from runner.model import Level, Outcome, Reason, Sandbox, Terms
+from runner.model import Level, Outcome, Reason, Sandbox, Terms, Usage
 from runner.runtimes import PLAN
 from runner.state.fingerprints import Known
 from runner.state.manifest import CLOSING, Attempt
@@ -119,7 +120,80 @@ def test_a_run_is_told_from_its_begin_to_its_end(tmp_path: Path) -> None:
         ],
     }
     told = {"status": "rejected", "outcome": "rejected", "code": "verify_failed", "message": "so it was"}
-    assert ended.payload == told
+    nothing = {"tokens": {"input": None, "cached": None, "output": None}}
+    took_s = ended.payload["duration_s"]
+    assert ended.payload == {**told, **nothing, "verdict": "failed: verify_failed", "duration_s": took_s}
+
+
+def test_the_end_has_what_was_seen_of_the_run_and_its_begin_where_it_came_from(tmp_path: Path) -> None:
+    seen = Conformance(model=Conformity("gpt-5", "gpt-5-mini", Agreement.DRIFT))
+    run = an_ended_run(
+        tmp_path,
+        host="claude",
+        sessions=("the-session", "another"),
+        started_at="2026-11-27T20:30:00.000Z",
+        ended_at="2026-11-27T20:31:01.500Z",
+        exit_code=0,
+        usage=Usage(1200, 1000, 34, None),
+        conformance=seen,
+    )
+    run.write_manifest(run.read_manifest().replace(thread_id="thread-1"))
+    Path(run.prompt).write_text("Say hello.\n")
+    assert ends(run, found=found([], code="completed"))
+    begun, ended = entries(tmp_path)[0].payload, entries(tmp_path)[-1].payload
+    assert (begun["host"], begun["session"], begun["hint"]) == ("claude", "the-session", "Say hello.")
+    assert (ended["exit_code"], ended["model"], ended["thread"]) == (0, "gpt-5-mini", "thread-1")
+    assert ended["tokens"] == {"input": 1200, "cached": 1000, "output": 34}
+    assert (ended["verdict"], ended["duration_s"]) == ("failed: completed", 61.5)
+
+
+def test_a_run_of_no_host_or_of_nobody_knows_which_names_no_session(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, sessions=("one", "another"))
+    assert ends(run)
+    assert {"host", "session", "hint"}.isdisjoint(entries(tmp_path)[0].payload)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "hint"),
+    [
+        ("one\n\ttwo\r\nthree", "one two three"),
+        ("\x1b[31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\x07 \u202eback", None),
+        ("x" * 81, "x" * 77 + "..."),
+        ("y" * 80, "y" * 80),
+        (f"log in with {SECRET} and go on", "log in with [redacted] and go on"),
+        ("z" * 70 + f" {SECRET}", None),
+        (" \n" * 40_000 + "far below", None),
+        ("", None),
+    ],
+)
+def test_a_hint_is_the_beginning_of_the_request_on_one_line_without_secrets(
+    request_text: str, hint: str | None, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path)
+    Path(run.prompt).write_text(request_text)
+    assert ends(run, a_witness(run, SECRET))
+    told = entries(tmp_path)[0].payload.get("hint")
+    assert hint is None or told == hint
+    if told is not None:
+        assert len(told) <= 80 and told.isprintable() and SECRET[:8] not in told
+
+
+def test_of_a_request_whose_secrets_nobody_knows_any_more_no_hint_is_told(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    Path(run.prompt).write_text("log in with something\n")
+    witness = Witness(run, run.read_invocation(), lambda: Cleaner(Known((), ("TOKEN",))))
+    assert ends(run, witness)
+    assert entries(tmp_path)[0].payload["hint"] == "[withheld]"
+
+
+@pytest.mark.parametrize("wrong", ["text", True, [1], {"input": 1}])
+def test_what_was_measured_is_a_number(wrong: object) -> None:
+    with pytest.raises(EntryInvalid, match="expected a number"):
+        checked(NewEntry(EntryType.RUN_ENDED, "runner", {"status": "succeeded", "exit_code": wrong}))
+    with pytest.raises(EntryInvalid, match="a table of numbers"):
+        checked(
+            NewEntry(EntryType.RUN_ENDED, "runner", {"status": "succeeded", "tokens": {"input": str(wrong)}})
+        )
 
 
 def test_of_a_run_that_only_reads_no_evidence_is_told_without_any(tmp_path: Path) -> None:
