@@ -8,6 +8,7 @@ import sys
 
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm, drop_typed, text_of, typed
+from runner.cli.foreground import run_in_foreground
 from runner.cli.parser import Namespace, Parser, add_run, here, run_named
 from runner.cli.render import emit, questions_text
 from runner.disk import programs
@@ -19,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.state.store import RunDir
 
-_REGISTER_S = 60.0
 _LONGEST_ANSWER = 1024 * 1024
 
 
@@ -168,37 +168,7 @@ def _register(args: Namespace, repo: str) -> int:
         return ExitStatus.NOT_SUCCESSFUL
     # It may be the binary of a PyPI package, which is not on PATH.
     program = locate.locate(runtime, runtime.defaults(), os.environ, None)[0]
-    exit_code = _run_in_foreground([program, *words], repo)
+    exit_code = run_in_foreground([program, *words], repo)
     if args.format == "json":
         emit({"host": args.register, "command": command, "registered": exit_code == 0})
     return ExitStatus.OK if exit_code == 0 else ExitStatus.NOT_SUCCESSFUL
-
-
-def _run_in_foreground(command: list[str], cwd: str) -> int:
-    """Its exit status. What it says goes to our stderr as it says it; stdout is for our own answer."""
-    import sh
-
-    try:
-        with open(os.devnull, "rb") as nothing:
-            sh.Command(command[0])(
-                *command[1:],
-                _cwd=cwd,
-                _in=nothing,
-                _out=_passed_on,
-                _err=_passed_on,
-                _tty_out=False,
-                _timeout=_REGISTER_S,
-            )
-    except sh.ErrorReturnCode as error:
-        return int(error.exit_code)
-    except sh.TimeoutException:
-        why = f"did not answer within {_REGISTER_S:g} s"
-    except (sh.CommandNotFound, sh.ForkException, UnicodeEncodeError) as error:
-        why = f"cannot be started: {error}"
-    else:
-        return 0
-    raise UsageError(f"`{command[0]}`: {why}", hint="run the command above where it works")
-
-
-def _passed_on(line: str) -> None:
-    pen.tell(line, end="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
+from runner.cli.actions import add_actions
 from runner.cli.ask import confirm
 from runner.cli.parser import Namespace, Parser, WrongText, duration, here, stdin
 from runner.cli.render import answer, emit
@@ -47,17 +48,12 @@ def _seq(text: str) -> int:
 
 
 def add_ledger(parser: Parser) -> None:
-    from runner.cli.app import SUBCOMMANDS
-
-    texts = {verb.removeprefix("ledger "): text for verb, (_, text) in SUBCOMMANDS.items()}
-    parser.add_argument("action", metavar="ACTION", choices=tuple(texts), help="one of the actions below")
     parser.examples(
         "runner ledger show fix-auth",
         'runner ledger note fix-auth "Goal: refuse old tokens."',
         "runner ledger handoff --help",
     )
-    actions = "\n".join(f"  {name:<13}{text}" for name, text in texts.items())
-    parser.epilog = f"actions:\n{actions}\n\n{parser.epilog}"
+    add_actions(parser, "ledger")
 
 
 def _add_task(parser: Parser, *, default: str | None = None) -> None:

@@ -208,7 +208,7 @@ def run_doctor(args: Namespace) -> int:
         emit({"ready": ready, "checks": [check.to_json() for check in checks]})
         failed_with = ExitStatus.RUNTIME if invalid is None else invalid.exit_status
         return ExitStatus.OK if ready else failed_with
-    _print_checks(checks)
+    print_checks(checks)
     if invalid is not None:
         raise invalid
     if not ready:
@@ -219,7 +219,7 @@ def run_doctor(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def _print_checks(checks: Sequence[Examined]) -> None:
+def print_checks(checks: Sequence[Examined]) -> None:
     colours = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim", "unknown": "yellow"}
     for check in checks:
         word = paint(f"{check.verdict:<8}", colours[check.verdict])
