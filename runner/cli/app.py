@@ -232,6 +232,10 @@ def _run(words: list[str]) -> int:
 
         verbs = {name: text for name, (_, text) in (COMMANDS | SUBCOMMANDS).items()}
         return complete.run(words[1:], verbs, lambda verb: parser_of(ALIASES.get(verb, verb)))
+    if words[0] == "__hook":
+        from runner.hosts import hook
+
+        return hook.run(words[1:])
     verb, words = verb_of(words)
     if verb not in COMMANDS and verb not in SUBCOMMANDS:
         raise _unknown(verb)

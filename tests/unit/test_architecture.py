@@ -58,6 +58,8 @@ PROCESS_PLACES = {
     "runner.usecases.spawning": "`runner start` in a process of its own",
     "runner.workspace.git": "asks git: it is on the way of every start that may write",
     "runner.rehearsal.__main__": "a program of its own",
+    "runner.hosts.hook": "only ends itself where it hangs",
+    "runner.hosts.typed": "runs the command that a person typed at a host",
     "runner.bridge.__main__": "a program of its own, which starts its agent",
 }
 PURE_ROOMS = {"plan", "resolve", "text", "model", "value", "errors"}

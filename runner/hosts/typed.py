@@ -1,0 +1,87 @@
+"""What a person types at a host (`/runner:status`, `$runner:status`), answered by no model. Edge: processes.
+
+Claude Code says who typed a command: a model can fire no such event. On Codex a prompt is a person's unless a
+subagent has it, whose prompts are words of a model.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+
+from runner.disk.interpreter import command, find_packages
+from runner.hosts import told
+from runner.hosts.mode import Mode, read
+from runner.text.terminal import clean_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_LIMIT_S = 55
+_LONGEST = 4000
+_ON, _OFF = "mode on", "mode off"
+_WORDS = {
+    **{"status": "status", "runs": "list", "logs": "logs --tail 40", "report": "report --surface"},
+    **{"cancel": "cancel", "answer": "answer", "start": "start"},
+    **{"delegate": _ON, "codex-delegate": f"{_ON} codex", "kay-delegate": f"{_ON} kay"},
+    **{"stop": _OFF, "codex-stop": f"{_OFF} --of codex", "kay-stop": f"{_OFF} --of kay"},
+}
+"""What is typed behind these names is put behind the words, but not what is for the model (`_MOST`)."""
+_MOST = {"delegate": 2, "codex-delegate": 1, "kay-delegate": 1, "stop": 0, "codex-stop": 0, "kay-stop": 0}
+
+
+def answer(
+    host: str, session: str, event: Mapping[str, Any], env: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """The output of the command as the reason why no model is asked; how to delegate, where the mode is on
+    now. None where nothing of ours was typed, or what a skill answers.
+    """
+    name, rest = _typed(host, event)
+    if name not in _WORDS or (name == "answer" and not rest.strip()):
+        return None
+    words = _WORDS[name].split()
+    try:
+        given = shlex.split(rest)[: _MOST.get(name)]
+        if name in _MOST:
+            words += [f"--host={host}", f"--session={session}"]
+        own = {"CODEX_SESSION_ID": session} if host == "codex" else {}
+        status, text = _run([*words, *given], event["cwd"], {**env, **own})
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        status, text = 1, f"runner: {error}"
+    mode = read(host, session, env) if status == 0 and _WORDS[name].startswith(_ON) else None
+    if not isinstance(mode, Mode):
+        return {"decision": "block", "reason": text or "Done."}
+    added = {"hookEventName": event["hook_event_name"], "additionalContext": told.context(mode)}
+    return {"hookSpecificOutput": added, "systemMessage": told.is_on(mode)}
+
+
+def _typed(host: str, event: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of ours that was typed, and what stands behind it; nothing where it is none of ours."""
+    name, rest = "", ""
+    if host == "claude" and event["hook_event_name"] == "UserPromptExpansion":
+        if event.get("command_source") == "plugin":
+            name, rest = event["command_name"], event.get("command_args") or ""
+    elif host == "codex" and "agent_id" not in event:
+        name, _, rest = event["prompt"].lstrip().partition(" ")
+        name = name.removeprefix("$") if name.startswith("$") else ""
+    return (name.removeprefix("runner:") if name.startswith("runner:") else ""), rest
+
+
+def _run(words: list[str], folder: str, env: Mapping[str, str]) -> tuple[int, str]:
+    """The exit status of this runner's command, and what it said, fit to be shown."""
+    find_packages()
+    main = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
+    done = subprocess.run(
+        command(main, *words),
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_LIMIT_S,
+    )
+    text = clean_terminal(done.stdout.decode(errors="replace")).strip()
+    return done.returncode, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n..."
