@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 
@@ -15,6 +16,8 @@ from runner.usecases import events, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runner.model import Json
 
 
@@ -31,6 +34,12 @@ def add_events(parser: Parser) -> None:
     )
     parser.add_argument("--since", type=int, metavar="SEQ", help="only the events after this number")
     parser.add_argument("--session", metavar="ID", help="only runs that were started in this agent session")
+    parser.add_argument(
+        "--surface",
+        action="store_true",
+        help="only what needs the host that delegates, as a few marked lines for its model; of several with "
+        "--follow in the same Claude Code one tells it",
+    )
     parser.examples(
         "runner events",
         "runner events --follow --format json    one document a line, as it comes",
@@ -42,21 +51,45 @@ def run_events(args: Namespace) -> int:
     if args.since is not None and args.since < 0:
         raise UsageError("--since takes the number of an event, 0 or more")
     root = find.find_root(here())
-    names = index.ShortNames(root)
+    text_of = (_surface if args.surface else _texts)(args, root)
     if args.follow:
         for event in events.follow(root, args.since, _tell_missed, _pause):
-            if _fits(args, event):
-                emit(event) if args.format == "json" else pen.say(_text(names, event))
+            if text := text_of(event):  # in one write, which a host takes for one notification
+                emit(event) if args.format == "json" else pen.say(text)
                 sys.stdout.flush()
     found, missed = events.read(root, args.since)
     if missed:
         _tell_missed(missed)
-    fitting = [event for event in found if _fits(args, event)]
+    fitting = [(event, text) for event in found if (text := text_of(event))]
     if args.format == "json":
-        emit({"events": fitting, "last": found[-1]["seq"] if found else args.since or 0})
-    for event in fitting if args.format == "text" else ():
-        pen.say(_text(names, event))
+        shown = [event for event, _ in fitting]
+        emit({"events": shown, "last": found[-1]["seq"] if found else args.since or 0})
+    for _, text in fitting if args.format == "text" else ():
+        pen.say(text)
     return ExitStatus.OK
+
+
+def _texts(args: Namespace, root: str) -> Callable[[Json], str]:
+    """What is said of an event, nothing of one that was not asked for."""
+    names = index.ShortNames(root)
+    return lambda event: _text(names, event) if args.session in (None, *event["sessions"]) else ""
+
+
+def _surface(args: Namespace, root: str) -> Callable[[Json], str]:
+    """As `_texts`, for the model of a host. In Claude Code it begins once no other one tells there."""
+    from runner.runtimes import by_process
+    from runner.usecases import surface
+
+    names, host = index.ShortNames(root), by_process(os.environ)
+    mine = {args.session, host} - {None}
+    if args.follow and host is not None:
+        surface.alone(host, os.environ, _pause)
+
+    def text(event: Json) -> str:
+        is_mine = not mine or not mine.isdisjoint(event["sessions"])
+        return "\n".join(surface.of_event(root, event, names)) if is_mine else ""
+
+    return text
 
 
 def add_inbox(parser: Parser) -> None:
@@ -83,10 +116,6 @@ def run_inbox(args: Namespace) -> int:
         for command in item.commands:
             pen.say(f"{'':<9} {command.replace(item.run_id, name) if item.run_id and name else command}")
     return ExitStatus.OK
-
-
-def _fits(args: Namespace, event: Json) -> bool:
-    return args.session is None or args.session in event["sessions"]
 
 
 def _tell_missed(number: int) -> None:

@@ -7,7 +7,7 @@ import sys
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_run, run_named
 from runner.cli.render import answer, emit, fitted
-from runner.errors import Conflict, ExitStatus
+from runner.errors import Conflict, ExitStatus, UsageError
 from runner.state.index import short_name
 from runner.text.words import count, one_line
 from runner.usecases import accept, look, review
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 def add_report(parser: Parser) -> None:
     add_run(parser, default="@done")
+    parser.add_argument(
+        "--surface", action="store_true", help="a few marked lines for the model of the host that delegates"
+    )
     parser.also_as("markdown", "Markdown for a pull request")
     parser.also_as("html", "a page of its own")
     parser.examples(
@@ -29,11 +32,14 @@ def add_report(parser: Parser) -> None:
         "runner report fix-auth --format markdown > report.md",
         "runner report fix-auth --format html > report.html",
         "runner report fix-auth --format json",
+        "runner report fix-auth --surface",
     )
 
 
 def run_report(args: Namespace) -> int:
     run = run_named(args.run)
+    if args.surface:
+        return _surface(args, run)
     if args.format == "html":
         from runner.cli.page import page
         from runner.usecases.dossier import dossier
@@ -56,6 +62,16 @@ def run_report(args: Namespace) -> int:
     else:
         _say(found.change)
     _say(found.notes)
+    return ExitStatus.OK
+
+
+def _surface(args: Namespace, run: RunDir) -> int:
+    from runner.usecases import surface
+
+    if args.format not in ("text", "json"):
+        raise UsageError(f"--surface has no {args.format} form")
+    told = surface.of_run(run, short_name(run.repo, run.run_id))
+    answer(args, {"run_id": run.run_id, "lines": told}, "\n".join(told))
     return ExitStatus.OK
 
 

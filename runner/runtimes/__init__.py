@@ -28,11 +28,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Each runtime, and the variables that its program needs besides the usual ones, such as its home. Every
 child gets all of them: it may start a run of another runtime.
 """
-_SESSION_IDS = ("CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID")
+_SESSION_IDS = ("CLAUDE_CODE_SESSION_ID", "CODEX_SESSION_ID", "CODEX_THREAD_ID")
 """Where agent CLIs pass the id of a session on to its commands. Here, as a start imports one runtime alone.
-The latter: https://github.com/openai/codex/pull/10096.
+The last: https://github.com/openai/codex/pull/10096. A subagent of Codex has a thread of its own.
 """
-_LONGEST_ID = 128
+_LONGEST_ID, _LONGEST_PID = 128, 10
 PLAN = "plan"
 """Our own conductor, the program of a plan's run. No task can name it."""
 
@@ -48,10 +48,11 @@ def get(name: str) -> Runtime:
 
 def sessions_of(env: Mapping[str, str]) -> tuple[str, ...]:
     """The ids of the sessions in which something is started. Of one inside of another both are there, and
-    nothing tells which is the inner one.
+    nothing tells which is the inner one. Claude Code stands there by its process too: `/clear` gives it
+    another session, in which the runs of the earlier one are still its own.
     """
-    named = dict.fromkeys(env.get(name, "") for name in _SESSION_IDS)
-    return tuple(one for one in named if one.isprintable() and 0 < len(one) <= _LONGEST_ID)
+    names = dict.fromkeys((*(env.get(name, "") for name in _SESSION_IDS), by_process(env) or ""))
+    return tuple(one for one in names if one.isprintable() and 0 < len(one) <= _LONGEST_ID)
 
 
 def host_of(env: Mapping[str, str]) -> str | None:
@@ -60,3 +61,10 @@ def host_of(env: Mapping[str, str]) -> str | None:
         name.partition("_")[0].lower() for name in _SESSION_IDS if sessions_of({name: env.get(name, "")})
     }
     return named.pop() if len(named) == 1 else None
+
+
+def by_process(env: Mapping[str, str]) -> str | None:
+    """A name for the Claude Code in which this is, whatever its session; None outside of all."""
+    pid = env.get("CLAUDE_PID", "")
+    is_pid = pid.isascii() and pid.isdecimal() and len(pid) <= _LONGEST_PID
+    return f"claude-pid-{pid}" if is_pid else None

@@ -65,7 +65,11 @@ def is_thread_id(text: str | None) -> TypeGuard[str]:
 
 
 def passes(listed: tuple[str, ...], name: str) -> bool:
-    """Whether `env` of `[runtimes.X]` lets this variable reach the program: `*` at the end is a prefix."""
+    """Whether `env` of `[runtimes.X]` lets this variable reach the program: `*` at the end is a prefix. None
+    does with which it could speak in the session of a person.
+    """
+    if name.startswith("CLAUDE_CODE_MESSAGING_"):
+        return False
     return name in listed or name.startswith(tuple(entry[:-1] for entry in listed if entry.endswith("*")))
 
 

@@ -45,6 +45,16 @@ _WAITS_S = 0.25
 _WRITE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+def hook_of(event: Json) -> str | None:
+    """Which of the user's commands an event is for. Runs that other runs have started end unheard."""
+    kind = event["event"]
+    if kind in (ENDED, TURN):
+        hook = "on_end" if kind == ENDED else "on_turn"
+        return hook if event["parent"] is None else None
+    is_for_person = kind in (PARKED, UNDECIDED) or (kind == ASKED and event["to"] == "owner")
+    return "on_attention" if is_for_person else None
+
+
 def path_of(repo: str) -> str:
     return f"{repo}/{RUNS}/.feed.jsonl"
 

@@ -23,16 +23,6 @@ _PREFIXES = ("LC_", "XDG_", "SSL_CERT_", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SES
 _PROXIES = ("_PROXY", "_proxy")
 
 
-def hook_of(event: Json) -> str | None:
-    """Which of the user's commands an event is for. Runs that other runs have started end unheard."""
-    kind = event["event"]
-    if kind in ("ended", "turn"):
-        hook = "on_end" if kind == "ended" else "on_turn"
-        return hook if event["parent"] is None else None
-    is_for_person = kind in ("parked", "undecided") or (kind == "asked" and event["to"] == "owner")
-    return "on_attention" if is_for_person else None
-
-
 def start(run: RunDir, numbers: Sequence[int]) -> Identity:
     """Of events that the feed has, one after the other. OSError."""
     from runner.disk.programs import with_search_path
@@ -71,7 +61,7 @@ def _tell(folder: str, seq: int) -> None:
     run = RunDir.from_path(folder)
     found = feed.FeedReader(run.repo, seq - 1).new()
     event = next((one for one in [*found] if (one["seq"], one["run_id"]) == (seq, run.run_id)), None)
-    if event is None or (hook := hook_of(event)) is None:
+    if event is None or (hook := feed.hook_of(event)) is None:
         return complain(f"event {seq} is told by no notice: it is not in the feed any more")
     try:
         argv = getattr(own_invocation(run).notify, hook)

@@ -20,7 +20,7 @@ from runner.processes.proc import age, command_line, environment, find_process, 
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
 from runner.runtimes.base import UsageScope
-from runner.state import fingerprints, spent
+from runner.state import feed, fingerprints, spent
 from runner.state.authentic import own_invocation
 from runner.state.events import EventLog, complain
 from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, counted, timestamp
@@ -306,7 +306,7 @@ class Owner:
 
     def notify(self, event: Json) -> None:
         """Runs the command that the user has for this event, if there is one. Nobody waits for it."""
-        hook = notices.hook_of(event)
+        hook = feed.hook_of(event)
         if hook is not None and getattr(self.invocation.notify, hook):
             self._unnoticed.append(event["seq"])
             self.start_notices()

@@ -63,6 +63,12 @@ def read_status_block(last_message: str | None) -> Claim | NoClaim:
     )
 
 
+def last_block(text: str) -> str | None:
+    """The last STATUS block of a text as it stands there, up to its end; None where there is none."""
+    begin = [line.start() for line in re.finditer(_KEY, text) if line[1] == "STATUS"]
+    return text[begin[-1] :] if begin else None
+
+
 def _status(value: str) -> tuple[str, str] | NoClaim:
     """The status in our words, and what stands behind it on its line."""
     found = re.match(r"([A-Za-z_]+)[ \t`*.]*(.*)", value)

@@ -73,7 +73,7 @@ PURE_MODULES = {
     *("runner.verify.classify", "runner.verify.evidence", "runner.verify.inspect"),
     *("runner.verify.plan_report", "runner.verify.reasons", "runner.verify.recovery"),
     *("runner.verify.report", "runner.verify.report_text", "runner.verify.signs"),
-    *("runner.verify.status_block", "runner.verify.taxonomy"),
+    *("runner.verify.status_block", "runner.verify.surface", "runner.verify.taxonomy"),
 }
 KNOW_A_RUNTIME = {
     "runner.bridge.talk": "the package of the protocol that it speaks",

@@ -41,7 +41,7 @@ from runner.supervise import news, notices
 def test_a_person_is_told_of_runs_that_he_started_and_of_what_waits_for_him(
     event: dict[str, Any], hook: str | None
 ) -> None:
-    assert notices.hook_of(event) == hook
+    assert feed.hook_of(event) == hook
 
 
 def test_a_program_is_the_one_of_the_start_and_not_what_lies_in_a_work_tree(tmp_path: Path) -> None:

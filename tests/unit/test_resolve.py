@@ -283,6 +283,13 @@ def test_environment_names_are_sorted_known_and_never_invented(names: list[str])
     assert set(answer) <= set(names)
 
 
+def test_no_child_can_speak_in_the_session_of_a_person_whatever_the_settings_pass_on() -> None:
+    tokens = ("CLAUDE_CODE_MESSAGING_TOKEN", "CLAUDE_CODE_MESSAGING_SOCKET")
+    runtimes = {"codex": RuntimeSettings("codex", "codex", None, ("*", "CLAUDE_CODE_*", *tokens), {}, None)}
+    answer = resolved(config(runtimes=runtimes), Request("hello"), (*tokens, "CLAUDE_CODE_X", "HOME"))
+    assert answer.env_names == ("CLAUDE_CODE_X", "HOME")
+
+
 def test_the_value_of_a_secret_never_gets_into_the_invocation() -> None:
     """There is no way in: `resolve` is given names, and what it writes has names."""
     runtimes = {"codex": RuntimeSettings("codex", "codex", None, ("OPENAI_API_KEY",), {}, None)}

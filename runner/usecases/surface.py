@@ -1,0 +1,63 @@
+"""USE CASE: what a host's model is shown of runs, and by which one of its monitors. Edge: disk."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+
+from runner.disk import home
+from runner.disk.files import open_lock, private_folder
+from runner.errors import RunnerError
+from runner.state import feed
+from runner.state.store import RunDir
+from runner.usecases import logs, review
+from runner.verify import surface
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runner.model import Json
+
+_WAITS_S = 1.0
+
+
+def alone(host: str, env: Mapping[str, str], pause: Callable[[float], None]) -> None:
+    """Returns once no other monitor of this host tells its session anything, and none will while this process
+    lives. One that ended instead of waiting would wake the model.
+    """
+    with contextlib.suppress(OSError, RunnerError):  # told twice is better than not at all
+        lock = open_lock(f"{private_folder(home.state(env), 'hosts')}/{host}.lock")
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            pause(_WAITS_S)
+
+
+def of_event(root: str, event: Json, names: Mapping[str, str]) -> list[str]:
+    """The lines for an event of the feed; none for one that needs nobody: a start, a turn in a run that goes
+    on by itself, the end of a run below another one. A work tree to decide on stands with the run's end.
+    """
+    hook, run = feed.hook_of(event), RunDir(root, event["task_id"], event["run_id"])
+    if hook is None or event["event"] == feed.UNDECIDED:
+        return []
+    runtime, report = "run", None
+    with contextlib.suppress(RunnerError):  # removed since: that it has ended is told all the same
+        manifest = run.read_manifest()
+        if hook == "on_turn" and not manifest.open:
+            return []
+        runtime = manifest.runtime.name
+        report = review.report(run).report if event["event"] == feed.ENDED else None
+    return surface.lines(event, report, runtime, names[run.run_id])
+
+
+def of_run(run: RunDir, name: str) -> list[str]:
+    """The end of what its agent has said, and its report in short."""
+    found, manifest = review.report(run), run.read_manifest()
+    said = logs.redactor(run, manifest).redact_text(manifest.last_message or "")
+    reason = None if found.report.reason is None else found.report.reason.to_json()
+    event = {"event": feed.ENDED, "task_id": run.task_id, "status": manifest.status, "reason": reason}
+    runtime = manifest.runtime.name
+    return surface.block(said, runtime) + surface.lines(event, found.report, runtime, name)

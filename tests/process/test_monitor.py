@@ -1,0 +1,168 @@
+"""`runner events --surface`: what wakes the session of a host, and nothing else does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from select import select
+
+from support.hostile import HOSTILE, harm
+from support.repo import RUNNER, Repo
+from support.waiting import wait_until
+
+CLAUDE = {"CLAUDE_CODE_SESSION_ID": "abc", "CLAUDE_PID": "4242"}
+
+
+class Monitor:
+    """It, with a pipe that gives each of its writes by itself: `pipe2(2)`, O_DIRECT."""
+
+    def __init__(self, repo: Repo, *words: str, env: Mapping[str, str]) -> None:
+        self._read, write = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
+        argv = [str(RUNNER), "events", "--follow", "--surface", *words]
+        self.process = subprocess.Popen(argv, cwd=repo.root, env={**repo.env, **env}, stdout=write)
+        os.close(write)
+
+    def told(self, within: float = 30) -> list[str]:
+        """The lines of its next write."""
+        assert select([self._read], [], [], within)[0], "it tells nothing"
+        return os.read(self._read, 1 << 16).decode().splitlines()
+
+    @property
+    def is_silent(self) -> bool:
+        return not select([self._read], [], [], 0)[0]
+
+    def close(self) -> int:
+        """Nobody reads it any more."""
+        os.close(self._read)
+        self._read = -1
+        return self.process.wait(timeout=20)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self._read >= 0:
+            os.close(self._read)
+
+
+@contextmanager
+def monitor(repo: Repo, *words: str, env: Mapping[str, str] = CLAUDE) -> Iterator[Monitor]:
+    made = Monitor(repo, *words, env=env)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def test_a_question_and_the_end_are_one_write_each_and_nothing_else_is_told(repo: Repo) -> None:
+    repo.waiting_codex()
+    repo.task()
+    with monitor(repo, "--since", "0", "--session", "abc") as woken:
+        repo.start(env={"CLAUDE_CODE_SESSION_ID": "other"})
+        run = repo.start(env={"CLAUDE_CODE_SESSION_ID": "abc"})
+        repo.begun()
+        name = run.asks(f"Which\none? {HOSTILE}")
+        asked = woken.told()
+        assert asked[0].startswith("[CODEX] run ") and f" of task work asks you {name}; next: " in asked[0]
+        assert asked[1].startswith("[CODEX] [UNTRUSTED] its question: Which one? ")
+        assert len(asked) == 2 and harm("\n".join(asked)) == []
+        repo.cli("answer", run.id, name, "This one.")
+        repo.open_gate()
+        ended = woken.told()
+        assert ended[0].endswith(": succeeded (completed)") and len(ended) <= 12
+        assert "[CODEX-SUMMARY] [UNTRUSTED] done" in ended
+        assert ended[-1].startswith("[CODEX-SUMMARY] runner's verdict: accepted (completed)")
+        assert woken.close() == 0, "nobody reads it any more, and no event is needed to see that"
+
+
+def test_what_was_before_is_not_told_again_at_the_start(repo: Repo) -> None:
+    repo.quick_codex()
+    first = repo.task().start(env=CLAUDE)
+    first.wait()
+    short = repo.cli("report", first.id, "--surface").stdout.partition(" of task")[0].split()[-1]
+    with monitor(repo, "--session", "abc") as woken:
+
+        def is_told() -> bool:
+            repo.start(env=CLAUDE).wait()
+            return not woken.is_silent
+
+        wait_until(is_told, within=60, what="the end of a later run")
+        assert f"run {short} " not in woken.told()[0]
+
+
+def test_after_clear_the_runs_of_the_same_claude_code_are_still_told(repo: Repo) -> None:
+    repo.quick_codex()
+    with monitor(repo, "--since", "0", "--session", "abc") as woken:
+        repo.task().start(env={"CLAUDE_CODE_SESSION_ID": "later", "CLAUDE_PID": "4243"}).wait()
+        run = repo.start(env={"CLAUDE_CODE_SESSION_ID": "later", "CLAUDE_PID": "4242"})
+        run.wait()
+        assert run.on_disk()["sessions"] == ["later", "claude-pid-4242"]
+        name = repo.cli("report", run.id, "--surface").stdout.partition(" of task")[0].split()[-1]
+        assert woken.told()[0].startswith(f"[CODEX] run {name} ")
+
+
+def test_of_two_in_one_claude_code_one_tells_and_the_other_takes_over(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    words = ("--since", "0", "--session", "abc")
+    with monitor(repo, *words) as first:
+        repo.start(env=CLAUDE).wait()
+        ended = first.told()
+        with monitor(repo, *words) as second, monitor(repo, *words) as third:
+            repo.start(env=CLAUDE).wait()
+            again = first.told()
+            assert second.is_silent and third.is_silent
+            assert third.close() == 0, "who waits ends too, when nobody reads it"
+            first.process.send_signal(signal.SIGKILL)
+            assert [second.told(), second.told()] == [ended, again]
+
+
+def test_two_of_different_claude_codes_do_not_wait_for_each_other(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    other = {"CLAUDE_CODE_SESSION_ID": "def", "CLAUDE_PID": "4243"}
+    with (
+        monitor(repo, "--since", "0", "--session", "abc") as first,
+        monitor(repo, "--since", "0", "--session", "def", env=other) as second,
+    ):
+        repo.start(env=CLAUDE).wait()
+        assert first.told()[0].endswith(": succeeded (completed)")
+        repo.start(env=other).wait()
+        assert second.told()[0].endswith(": succeeded (completed)")
+
+
+def test_what_is_to_be_decided_stands_with_the_end_and_wakes_once(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task('workspace = "worktree"').commit()
+    with monitor(repo, "--since", "0", "--session", "abc") as woken:
+        repo.start(env=CLAUDE).wait()
+        assert "runner inbox" in woken.told()[-1]
+        wait_until(lambda: any(e["event"] == "undecided" for e in repo.json("events")["events"]))
+        repo.start(env=CLAUDE).wait()
+        assert woken.told()[0].endswith(": succeeded (completed)")
+
+
+def test_a_lock_that_cannot_be_made_deafens_nobody(repo: Repo) -> None:
+    repo.quick_codex()
+    folder = repo.home / ".local/state/runner"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "hosts").symlink_to("/nowhere")
+    with monitor(repo, "--since", "0", "--session", "abc") as woken:
+        repo.task().start(env=CLAUDE).wait()
+        assert woken.told()[0].endswith(": succeeded (completed)")
+
+
+def test_who_looks_once_gets_the_same_lines(repo: Repo) -> None:
+    repo.quick_codex("STATUS: SUCCESS\\nNOTES: fine")
+    run = repo.task().start(env=CLAUDE)
+    run.wait()
+    text = repo.cli("events", "--surface").stdout.splitlines()
+    (event,) = repo.json("events", "--surface")["events"]
+    assert (event["event"], event["run_id"]) == ("ended", run.id) and text[0].startswith("[CODEX] run ")
+    found = repo.json("report", run.id, "--surface")
+    assert found["run_id"] == run.id and found["lines"][-len(text) :] == text
+    assert found["lines"][:2] == ["[CODEX] [UNTRUSTED] STATUS: SUCCESS", "[CODEX] [UNTRUSTED] NOTES: fine"]
+    assert repo.cli("report", run.id, "--surface", "--format", "html").status == 2
