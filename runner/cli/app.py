@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reap": ("runs", "bring runs without a supervisor up to date"),
     "clean": ("runs", "remove finished runs"),
     "delegate-server": ("delegation", "serve the MCP tools through which runs delegate, on stdio"),
+    "mode": ("hosts", "delegation mode of a session of a host: on, off, show"),
     "schema": ("setup", "print a JSON Schema"),
     "completion": ("setup", "print a shell completion script"),
 }
@@ -83,6 +84,9 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "ledger wait": ("ledger", "wait for the next entry"),
     "ledger verify": ("ledger", "find out whether every entry is unchanged"),
     "ledger coordinator": ("ledger", "show who writes git, or name another one"),
+    "mode on": ("hosts", "have a run make the changes, not the host of this session"),
+    "mode off": ("hosts", "have the host make changes itself again"),
+    "mode show": ("hosts", "show in which sessions delegation is on, and to whom"),
 }
 """The same for verbs of two words."""
 

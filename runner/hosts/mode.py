@@ -74,6 +74,12 @@ def session_here(env: Mapping[str, str]) -> tuple[str, str] | None:
     return ("claude", claude) if claude else ("codex", codex) if codex else None
 
 
+def pid_of(host: str, env: Mapping[str, str]) -> int | None:
+    """The process of the host around this one, which Claude Code alone names: Codex may have a daemon."""
+    number = env.get("CLAUDE_PID", "") if host == "claude" else ""
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
+
+
 def folder(host: str, env: Mapping[str, str]) -> str:
     """Where the modes of a host lie."""
     return f"{home.state(env)}/hosts/{host}"

@@ -64,6 +64,7 @@ open("tracked", "w").write(hostile)
 END
 printf '%s' "$HOSTILE" >&2
 """
+SESSION = ("--host", "claude", "--session", "s1")
 VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     "init": (("init",),),
     "check": (("check",), ("check", "--config", "broken.toml"), ("check", "--set", f"a.{HOSTILE}={HOSTILE}")),
@@ -129,6 +130,15 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("delegate-server", "--register", "claude"),
         ("delegate-server", "--manifest", HOSTILE),
         ("delegate-server", "--repo", HOSTILE, "--mode", HOSTILE),
+    ),
+    "mode": (
+        ("mode", "show", "--all"),
+        ("mode", "on", HOSTILE, *SESSION),
+        ("mode", "on", "work", HOSTILE, *SESSION),
+        ("mode", "on", "work", *SESSION),
+        ("mode", "off", "--host", "claude", "--session", HOSTILE),
+        ("mode", "off", "--of", HOSTILE, *SESSION),
+        ("mode", "show"),
     ),
     "schema": (("schema", "delegate"), ("schema", HOSTILE)),
     "completion": (("completion", "bash"), ("completion", HOSTILE)),

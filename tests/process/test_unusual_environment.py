@@ -156,6 +156,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "events": (),
         "inbox": (),
         "ledger": ("show", run),
+        "mode": ("on", "work", "--host", "claude", "--session", "s1"),
         "stats": (),
         "report": (run,),
         "diff": (run,),
@@ -190,6 +191,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         done = place.cli(verb, *rest, env=env)
         assert done.status == status, (verb, done)
     assert len(list((place.state / "consents").iterdir())) == 1
+    assert [path.name for path in (place.state / "hosts/claude").iterdir()] == ["s1.json"]
     assert place.names() == before | {".runs"}
     assert not list(place.state.glob("crash-*"))
 

@@ -82,6 +82,7 @@ KNOW_A_RUNTIME = {
     "runner.model": "the runtime of who names none",
     "runner.cli.delegation": "an example",
     "runner.cli.events": "an example",
+    "runner.cli.hosts": "an example",
     "runner.cli.setup": "an example",
     "runner.rehearsal.responses": "a header of that wire",
     "runner.rehearsal.server": "the wire that has this name",
