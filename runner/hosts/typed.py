@@ -44,11 +44,11 @@ def answer(
         return None
     words = _WORDS[name].split()
     try:
-        given = shlex.split(rest)[: _MOST.get(name)]
-        if name in _MOST:
+        words += shlex.split(rest)[: _MOST.get(name)]
+        if name in _MOST:  # last, so that no other session can be named
             words += [f"--host={host}", f"--session={session}"]
         own = {"CODEX_SESSION_ID": session} if host == "codex" else {}
-        status, text = _run([*words, *given], event["cwd"], {**env, **own})
+        status, text = _run(words, event["cwd"], {**env, **own})
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         status, text = 1, f"runner: {error}"
     mode = read(host, session, env) if status == 0 and _WORDS[name].startswith(_ON) else None
