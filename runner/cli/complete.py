@@ -63,6 +63,7 @@ _VALUES = {
     **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
     **{"--effort": ("efforts",), "--to": ("tasks", "runtimes"), "OWNER": ("tasks",)},
     **{"--status": ("states",), "NAME": ("schemas",)},
+    **{"TARGET": ("tasks", "runtimes"), "RUNTIME": ("runtimes",)},
 }
 """What a value is, by the name of its option or the metavar of a positional."""
 _FILES = ("FILE", "GLOB", "SCRIPT", "DIR", "PATH", "MANIFEST")

@@ -61,6 +61,9 @@ def test_commands_options_and_values_are_told_with_a_word_on_each(repo: Repo) ->
         {"low", "xhigh"} <= told(repo, "retry", "-r", "").keys() == told(repo, "start", "--effort", "").keys()
     )
     assert told(repo, "doctor", "--runtime", "k").keys() == {"kay"}
+    assert told(repo, "mode", "").keys() == {"on", "off", "show"}
+    assert {"look", "a.b", "kay"} <= told(repo, "mode", "on", "").keys()
+    assert told(repo, "mode", "off", "--of", "k").keys() == {"kay"}
     assert {"text", "json", "markdown"} <= told(repo, "report", "--format", "").keys()
     assert told(repo, "start", "--prompt", "--task", "--sandbox=b").keys() == {"--sandbox=build"}
     assert told(repo, "start", "--sandbox", "=", "b", shell="bash").keys() == {"build"}
