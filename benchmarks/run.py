@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cancelling import cancelling
 from clis import beside_clis
 from delegation import delegating
+from hosts import hosts
 from ledgers import ledgers
 from planning import planning
 from scene import RUNNER, Scene, Table, measure
@@ -172,6 +173,7 @@ def main() -> int:
         operating(scene, table, rounds)
         starting(scene, table, rounds)
         completing(scene, table, rounds)
+        hosts(scene, table, rounds)
         waiting(scene, table, rounds)
         talking(scene, table, rounds)
         beside_codex(scene, table, rounds)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,14 @@ def _timestamp(at: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1000):03d}Z"
 
 
-def measure(argv: list[str], scene: Scene) -> tuple[float, float]:
-    """(CPU, wall) milliseconds of one command that must succeed."""
+def measure(
+    argv: list[str], scene: Scene, given: bytes = b"", variables: Mapping[str, str] | None = None
+) -> tuple[float, float]:
+    """(CPU, wall) milliseconds of one command that must succeed. `given` is its stdin."""
+    env = {**scene.env, **(variables or {})}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.perf_counter()
-    done = subprocess.run(argv, cwd=scene.repo, env=scene.env, capture_output=True, check=False)
+    done = subprocess.run(argv, cwd=scene.repo, env=env, input=given, capture_output=True, check=False)
     wall = time.perf_counter() - begun
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
