@@ -16,7 +16,7 @@ from support.trusting import withdraw_trust
 KEYS = {"OPENCODE_GO_API_KEY": "key-opencode-0123456789", "XIAOMI_API_KEY": "key-xiaomi-0123456789"}
 TASKS = """
 [runtimes.kay]
-provider = "minimax"
+provider = "xiaomi"
 env = ["OPENCODE_GO_API_KEY", "XIAOMI_API_KEY"]
 [models.glm]
 runtime = "kay"
