@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-standins test-clis check schemas picture bench soak clean
+.PHONY: help demo test test-standins test-clis check schemas plugin picture bench soak clean
 
 help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench    print the budgets, measured side by side in one run"
 	@echo "make soak     try faults in real runs for SECONDS=300, from SEED=1 on, or one FAULT=NAME"
 	@echo "make schemas  generate schemas/ again"
+	@echo "make plugin   generate what names a command in plugins/ again"
 	@echo "make picture  record the picture of the README again"
 
 # The stamps say which extras the virtual environment has. compileall, because a start must not compile us
@@ -73,6 +74,9 @@ check: $(VENV)/.dev.stamp
 
 schemas: $(VENV)/.codex.stamp
 	$(BIN)/python -m runner.config.generate
+
+plugin: $(VENV)/.codex.stamp
+	$(BIN)/python -c 'from runner.hosts import plugin; plugin.commit("plugins/runner")'
 
 picture: $(VENV)/.codex.stamp
 	$(BIN)/python docs/picture/record.py

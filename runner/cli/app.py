@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "clean": ("runs", "remove finished runs"),
     "delegate-server": ("delegation", "serve the MCP tools through which runs delegate, on stdio"),
     "mode": ("hosts", "delegation mode of a session of a host: on, off, show"),
+    "plugin": ("plugin", "install the plugin into the CLI that you work in, and look whether it holds"),
     "schema": ("setup", "print a JSON Schema"),
     "completion": ("setup", "print a shell completion script"),
 }
@@ -87,6 +88,10 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "mode on": ("hosts", "have a run make the changes, not the host of this session"),
     "mode off": ("hosts", "have the host make changes itself again"),
     "mode show": ("hosts", "show in which sessions delegation is on, and to whom"),
+    "plugin install": ("plugin", "install the plugin into a host, or bring it up to date"),
+    "plugin remove": ("plugin", "take the plugin out of a host"),
+    "plugin print": ("plugin", "print the files of the plugin, or lines for instructions to agents"),
+    "plugin doctor": ("plugin", "examine whether delegation mode would hold in a host"),
 }
 """The same for verbs of two words."""
 
@@ -103,6 +108,7 @@ _JUDGES = frozenset(
         "end",
         "ledger verify",
         "ledger wait",
+        "plugin doctor",
         "retry",
         "send",
         "start",

@@ -107,6 +107,7 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("logs", "FORGED"),
         *(("logs", "RUN", "--stream", stream) for stream in ("stdout", "stderr", "last")),
     ),
+    "plugin": (("plugin", "print"), ("plugin", "doctor", "--host", HOSTILE), ("plugin", HOSTILE)),
     "report": (
         ("report", "RUN"),
         ("report", "FORGED"),

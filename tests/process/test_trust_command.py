@@ -93,6 +93,7 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "config": ("show",),
         "ledger": ("show", "work"),
         "mode": ("show",),
+        "plugin": ("print",),
         "resolve": ("work",),
         "schema": ("policy",),
         "completion": ("bash",),

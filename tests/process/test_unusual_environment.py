@@ -170,6 +170,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "delegate-server": (),
         "schema": ("delegate",),
         "completion": ("bash",),
+        "plugin": ("print", "--snippet"),
     }
     refused: dict[str, tuple[int, tuple[str, ...]]] = {
         "init": (9, ()),  # there is a delegate.toml

@@ -1,0 +1,144 @@
+"""The plugin of runner as the files of a folder from which a host installs it. Edge: disk.
+
+What is the same for everybody is data (`plugins/runner` in the repository). The files with a command are made
+here: an installed plugin names this very runner by its absolute path, the one in the repository whichever is
+on PATH. The same runner makes the same bytes, and a file that has them already is not touched: Codex's trust
+is in the folder as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+from runner.disk import files, home
+from runner.disk.upwards import opened_to_others
+from runner.errors import Unwritable
+from runner.hosts import guard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+BELOW = "plugins/runner/"
+MARKETS = (".claude-plugin/marketplace.json", ".agents/plugins/marketplace.json")
+WAKERS = ("delegate", "codex-delegate", "kay-delegate", "start")
+"""The skills after which Claude Code listens for the ends of runs."""
+
+
+def commands(program: Sequence[str], hook: Sequence[str]) -> dict[str, Any]:
+    """The files that name a command: of `runner`, and of its hook."""
+    serve = {"command": program[0], "args": [*program[1:], "delegate-server", "--mode", "full"]}
+    serve["default_tools_approval_mode"] = "approve"
+    return {
+        "hooks/claude.json": {"hooks": _claude_hooks(hook)},
+        "hooks/codex.json": {"hooks": _codex_hooks(hook)},
+        "monitors/monitors.json": [_monitor(program, skill) for skill in WAKERS],
+        "mcp/codex.json": {"mcpServers": {"runner": serve}},
+    }
+
+
+def _claude_hooks(hook: Sequence[str]) -> dict[str, Any]:
+    def guarded(**more: Any) -> dict[str, Any]:
+        args = ["-c", guard.CLAUDE, "sh", *hook, "claude"]
+        return {"type": "command", "command": "/bin/sh", "args": args, **more}
+
+    # Without a guard: what a person types turns the mode on.
+    typed = {"type": "command", "command": hook[0], "args": [*hook[1:], "claude"], "timeout": 60}
+    return {
+        "PreToolUse": [{"matcher": "*", "hooks": [guarded(timeout=5, onFailure="block")]}],
+        "SessionStart": [{"matcher": "startup|resume|clear", "hooks": [guarded(timeout=5)]}],
+        "SessionEnd": [{"hooks": [guarded(timeout=3)]}],
+        "UserPromptExpansion": [{"matcher": "runner:.*", "hooks": [typed]}],
+    }
+
+
+def _codex_hooks(hook: Sequence[str]) -> dict[str, Any]:
+    """Two, as each has to be trusted. Codex gives the line to the user's shell, whichever that is."""
+    plain = shlex.join((*hook, "codex"))
+    guarded = f"/bin/sh -c '{guard.CODEX}' sh {plain}"
+    return {
+        "PreToolUse": [{"hooks": [{"type": "command", "command": guarded, "timeout": 5}]}],
+        "UserPromptSubmit": [{"hooks": [{"type": "command", "command": plain, "timeout": 60}]}],
+    }
+
+
+def _monitor(program: Sequence[str], skill: str) -> dict[str, str]:
+    follow = f'{shlex.join(program)} events --follow --surface --session "$CLAUDE_CODE_SESSION_ID"'
+    named = {"name": f"runs-{skill}", "description": "runs of runner"}
+    return {**named, "command": f"exec {follow}", "when": f"on-skill-invoke:runner:{skill}"}
+
+
+def made(data: str, markets: Sequence[str], program: Sequence[str], hook: Sequence[str]) -> dict[str, bytes]:
+    """Every file by its place in the folder. `data` is the folder of `plugins/runner`."""
+    found = {name: files.read(path) for name, path in zip(MARKETS, markets, strict=True)}
+    for folder, _, names in os.walk(data):
+        for path in (f"{folder}/{name}" for name in names):
+            found[BELOW + os.path.relpath(path, data)] = files.read(path)
+    for name, told in commands(program, hook).items():
+        found[BELOW + name] = as_json(told)
+    return dict(sorted(found.items()))
+
+
+def as_json(told: Any) -> bytes:
+    return json.dumps(told, indent=2).encode() + b"\n"
+
+
+def commit(data: str) -> None:
+    """Writes the files of the repository, which name the `runner` on PATH."""
+    for name, told in commands(("runner",), ("runner", "__hook")).items():
+        files.replace_bytes(f"{data}/{name}", as_json(told))
+
+
+def place(host: str, env: Mapping[str, str]) -> str:
+    """Where the plugin of a host lies: in the state folder, which no sandbox of an agent reaches."""
+    return f"{home.state(env)}/plugin/{host}"
+
+
+def differing(folder: str, wanted: Mapping[str, bytes]) -> list[str]:
+    """The files below `folder` that are missing, other than `wanted`, or not wanted at all."""
+    there = (f"{above}/{name}" for above, _, names in os.walk(folder) for name in names)
+    more = {os.path.relpath(path, folder) for path in there} - wanted.keys()
+    return sorted(more | {name for name, data in wanted.items() if not _has(f"{folder}/{name}", data)})
+
+
+def write(host: str, wanted: Mapping[str, bytes], env: Mapping[str, str]) -> str:
+    """The folder, with exactly these files. Unwritable where others could replace them or it is a link."""
+    folder, state = place(host, env), home.state(env)
+    if opened := opened_to_others(state):
+        raise Unwritable(
+            f"the plugin kept in {folder} could be replaced by others, who may write in {opened}"
+        )
+    try:
+        files.private_folder(state, "plugin", host)
+        for name in differing(folder, wanted):
+            if name in wanted:
+                files.private_folder(folder, *name.split("/")[:-1])
+                files.replace_bytes(f"{folder}/{name}", wanted[name])
+            else:
+                os.unlink(f"{folder}/{name}")
+    except OSError as error:
+        raise files.unwritable(error) from error
+    return folder
+
+
+def remove(host: str, env: Mapping[str, str]) -> bool:
+    """Whether there was one. As `write`, it refuses a link, and what is another user's."""
+    folder = place(host, env)
+    if not os.path.lexists(folder):
+        return False
+    try:
+        files.private_folder(home.state(env), "plugin", host)
+    except OSError as error:
+        raise files.unwritable(error) from error
+    files.remove_tree(folder)
+    return True
+
+
+def _has(path: str, data: bytes) -> bool:
+    try:
+        return files.read(path, len(data) + 1) == data
+    except OSError:
+        return False

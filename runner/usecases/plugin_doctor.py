@@ -1,0 +1,151 @@
+"""USE CASE: whether delegation mode would hold in a host. Edge: disk, asks the host, runs the hook.
+
+A host's trust in hooks is a person's, so it is looked at and never written.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from runner.disk import files, home
+from runner.disk.scratch import scratch
+from runner.errors import RunnerError
+from runner.hosts import mode, plugin
+from runner.hosts.ways import ID, NAME, WAYS, Way
+from runner.model import SCHEMA_VERSION
+from runner.runtimes import get
+from runner.runtimes.endings import essence
+from runner.runtimes.exam import Examined, Fitness
+from runner.runtimes.shortrun import Ran, run
+from runner.state.manifest import timestamp
+from runner.usecases.plugin import ASK_S, Plugged, is_ours, ours, seen, wanted
+from runner.value import json_bytes, json_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_TALK = (
+    '"$@" <"$0/talk" | { exec 3>"$0/talk"; cat "$0/asked" >&3; while IFS= read -r line; do '
+    """case $line in *'"id":"hooks"'*) printf '%s\\n' "$line"; break;; esac; done; exec 3>&-; }"""
+)
+"""Asks an app server, which answers only while its stdin is open."""
+_ASKED = (
+    {"id": 0, "method": "initialize", "params": {"clientInfo": {"name": NAME, "version": "1"}}},
+    {"method": "initialized"},
+)
+_SESSION = "runner-doctor"
+_PATCH = "*** Begin Patch\n*** Add File: a.py\n+a\n*** End Patch\n"
+
+
+def examine(host: str, folder: str, env: Mapping[str, str]) -> tuple[Examined, ...]:
+    """Whether it would in this folder."""
+    way = WAYS[host]
+    try:
+        found = seen(host, env, folder)
+    except RunnerError as error:
+        return (_bad(f"{host}.program", error.message, error.hint or ""),)
+    ran = run((found.program, "--version"), env, seconds=ASK_S)
+    version = ran.stdout.strip()[:80] if ran.exit_code == 0 else "of unknown version"
+    checks = [Examined(f"{host}.program", Fitness.OK, f"{found.program}, {version}")]
+    checks.append(_installed(host, found, env))
+    if checks[-1].verdict is not Fitness.FAIL:
+        checks.append(_answers(host, env))
+        checks += _settings(way, folder, env)
+        if way.trust is not None:
+            checks.append(_trust(found, folder, env, way.trust))
+    return (*checks, Examined("limits", Fitness.SKIP, f"it holds all but {way.limits}"))
+
+
+def _bad(name: str, message: str, repair: str) -> Examined:
+    return Examined(name, Fitness.FAIL, message, repair)
+
+
+def _installed(host: str, found: Plugged, env: Mapping[str, str]) -> Examined:
+    title, install = get(host).title, f"`runner plugin install --host {host}`"
+    if found.folder is None:
+        return _bad("plugin", f"missing: {title} has no plugin {ID}", install)
+    if not found.is_enabled:
+        return _bad("plugin", f"turned off in {title}", f"turn {ID} on there (`/plugins`)")
+    files_of_it = {n[len(plugin.BELOW) :]: data for n, data in wanted().items() if n not in plugin.MARKETS}
+    if other := plugin.differing(found.folder, files_of_it):
+        gone = [path for path in _started(host, found.folder) if not os.path.exists(path)]
+        if gone:
+            return _bad("plugin", f"its hook starts {gone[0]}, which is not there any more", install)
+        if not is_ours(host, found, env):
+            return _bad(
+                "plugin", f"{title} reads another one: {found.folder}", f"remove that, then {install}"
+            )
+        what = f"{other[0]} in {found.folder} (and {len(other) - 1} more)"
+        return _bad("plugin", f"modified, or of another runner: {what}", install)
+    if found.problems:
+        return _bad("plugin", f"{title} says: {found.problems[0]}", install)
+    return Examined("plugin", Fitness.OK, f"{found.folder}, as written by this runner")
+
+
+def _started(host: str, folder: str) -> list[str]:
+    """The files that the hook of an installed plugin starts."""
+    try:
+        first = json_value(files.read(f"{folder}/hooks/{host}.json"))["hooks"]["PreToolUse"][0]["hooks"][0]
+        words = first["args"] if "args" in first else shlex.split(first["command"])[1:]
+        return [word for word in words[3:] if os.path.isabs(word)]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return []
+
+
+def _answers(host: str, env: Mapping[str, str]) -> Examined:
+    """Runs the hook as the host does: it has to deny an edit in a mode, and say nothing without one."""
+    with scratch(env) as folder:
+        told = {**env, "XDG_STATE_HOME": folder, WAYS[host].session: _SESSION}
+        words = (folder, host, _SESSION, host, host, host, "strict", timestamp())
+        given = {"file_path": f"{folder}/a.py", "command": _PATCH}
+        event = {"session_id": _SESSION, "cwd": folder, "hook_event_name": "PreToolUse", "tool_input": given}
+        files.replace_bytes(f"{folder}/event", json_bytes({**event, "tool_name": WAYS[host].tool}))
+        mode.write(mode.Mode(SCHEMA_VERSION, *words), told)
+        denied = _hooked(host, folder, told)
+        mode.end(host, _SESSION, told)
+        silent = _hooked(host, folder, told)
+    if denied.exit_code != 0 or '"deny"' not in denied.stdout:
+        why = denied.why or essence(denied.stderr) or "it said nothing"
+        return _bad("hook", f"does not deny an edit while a mode is on: {why}", "report this")
+    if silent.exit_code != 0 or silent.stdout or silent.stderr:
+        return _bad("hook", "is not silent without a mode", "report this")
+    return Examined("hook", Fitness.OK, "denies an edit while a mode is on, and says nothing without one")
+
+
+def _hooked(host: str, folder: str, env: Mapping[str, str]) -> Ran:
+    table = plugin.commands(*ours())[f"hooks/{host}.json"]["hooks"]["PreToolUse"][0]["hooks"][0]
+    argv = [table["command"], *table["args"]] if "args" in table else ["/bin/sh", "-c", table["command"]]
+    return run(["/bin/sh", "-c", 'exec "$@" <"$0"', f"{folder}/event", *argv], env, seconds=5.0, cwd=folder)
+
+
+def _settings(way: Way, folder: str, env: Mapping[str, str]) -> Iterator[Examined]:
+    """What turns all hooks off."""
+    above = (home.of_program(env, *way.folder), f"{folder}/{way.folder[1]}")
+    for path in (f"{one}/{name}" for one in above for name in way.settings):
+        try:
+            settings = json_value(files.read(path, follows_links=True))
+        except (OSError, ValueError):
+            continue
+        for key in way.off:
+            if isinstance(settings, dict) and settings.get(key):
+                yield _bad("hooks", f"turned off: {key} in {path}", f"take {key} out there")
+
+
+def _trust(found: Plugged, folder: str, env: Mapping[str, str], repair: str) -> Examined:
+    asked = (*_ASKED, {"id": "hooks", "method": "hooks/list", "params": {"cwds": [folder]}})
+    with scratch(env) as talk:
+        os.mkfifo(f"{talk}/talk", 0o600)
+        files.replace_bytes(f"{talk}/asked", b"".join(json_bytes(one) + b"\n" for one in asked))
+        ran = run(["/bin/sh", "-c", _TALK, talk, found.program, "app-server"], env, seconds=ASK_S)
+    try:
+        hooks = [one for one in json_value(ran.stdout)["result"]["data"][0]["hooks"] if one["pluginId"] == ID]
+        states = [str(one["trustStatus"]) if one["enabled"] else "turned off" for one in hooks]
+    except (ValueError, LookupError, TypeError):
+        why = ran.why or essence(ran.stderr) or "it gave no list"
+        return Examined("hook.trust", Fitness.UNKNOWN, f"the host does not tell: {why}", repair)
+    if len(states) == 2 and {*states} <= {"trusted", "managed"}:
+        return Examined("hook.trust", Fitness.OK, "active: both hooks are trusted")
+    said = ", ".join(sorted({*states})) or "there is none"
+    return _bad("hook.trust", f"the host passes over the hooks: {said}", repair)
