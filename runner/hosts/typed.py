@@ -45,7 +45,7 @@ def answer(
     words = _WORDS[name].split()
     try:
         words += shlex.split(rest)[: _MOST.get(name)]
-        if name in _MOST:  # last, so that no other session can be named
+        if name in _MOST:
             words += [f"--host={host}", f"--session={session}"]
         own = {"CODEX_SESSION_ID": session} if host == "codex" else {}
         status, text = _run(words, event["cwd"], {**env, **own})

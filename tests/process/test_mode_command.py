@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from kay_install import install_kay
 from support.repo import RUNNER, Completed, Repo
 from support.trusting import withdraw_trust
+
+import runner.hosts
+from runner.disk.interpreter import command
 
 KEYS = {"OPENCODE_GO_API_KEY": "key-opencode-0123456789", "XIAOMI_API_KEY": "key-xiaomi-0123456789"}
 TASKS = """
@@ -325,3 +329,61 @@ def test_a_state_folder_that_cannot_be_written_is_told(host: Repo) -> None:
     folder.write_text("x")
     assert refused(host, "on", "build", "--host", "codex", "--session", "s") == (9, "unwritable")
     assert told(host, "show")["here"]["session"] == "c-1"
+
+
+# -- typed at a host ---------------------------------------------------------------------------------
+
+HOOK = command(str(Path(runner.hosts.__file__).parent / "__main__.py"))
+
+
+def types(repo: Repo, text: str) -> dict[str, Any]:
+    """What Claude Code is answered when a person types this."""
+    name, _, rest = text.removeprefix("/").partition(" ")
+    event = {
+        **{"session_id": "c-1", "cwd": str(repo.root), "hook_event_name": "UserPromptExpansion"},
+        **{"command_source": "plugin", "command_name": name, "command_args": rest},
+    }
+    done = subprocess.run(
+        [*HOOK, "claude"], input=json.dumps(event).encode(), env=repo.env, capture_output=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "words"),
+    [
+        ("/runner:delegate", "swift", []),
+        ("/runner:delegate build", "build", []),
+        ("/runner:delegate kay ocg", "swift", ["--model", "glm"]),
+        ("/runner:kay-delegate xiaomi", "swift", ["--set", "runtimes.kay.provider=xiaomi"]),
+        ("/runner:kay-delegate ocg", "swift", ["--model", "glm"]),
+        ("/runner:codex-delegate", "build", []),
+    ],
+)
+def test_what_a_person_types_turns_it_on_for_that_session_alone(
+    text: str, task: str, words: list[str], host: Repo
+) -> None:
+    host.config(TASKS + '[host]\ntask = "swift"\n')
+    assert "decision" not in types(host, text)
+    assert [(name, one["task"], one["words"]) for name, one in files(host).items()] == [
+        ("claude/c-1", task, words)
+    ]
+    other = {"build": "kay", "swift": "codex"}[task]
+    assert "goes on" in types(host, f"/runner:{other}-stop")["reason"] and files(host)
+    assert "is off" in types(host, "/runner:stop")["reason"] and not files(host)
+
+
+def test_what_cannot_be_turned_on_is_told_to_the_person_with_every_repair(host: Repo) -> None:
+    (host.bin / "kay").unlink()
+    told = types(host, "/runner:kay-delegate")
+    assert told["decision"] == "block"
+    assert "kay.binary" in told["reason"] and "install Kay" in told["reason"] and not files(host)
+
+
+@pytest.mark.parametrize("text", ["delegate build --session=c-2", "delegate --host codex", "stop --all"])
+def test_nothing_typed_names_another_session(text: str, host: Repo) -> None:
+    told(host, "on", "swift", "--host", "codex", "--session", "x-1")
+    types(host, f"/runner:{text}")
+    assert [*files(host)] == ["codex/x-1"]
