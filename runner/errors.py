@@ -7,7 +7,7 @@
       TaskNotFound  RunNotFound  TurnNotFound            4
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady             8
-      CheckMissing  StartFailed  PrepareFailed           8
+      CheckMissing  CutOff  StartFailed  PrepareFailed   8
       BaselineFailed  PlatformUnsupported  PluginFailed  8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
@@ -193,6 +193,16 @@ class CheckMissing(RunnerError):
     exit_status = ExitStatus.RUNTIME
     default_hint = (
         "install it or mend its name; a script of the repository is named by its path, e.g. ./test.sh"
+    )
+
+
+class CutOff(RunnerError):
+    """A sandbox lets this process have no socket: no agent that it starts could ask its model."""
+
+    code = "cut_off"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = (
+        "do it outside of the sandbox; an agent has the tool `delegate_spawn` of runner's MCP server for that"
     )
 
 

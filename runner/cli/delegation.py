@@ -118,7 +118,9 @@ def run_delegate_server(args: Namespace) -> int:
         return _register(args, repo)
     from runner.delegation.caller import caller
     from runner.delegation.server import serve
+    from runner.usecases.login import refuse_cut_off
 
+    refuse_cut_off()  # it could not even wake itself
     who = caller(repo, _started_for(repo, args.manifest), args.mode, args.config)
     serve(who)
 

@@ -275,7 +275,10 @@ def unwritable(error: OSError) -> Unwritable | Conflict | TooManyFiles | TooMany
         return DiskFull(text)
     if error.errno == errno.ELOOP:
         return Conflict(f"{text} (a symbolic link)", hint="runner follows no links in folders of its own")
-    return Unwritable(text)
+    is_kept = error.errno == errno.EROFS
+    return Unwritable(
+        text, hint="a sandbox, or a disk that is mounted so; try it outside" if is_kept else None
+    )
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -1,15 +1,18 @@
-"""Whether a start is sure to find its program without a login: then it is refused. Edges: disk, processes.
+"""Whether a start is sure to find its program without a login, or without a network: then it is refused.
+Edges: disk, processes.
 
 Without one, Codex tries to connect for minutes. Whoever has one pays for a look at one name on the disk.
 """
 
 from __future__ import annotations
 
+import _socket  # the module `socket` costs ten times as much
+import errno
 import os
 
 from runner import runtimes
 from runner.disk import files
-from runner.errors import NotReady
+from runner.errors import CutOff, NotReady
 from runner.runtimes.base import passes
 
 TYPE_CHECKING = False
@@ -18,6 +21,16 @@ if TYPE_CHECKING:
 
     from runner.model import Program
     from runner.resolve.choose import Choice
+
+
+def refuse_cut_off() -> None:
+    """CutOff inside of a sandbox without sockets. The one of Codex also ends what its command has started."""
+    try:
+        _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM).close()
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            text = "this process is in a sandbox without a network, where no agent could ask its model"
+            raise CutOff(text) from error
 
 
 def refuse_without(choice: Choice, program: Program, env: Mapping[str, str]) -> None:

@@ -96,9 +96,10 @@ def start(
     """Starts a background run; returns once its child exists. `watch` gets what may take long (`Workplace`).
 
     Raises with nothing left behind where no child can come to be: usage and config errors, RuntimeMissing,
-    RuntimeWrong, Unwritable; StartFailed where the folder tells more.
+    RuntimeWrong, CutOff, Unwritable; StartFailed where the folder tells more.
     """
     choice, parent = _choose(config, request)
+    login.refuse_cut_off()
     listener = _listen() if choice.rehearses else None
     port = 0 if listener is None else int(listener.getsockname()[1])
     run_id = request.run_id or next_run_id(config.root)
@@ -131,6 +132,7 @@ def start(
 
 def start_plan(resolved: Invocation, env: Mapping[str, str], place: Workplace) -> Manifest:
     """Starts the conductor of a plan; `place` prepares what it is to find in the run's folder."""
+    login.refuse_cut_off()
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
     return _start(run, resolved, env, place, Beside())
 

@@ -27,6 +27,7 @@ CONTRACT = {
     "runtime_missing": 8,
     "runtime_wrong": 8,
     "check_missing": 8,
+    "cut_off": 8,
     "prepare_failed": 8,
     "baseline_failed": 8,
     "not_ready": 8,
