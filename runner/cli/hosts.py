@@ -77,13 +77,10 @@ def run_mode_off(args: Namespace) -> int:
         one = read(*modes.session_of(args.host, args.session, os.environ), os.environ)
         found = [] if one is None else [one]
     ended = [one for one in found if modes.off(os.environ, one, args.of)]
-    lines = [f"delegation to {_whom(one)} {'is off' if one in ended else 'goes on'}" for one in found]
+    told = [(modes.shown(one)["runtime"] or "nobody knows whom", one in ended) for one in found]
+    lines = [f"delegation to {whom} {'is off' if is_off else 'goes on'}" for whom, is_off in told]
     answer(args, {"ended": [modes.shown(one) for one in ended]}, "\n".join(lines) or "delegation was not on")
     return ExitStatus.OK
-
-
-def _whom(one: Mode | Broken) -> str:
-    return one.runtime if isinstance(one, Mode) else "nobody knows whom"
 
 
 def add_mode_show(parser: Parser) -> None:

@@ -37,8 +37,7 @@ def session_of(host: str | None, session: str | None, env: Mapping[str, str]) ->
     if session is None:
         # Inside of both hosts, the one that is named is meant.
         own = env if host is None else {name: env[name] for name in env if name.startswith(host.upper())}
-        found = modes.session_here(own)
-        if found is None:
+        if (found := modes.session_here(own)) is None:
             raise NoSession(f"this is in no session of {host or 'a host'}")
         host, session = found
     elif host is None:
@@ -151,11 +150,8 @@ def _served(config: Config, task: Task, provider: str | None) -> tuple[Config, t
         return config, ()
     runtime, own = get(_runtime_of(config, task)), model_of(config, task.model)
     name = runtime.provider_aliases.get(provider, provider)
-    fitting = [
-        one.name
-        for one in config.models.values()
-        if one.provider == name and (one.runtime or task.runtime) == runtime.name
-    ]
+    models = [one for one in config.models.values() if one.provider == name]
+    fitting = [one.name for one in models if (one.runtime or task.runtime) == runtime.name]
     if own is not None and own.provider == name:
         return config, ()
     if len(fitting) == 1:
