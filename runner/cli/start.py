@@ -23,6 +23,7 @@ from runner.cli.parser import (
 from runner.cli.tie import add_tie, tied_to
 from runner.errors import ExitStatus, UsageError
 from runner.model import Request
+from runner.runtimes import sessions_of
 from runner.state.store import is_run_id
 
 TYPE_CHECKING = False
@@ -92,6 +93,7 @@ def run_resolve(args: Namespace) -> int:
     from runner.usecases import start
     from runner.usecases.inherited import inherited
 
+    _add_words(args, task_named(args))
     config = _inherited(args) or settings(args)
     resolved, made = start.examined(config, _request(args), os.environ)
     yours = inherited(config.runtimes[resolved.runtime], os.environ)
@@ -193,8 +195,9 @@ def run_retry(args: Namespace) -> int:
     from runner.usecases import find, retry
 
     root = find.find_root(here())
-    config = settings(args)
     run = find.find(root, args.run)
+    _add_words(args, run.task_id)
+    config = settings(args)
     pass_gate(args, config, rehearses=retry.rehearses(run), task=run.task_id)
     asked = Request(run.task_id, effort=args.effort, allow_danger=args.allow_danger, tied_to=tied_to(args))
     manifest = retry.retry(config, run, os.environ, asked, message=args.message, fresh=args.fresh)
@@ -208,6 +211,7 @@ def _run_id(text: str) -> str:
 
 
 def run_start(args: Namespace) -> int:
+    _add_words(args, task_named(args))
     if args.plan is not None:
         from runner.cli import start_plan
 
@@ -261,6 +265,19 @@ class _Patience:
             self._is_done.release()
         finally:
             self._is_over.release()
+
+
+def _add_words(args: Namespace, task: str | None) -> None:
+    """Those of the session's delegation mode, which names this task, as if they stood before all others."""
+    if task is None or getattr(args, "parent", None) or not sessions_of(os.environ):
+        return
+    from runner.usecases import find, host_session
+
+    told = host_session.words(os.environ, find.find_root(here()), task)
+    pairs = [*zip(told[::2], told[1::2], strict=True)]
+    vars(args)["sets"] = [*(value for option, value in pairs if option == "--set"), *args.sets]
+    if getattr(args, "model", "") is None:
+        vars(args)["model"] = dict(pairs).get("--model")
 
 
 def _inherited(args: Namespace) -> Config | None:

@@ -41,6 +41,7 @@ from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import RunDir, lock_task, runs_of
 from runner.text.words import count, few
 from runner.usecases import frozen, look, start
+from runner.usecases.host_session import waking
 from runner.usecases.protection import noticing
 from runner.usecases.workplace import Workplace
 from runner.value import Value
@@ -270,7 +271,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         resolved = invocation(
             prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
         )
-        notify, chosen = placed(prepared.config.notify, env), prepared.choices
+        notify, chosen = waking(placed(prepared.config.notify, env), env), prepared.choices
         for one in chosen:
             notify = noticing(notify, root, root, one.sandbox, runtimes.get(one.runtime), env)
         secrets = {name for one in chosen for name in one.settings.env}

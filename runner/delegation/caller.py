@@ -19,7 +19,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class NotYours(RunnerError):
@@ -47,6 +47,8 @@ class Caller(Value):
     tools: tuple[str, ...]
     config_file: str | None = None
     """The delegate.toml that runs of an owner are started with, where it is not the nearest one."""
+    session: Mapping[str, str] = {}
+    """The session of a host in which an owner's call is made, as variables."""
 
     @property
     def name(self) -> str:

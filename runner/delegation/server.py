@@ -27,6 +27,7 @@ from runner.delegation.tool import Tool
 from runner.delegation.tools import TOOLS
 from runner.errors import RunnerError, UsageError
 from runner.model import DISTRIBUTION
+from runner.runtimes import of_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,6 +160,8 @@ async def _call_tool(
     try:
         arguments = params.arguments or {}
         tool = _checked(caller, params.name, arguments)
+        if caller.run is None:
+            caller = caller.replace(session=of_call(params.meta or {}))
         answer = await to_thread.run_sync(tool.run, caller, arguments, abandon_on_cancel=True)
         if tool.answered is not None:
             tool.answered(caller, arguments, answer)

@@ -90,7 +90,8 @@ def spawn(caller: Caller, args: Json) -> dict[str, Any]:
     words = caller.words_for_start(parent)
     if args.get("open"):
         words = (*words, "--open")
-    return spawning.spawn(caller.repo, args["task_id"], *words, prompt=args.get("prompt"))
+    prompt, session = args.get("prompt"), caller.session
+    return spawning.spawn(caller.repo, args["task_id"], *words, prompt=prompt, session=session)
 
 
 def send(caller: Caller, args: Json) -> dict[str, Any]:

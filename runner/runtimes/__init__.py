@@ -63,6 +63,14 @@ def host_of(env: Mapping[str, str]) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
+def of_call(told: Mapping[str, object]) -> dict[str, str]:
+    """The session in which an MCP tool is called, as the variables that its commands have: Codex says it in
+    `_meta` of each call.
+    """
+    named = {"CODEX_SESSION_ID": told.get("sessionId"), "CODEX_THREAD_ID": told.get("threadId")}
+    return {name: one for name, one in named.items() if isinstance(one, str) and sessions_of({name: one})}
+
+
 def by_process(env: Mapping[str, str]) -> str | None:
     """A name for the Claude Code in which this is, whatever its session; None outside of all."""
     pid = env.get("CLAUDE_PID", "")

@@ -15,6 +15,7 @@ from runner.state.authentic import next_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from runner.model import Json
@@ -32,10 +33,15 @@ class Refused(RunnerError):
 
 
 def spawn(
-    repo: str, task_id: str, *words: str, prompt: str | None = None, within_s: float = 45.0
+    repo: str,
+    task_id: str,
+    *words: str,
+    prompt: str | None = None,
+    session: Mapping[str, str] | None = None,
+    within_s: float = 45.0,
 ) -> dict[str, Any]:
-    """Starts a run of that task in `repo`, with these options; which run it is. Refused, GaveUpWaiting or
-    SupervisorFailed.
+    """Starts a run of that task in `repo`, with these options and in this session; which run it is. Refused,
+    GaveUpWaiting or SupervisorFailed.
     """
     run_id = next_run_id(repo)
     argv = [*command(_MAIN, "start", "--format", "json", "--task", task_id, "--run-id", run_id), *words]
@@ -43,7 +49,7 @@ def spawn(
         argv += ["--prompt", "-"]
     # The new run's marker from the first moment: a walk over our own run's tree stops there.
     env = {name: value for name, value in os.environ.items() if name != "RUNNER_MANIFEST"}
-    env["RUNNER_RUN_ID"] = run_id
+    env |= {"RUNNER_RUN_ID": run_id, **(session or {})}
     # A file that is complete before it is read: with a pipe, our death could cut a prompt off.
     with open(os.memfd_create("prompt"), "w+b") as stdin:
         stdin.write((prompt or "").encode(errors="surrogatepass"))

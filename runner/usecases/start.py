@@ -30,7 +30,7 @@ from runner.state.authentic import next_run_id, own_invocation, refuse_place, wr
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
-from runner.usecases import git_owner, login
+from runner.usecases import git_owner, host_session, login
 from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
 from runner.value import Value
@@ -353,7 +353,7 @@ def _find(
         sessions=sessions_of(env) if parent is None else parent.sessions,
         host=host_of(env) if parent is None else parent.host,
         sessions_home=runtime.sessions_home and home.of_program(env, *runtime.sessions_home),
-        notify=programs.placed(config.notify, env),
+        notify=host_session.waking(programs.placed(config.notify, env), env),
     )
 
 

@@ -148,7 +148,7 @@ def test_what_is_to_be_decided_stands_with_the_end_and_wakes_once(repo: Repo) ->
 def test_a_lock_that_cannot_be_made_deafens_nobody(repo: Repo) -> None:
     repo.quick_codex()
     folder = repo.home / ".local/state/runner"
-    folder.mkdir(parents=True, mode=0o700)
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     (folder / "hosts").symlink_to("/nowhere")
     with monitor(repo, "--since", "0", "--session", "abc") as woken:
         repo.task().start(env=CLAUDE).wait()
