@@ -66,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "delegate-server": ("delegation", "serve the MCP tools through which runs delegate, on stdio"),
     "mode": ("hosts", "delegation mode of a session of a host: on, off, show"),
     "plugin": ("plugin", "install the plugin into the CLI that you work in, and look whether it holds"),
+    "audit": ("audit", "what the ledgers say of every run, and whether it is whole"),
     "schema": ("setup", "print a JSON Schema"),
     "completion": ("setup", "print a shell completion script"),
 }
@@ -92,6 +93,9 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "plugin remove": ("plugin", "take the plugin out of a host"),
     "plugin print": ("plugin", "print the files of the plugin, or lines for instructions to agents"),
     "plugin doctor": ("plugin", "examine whether delegation mode would hold in a host"),
+    "audit show": ("audit", "list every run with its begin and its end, as the ledgers tell it"),
+    "audit verify": ("audit", "find out whether that is whole and unchanged"),
+    "audit export": ("audit", "print it as lines of JSON, or as conversations.idx"),
 }
 """The same for verbs of two words."""
 
@@ -102,6 +106,7 @@ _WAITED_FOR: list[int] = []
 """The standard streams that did not block before."""
 _JUDGES = frozenset(
     (
+        "audit verify",
         "await",
         "check",
         "doctor",

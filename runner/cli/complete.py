@@ -59,7 +59,13 @@ complete -c runner -f -k -a '(__runner_complete)'
 """,
 }
 _VALUES = {
-    **{"--task": ("tasks",), "TASK": ("tasks",), "RUN": ("runs",), "TASK|RUN": ("tasks", "runs")},
+    **{
+        "--task": ("tasks",),
+        "--run": ("runs",),
+        "TASK": ("tasks",),
+        "RUN": ("runs",),
+        "TASK|RUN": ("tasks", "runs"),
+    },
     **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
     **{"--effort": ("efforts",), "--to": ("tasks", "runtimes"), "OWNER": ("tasks",)},
     **{"--status": ("states",), "NAME": ("schemas",)},

@@ -75,6 +75,11 @@ def listed(ledgers: Sequence[Mapping[str, Any]], called: Called) -> Iterator[str
         counts = ("?", "?") if one["problem"] else (str(one["entries"]), str(one["open_lanes"]))
         last = one["problem"]["message"] if one["problem"] else final or "-"
         rows.append((one["task_id"], *counts, "?" if one["problem"] else who, one_line(last)))
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Lines of columns, no longer than the terminal is wide."""
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)][:-1]
     most = pen.columns()
     for row in rows:

@@ -53,7 +53,7 @@ def add_list(parser: Parser) -> None:
     parser.add_argument(
         "--since", type=age, metavar="D", help="only runs that began in this time, finished or not: 2h, 7d"
     )
-    parser.add_argument("-n", "--limit", type=_number, metavar="N", help="only the newest N, finished or not")
+    parser.add_argument("-n", "--limit", type=number, metavar="N", help="only the newest N, finished or not")
     parser.examples(
         "runner list",
         "runner list --all --task fix-auth --json",
@@ -62,7 +62,7 @@ def add_list(parser: Parser) -> None:
     )
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise WrongText(f"not a number of runs: {text[:40]!r}")
     return int(text)

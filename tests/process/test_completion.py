@@ -64,6 +64,8 @@ def test_commands_options_and_values_are_told_with_a_word_on_each(repo: Repo) ->
     assert told(repo, "mode", "").keys() == {"on", "off", "show"}
     assert {"look", "a.b", "kay"} <= told(repo, "mode", "on", "").keys()
     assert told(repo, "mode", "off", "--of", "k").keys() == {"kay"}
+    assert told(repo, "audit", "").keys() == {"show", "verify", "export"}
+    assert "look" in told(repo, "audit", "show", "--task", "")
     assert {"text", "json", "markdown"} <= told(repo, "report", "--format", "").keys()
     assert told(repo, "start", "--prompt", "--task", "--sandbox=b").keys() == {"--sandbox=build"}
     assert told(repo, "start", "--sandbox", "=", "b", shell="bash").keys() == {"build"}

@@ -132,6 +132,14 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("delegate-server", "--manifest", HOSTILE),
         ("delegate-server", "--repo", HOSTILE, "--mode", HOSTILE),
     ),
+    "audit": (
+        ("audit", "show"),
+        ("audit", "show", "--task", HOSTILE, "--session", HOSTILE, "--run", HOSTILE),
+        ("audit", "verify"),
+        ("audit", "export"),
+        ("audit", "export", "--idx"),
+        ("audit", HOSTILE),
+    ),
     "mode": (
         ("mode", "show", "--all"),
         ("mode", "on", HOSTILE, *SESSION),

@@ -92,6 +92,7 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
     words = {
         "config": ("show",),
         "ledger": ("show", "work"),
+        "audit": ("show",),
         "mode": ("show",),
         "plugin": ("print",),
         "resolve": ("work",),

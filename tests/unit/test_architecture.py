@@ -87,6 +87,7 @@ KNOW_A_RUNTIME = {
     "runner.cli.setup": "an example",
     "runner.rehearsal.responses": "a header of that wire",
     "runner.rehearsal.server": "the wire that has this name",
+    "runner.usecases.audit": "the files in which Sidekick keeps its record of two runtimes",
     "runner.workspace.ignored": "folders of a repository that agents obey, whichever one runs",
 }
 STANDARD = sys.stdlib_module_names | {"_sha2"}

@@ -1,0 +1,201 @@
+"""USE CASE `audit`: what the ledgers say of the runs of a repository, whether that is whole, and the rows of
+`conversations.idx`. Edge: disk.
+
+There is no record beside the ledgers: each run is witnessed in that of its task, which stays when runs go.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from runner.disk.digest import sha256
+from runner.disk.files import make_plain_folder, read, read_text, replace_bytes, unwritable
+from runner.disk.locks import Lock
+from runner.errors import Conflict, RunnerError
+from runner.ledger.entry import EntryType, is_of_runner
+from runner.ledger.file import Ledger
+from runner.state.authentic import own_invocation, tasks_of, why_foreign
+from runner.state.manifest import parse_timestamp
+from runner.state.store import RUNS, runs_of
+from runner.text.words import one_line
+from runner.usecases.look import is_held, look
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runner.ledger.entry import LedgerEntry
+    from runner.ledger.file import Look
+    from runner.state.store import RunDir
+
+    Row = dict[str, Any]
+
+IDX = {"codex": ".codex", "kay": ".kay"}
+"""The runtimes that have a `conversations.idx`, and its folder in the project."""
+_KINDS = (EntryType.RUN_STARTED, EntryType.RUN_ENDED)
+_BEGUN = ("host", "session", "hint", "runtime", "sandbox", "rehearsal")
+_ENDED = ("status", "outcome", "code", "exit_code", "model", "thread", "tokens", "verdict", "duration_s")
+_WITNESSED = '"ledger":'
+"""What the invocation of a runner has that keeps ledgers."""
+_WAIT_S, _LARGEST, _HINT = 10.0, 64 << 20, 80
+
+
+def rows(root: str) -> tuple[list[Row], list[str], dict[str, tuple[int, str]]]:
+    """Of each run that a ledger tells of, the oldest first; what is wrong with ledgers, of which nothing is
+    told; the number and the hash of the last entry of each of the others.
+    """
+    found: dict[str, list[tuple[Ledger, LedgerEntry]]] = {}
+    problems, heads = [], {}
+    for ledger, seen in _ledgers(root):
+        if seen.problem is not None:
+            problems.append(f"{ledger.relative}: {seen.problem.message}")
+            continue
+        heads[ledger.task_id] = (seen.state.seq, seen.state.hash)
+        for entry in ledger.entries(kinds=_KINDS, look=seen):
+            if is_of_runner(entry) and entry.run_id is not None:
+                found.setdefault(entry.run_id, []).append((ledger, entry))
+    return [_row(run_id, found[run_id]) for run_id in sorted(found)], problems, heads
+
+
+def _row(run_id: str, told: list[tuple[Ledger, LedgerEntry]]) -> Row:
+    """A run that nobody has seen end any more may have been told as lost before its end came to light."""
+    ledger, entries = told[0][0], [entry for _, entry in told]
+    begun = next((one for one in entries if one.type is EntryType.RUN_STARTED), None)
+    ends = [one for one in entries if one.type is EntryType.RUN_ENDED]
+    ended = next((one for one in ends if one.payload.get("outcome")), ends[-1] if ends else None)
+    first, last = begun.payload if begun else {}, ended.payload if ended else {}
+    return {
+        "run_id": run_id,
+        "task_id": first.get("task"),
+        "ledger": ledger.relative,
+        "entries": [entry.id for entry in entries],
+        "hashes": [entry.hash for entry in entries],
+        **{name: first.get(name) for name in _BEGUN},
+        "model_declared": first.get("model"),
+        "started_at": begun and begun.at,
+        "ended_at": ended and ended.at,
+        **{name: last.get(name) for name in _ENDED},
+    }
+
+
+def _ledgers(root: str, *, all_of_it: bool = False) -> Iterator[tuple[Ledger, Look]]:
+    for task in sorted(tasks_of(root)):
+        if (ledger := Ledger(root, task)).exists or ledger.was_ours:
+            yield ledger, ledger.look(all_of_it=all_of_it)
+
+
+# -- whether it is whole ---------------------------------------------------------------------------------
+
+
+def verify(root: str) -> dict[str, Any]:
+    """Every entry of every ledger, and whether each run of ours that is over has its begin and its end there.
+    A run is `unwitnessed` where nothing says that it has to be there.
+    """
+    looks = {ledger.task_id: (ledger, seen) for ledger, seen in _ledgers(root, all_of_it=True)}
+    told = {
+        (row["run_id"], what) for row in rows(root)[0] for what in ("started", "ended") if row[f"{what}_at"]
+    }
+    missing: list[dict[str, str]] = []
+    unwitnessed = 0
+    for task in sorted(tasks_of(root)):
+        for run in reversed(runs_of(root, task)):
+            needed = _to_be_told(run, looks)
+            unwitnessed += needed is None
+            lacks = [what for what in needed or () if (run.run_id, what) not in told]
+            missing += [{"run_id": run.run_id, "task_id": task, "what": what} for what in lacks]
+    ledgers = [
+        {"task_id": task, "ledger": ledger.relative, **seen.verdict()}
+        for task, (ledger, seen) in looks.items()
+    ]
+    is_whole = not missing and all(one["is_whole"] for one in ledgers)
+    return {"is_whole": is_whole, "ledgers": ledgers, "missing": missing, "unwitnessed": unwitnessed}
+
+
+def _to_be_told(run: RunDir, looks: dict[str, tuple[Ledger, Look]]) -> tuple[str, ...] | None:
+    """What a ledger has to have of it, which is nothing while it has an owner; None where nobody can say."""
+    try:
+        if why_foreign(run) is not None or _WITNESSED not in (read_text(run.invocation) or ""):
+            return None
+        ledger, seen = looks.get(own_invocation(run).ledger_task, (None, None))
+        manifest = look(run)
+        if seen is not None and ledger is not None:
+            first = None if seen.problem is not None else ledger.numbered(1, seen)
+            is_anew = (
+                first is not None and first.type is EntryType.RESTARTED and first.at > manifest.created_at
+            )
+            if seen.problem is not None or is_anew:
+                return None
+        if not manifest.is_done or is_held(run):
+            return ()
+        return ("ended",) if manifest.started_at is None else ("started", "ended")
+    except RunnerError:
+        return None
+
+
+# -- four columns ----------------------------------------------------------------------------------------
+
+
+def columns(told: list[Row]) -> dict[str, list[str]]:
+    """The lines of each file: when, which conversation, a name, and how the request began. A conversation has
+    one, once a run of it is over, as it may be known only then.
+    """
+    lines: dict[str, dict[str, str]] = {}
+    for row in told:
+        folder, began = IDX.get(row["runtime"] or ""), row["started_at"]
+        if folder is not None and began and row["ended_at"]:
+            number = _uuid(row["thread"] or "", row["run_id"])
+            name = f"{row['runtime']}-{int(parse_timestamp(began))}-{number.rpartition('-')[2][:8]}"
+            hint = one_line(row["hint"] or "", _HINT) or "(task hint unavailable)"
+            line = "\t".join((f"{began[:19]}Z", number, name, hint))
+            lines.setdefault(f"{folder}/conversations.idx", {}).setdefault(number, line)
+    return {name: [*one.values()] for name, one in lines.items()}
+
+
+def _uuid(thread: str, run_id: str) -> str:
+    """The thread where it is a UUID in lower case; else one of the run."""
+    parts = thread.split("-")
+    is_hex = not "".join(parts).strip("0123456789abcdef")
+    if is_hex and [len(part) for part in parts] == [8, 4, 4, 4, 12]:
+        return thread
+    digits = sha256(run_id.encode()).hexdigest()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
+
+
+def write(root: str, lines: dict[str, list[str]]) -> int:
+    """Adds those whose conversations are not there yet; how many. Conflict, with nothing written, where a
+    file or its folder is a link, has a second name or belongs to others.
+    """
+    news, count = dict[str, bytes](), 0
+    try:
+        with Lock(f"{root}/{RUNS}/.idx.lock", _WAIT_S):
+            for name, told in lines.items():
+                data = _there(path := f"{root}/{name}")
+                known = {line.split(b"\t")[1] for line in data.splitlines() if line.count(b"\t") > 2}
+                more = [line for line in told if line.split("\t")[1].encode() not in known]
+                if more:  # what never was a whole line is ended, so that ours is none of it
+                    torn = b"\n" if data and not data.endswith(b"\n") else b""
+                    news[path] = data + torn + "".join(f"{line}\n" for line in more).encode()
+                    count += len(more)
+            for path, data in news.items():
+                replace_bytes(path, data)
+    except BlockingIOError:
+        raise Conflict("another one writes conversations.idx now", hint="try again") from None
+    except OSError as error:
+        raise unwritable(error) from error
+    return count
+
+
+def _there(path: str) -> bytes:
+    """What it holds, nothing where there is none yet; its folder is made."""
+    make_plain_folder(folder := os.path.dirname(path))
+    if os.lstat(folder).st_uid == os.geteuid():
+        if not os.path.lexists(path):
+            return b""
+        found = os.lstat(path)
+        if stat.S_ISREG(found.st_mode) and (found.st_nlink, found.st_uid) == (1, os.geteuid()):
+            return read(path, _LARGEST)
+    raise Conflict(
+        f"{path} is no plain file of yours with one name", hint="nothing was written; move it away"
+    )
