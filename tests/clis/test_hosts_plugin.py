@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 from support.clis import CLIS
 from support.codex import codex_path
-from support.hosts import Claude, Codex, Host
+from support.hosts import Claude, Codex, Host, Screen
 from support.imports import ROOT
 from support.repo import Repo
+from support.waiting import wait_until
 
 HOSTS = ("claude", "codex", "codex of PyPI")
 OPEN = {"delegate", "runs", "answer", "plan", "pipeline"}
@@ -149,6 +151,26 @@ def test_codex_passes_over_the_hooks_until_a_person_trusts_them(codex: Host) -> 
     codex.trust_hooks()
     assert checks(codex)["hook.trust"] == ("ok", "active: both hooks are trusted")
     assert plugin(codex, "doctor")["ready"] is True
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+def test_a_person_trusts_the_hooks_in_the_terminal_and_is_then_answered_by_them(codex: Host) -> None:
+    plugin(codex, "install")
+    screen = codex.screen()
+    screen.shows("2 hooks are new or changed")
+    wait_until(lambda: pressed(screen, "2", shows="\u203a 2."), 60, "the choice")  # it may not listen yet
+    screen.press("Enter")
+    screen.ready()
+    assert checks(codex)["hook.trust"] == ("ok", "active: both hooks are trusted")
+    screen.type("$runner:status ")  # the space ends the choice of a name
+    screen.shows("Blocked by hook")
+    assert "no run yet" in screen.text()
+    assert not [entry for entry in codex.model.requests() if "runner:status" in json.dumps(entry["body"])]
+
+
+def pressed(screen: Screen, key: str, *, shows: str) -> bool:
+    screen.press(key)
+    return shows in screen.text()
 
 
 def test_codex_asks_again_for_hooks_that_are_not_what_was_trusted(codex: Host) -> None:
