@@ -11,6 +11,7 @@ import _signal  # type: ignore[import-not-found] # built in; `signal` costs a te
 import os
 import stat
 
+from runner.disk.files import read_up_to
 from runner.disk.home import of_program
 from runner.hosts import told
 from runner.hosts.allowed import is_listed, refusal
@@ -35,13 +36,14 @@ _NEVER = frozenset({".git", ".runs", ".claude", ".codex", ".agents", "delegate.t
 
 def run(words: list[str]) -> int:
     """The program: the host is its only word, the event is on stdin."""
+    _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)  # whoever started the host may ignore it
     _signal.alarm(_LIMIT_S)
     name = ""
     try:
         (host,) = words
         if host not in HOSTS:
             raise ValueError("it is no host")
-        event = json_value(_stdin())
+        event = json_value(read_up_to(_LARGEST, 0, 0))
         name = event["hook_event_name"]
         os.chdir("/")  # so that `/proc/self/cwd` in a path is nobody's folder
         if name.startswith("UserPrompt"):
@@ -119,15 +121,6 @@ def _is_free(path: str, mode: Mode, env: Mapping[str, str]) -> bool:
         return True
     inner = real.removeprefix(os.path.join(repo, ""))
     return inner != real and _NEVER.isdisjoint(inner.split("/")) and covers(mode.may_edit, inner)
-
-
-def _stdin() -> bytes:
-    data = b""
-    while piece := os.read(0, 1 << 20):
-        data += piece
-        if len(data) > _LARGEST:
-            raise ValueError("the event is too large")
-    return data
 
 
 def _write(fd: int, data: bytes) -> None:

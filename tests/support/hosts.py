@@ -171,9 +171,10 @@ class Screen:
         wait_until(lambda: any(sign in self.text() for sign in _READY), _WITHIN_S, "a host that is ready")
 
     def type(self, text: str) -> None:
-        """Types this, waits until it is shown, and presses Enter."""
+        """Types this, waits until it is shown, and presses Enter, which would be pasted before."""
+        end, before = text[-40:], self.text().count(text[-40:])
         self._tmux("send-keys", "-l", text)
-        self.shows(text[-40:])
+        wait_until(lambda: self.text().count(end) > before, _WITHIN_S, f"{text} at the prompt")
         self.press("Enter")
 
     def press(self, *keys: str) -> None:
@@ -231,6 +232,15 @@ class Host:
         )
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         return Played(done.returncode, events, done.stderr)
+
+    def install(self) -> None:
+        """The plugin of runner, as a person installs it."""
+        link = self.repo.bin / self.name
+        if not link.exists():
+            link.symlink_to(self.program)
+        self.repo.env["PATH"] = self.env["PATH"]  # npm's Codex needs Node
+        done = self.repo.cli("plugin", "install", "--host", self.name, "--yes")
+        assert done.status == 0, done.stderr
 
     def screen(self, *words: str) -> Screen:
         """The host as a person sees it; it ends with `close`."""
@@ -304,10 +314,16 @@ class Codex(Host):
         """As a person does with `/hooks`."""
         with self.settings.open("a") as file:
             for hook in self.hooks_list():
+                if hook["trustStatus"] == "trusted":
+                    continue
                 own_hash, _, content = hook["currentHash"].partition("/")
                 lines = [f"[hooks.state.{json.dumps(hook['key'])}]", f"trusted_hash = {json.dumps(own_hash)}"]
                 lines += [f"trusted_content_hash = {json.dumps(content)}"] if content else []
                 file.write("\n".join(("", *lines, "")))
+
+    def install(self) -> None:
+        super().install()
+        self.trust_hooks()
 
     def close(self) -> None:
         """With the daemon that the terminal of this version leaves in its home."""
