@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.clis import CLIS
+from support.clis import CLIS, add
 from support.codex import codex_path
-from support.hosts import Claude, Codex, Host, Screen
+from support.hosts import Claude, Codex, Host, Screen, patch, says, shell
 from support.imports import ROOT
-from support.repo import Repo
+from support.repo import RUNNER, Repo
 from support.waiting import wait_until
+
+from runner.rehearsal.turns import Turn
 
 HOSTS = ("claude", "codex", "codex of PyPI")
 OPEN = {"delegate", "runs", "answer", "plan", "pipeline"}
@@ -40,9 +42,9 @@ def codex(request: pytest.FixtureRequest, repo: Repo, hosts: Hosts) -> Host:
     return opened(repo, hosts, request.param)
 
 
-def opened(repo: Repo, hosts: Hosts, which: str) -> Host:
+def opened(repo: Repo, hosts: Hosts, which: str, *turns: Turn) -> Host:
     """A host that the `runner` of this repository finds on its PATH."""
-    found = hosts(which.split()[0])
+    found = hosts(which.split()[0], *turns)
     if which == HOSTS[2]:
         found.program = codex_path()
     (repo.bin / found.name).symlink_to(found.program)
@@ -217,3 +219,29 @@ def test_what_every_session_pays_for_the_plugin_is_little(claude: Host) -> None:
     costs = {row[0]: row[1].removeprefix("~") for row in rows if len(row) == 3 and row[0] in OPEN}
     assert costs.keys() == OPEN
     assert sum(map(int, costs.values())) <= 150  # tokens; a model is shown no others
+
+
+def test_a_session_delegates_by_the_plugin_and_makes_no_change_itself(repo: Repo, hosts: Hosts) -> None:
+    """Typed in Claude Code: its model's edit is denied, and the run that it starts instead does the work."""
+    repo.config('[tasks.build]\nprompt = "Do it."\nsandbox = "workspace-write"\nverify = [["true"]]\n')
+    repo.quick_codex(before="mkdir -p src && echo done > src/a.py")
+    (repo.bin / "runner").symlink_to(RUNNER)
+    start = "runner start build --prompt 'Write src/a.py.' --wait"
+    host = opened(
+        repo, hosts, "claude", patch(add("src/b.py")), shell(start, "echo x > src/c.py"), says("end")
+    )
+    plugin(host, "install")
+    assert host.ask("/runner:delegate build").status == 0
+    told = host.model.outputs()
+    assert "Delegation is on" in told
+    assert {path.name for path in (repo.root / "src").iterdir()} == {"a.py"}
+    (run,) = repo.runs()
+    assert repo.cli("status", run.id, "--json").json()["status"] == "succeeded"
+
+
+def test_what_a_person_types_costs_no_request_to_a_model(claude: Host) -> None:
+    plugin(claude, "install")
+    for words in ("status", "runs", "logs", "report", "stop", "cancel x", "start nothing"):
+        result = claude.ask(f"/runner:{words}").result["result"]
+        assert "blocked by hook" in result, words
+    assert not claude.model.requests()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,13 @@ def test_all_manifests_say_the_version_of_the_package() -> None:
     (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     for folder in (".claude-plugin", ".codex-plugin", "portable"):
         assert json.loads((DATA / folder / "plugin.json").read_text())["version"] == version
+
+
+def test_a_wheel_has_the_plugin_where_an_installed_runner_looks_for_it() -> None:
+    include = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    of_wheel = include["wheel"]["force-include"]
+    for name in ("plugins", *(market.partition("/")[0] for market in plugin.MARKETS)):
+        assert of_wheel[name] == f"runner/{name}"
 
 
 @pytest.mark.parametrize("skill", SKILLS)
