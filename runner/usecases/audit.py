@@ -37,6 +37,7 @@ IDX = {"codex": ".codex", "kay": ".kay"}
 _KINDS = (EntryType.RUN_STARTED, EntryType.RUN_ENDED)
 _BEGUN = ("host", "session", "hint", "runtime", "sandbox", "rehearsal")
 _ENDED = ("status", "outcome", "code", "exit_code", "model", "thread", "tokens", "verdict", "duration_s")
+_TIMES = ("started", "ended")
 _WITNESSED = '"ledger":'
 """What the invocation of a runner has that keeps ledgers."""
 _WAIT_S, _LARGEST, _HINT = 10.0, 64 << 20, 80
@@ -93,45 +94,46 @@ def verify(root: str) -> dict[str, Any]:
     """Every entry of every ledger, and whether each run of ours that is over has its begin and its end there.
     A run is `unwitnessed` where nothing says that it has to be there.
     """
-    looks = {ledger.task_id: (ledger, seen) for ledger, seen in _ledgers(root, all_of_it=True)}
-    told = {
-        (row["run_id"], what) for row in rows(root)[0] for what in ("started", "ended") if row[f"{what}_at"]
-    }
+    runs = [(run, _needed(run)) for task in sorted(tasks_of(root)) for run in reversed(runs_of(root, task))]
+    ledgers = {ledger.task_id: (ledger, seen) for ledger, seen in _ledgers(root, all_of_it=True)}
+    told = {(row["run_id"], what) for row in rows(root)[0] for what in _TIMES if row[f"{what}_at"]}
     missing: list[dict[str, str]] = []
     unwitnessed = 0
-    for task in sorted(tasks_of(root)):
-        for run in reversed(runs_of(root, task)):
-            needed = _to_be_told(run, looks)
-            unwitnessed += needed is None
-            lacks = [what for what in needed or () if (run.run_id, what) not in told]
-            missing += [{"run_id": run.run_id, "task_id": task, "what": what} for what in lacks]
-    ledgers = [
+    for run, needed in runs:
+        if needed is None or _is_unknown(*ledgers.get(needed[0], (None, None)), since=needed[1]):
+            unwitnessed += 1
+            continue
+        lacks = [what for what in needed[2] if (run.run_id, what) not in told]
+        missing += [{"run_id": run.run_id, "task_id": run.task_id, "what": what} for what in lacks]
+    verdicts = [
         {"task_id": task, "ledger": ledger.relative, **seen.verdict()}
-        for task, (ledger, seen) in looks.items()
+        for task, (ledger, seen) in ledgers.items()
     ]
-    is_whole = not missing and all(one["is_whole"] for one in ledgers)
-    return {"is_whole": is_whole, "ledgers": ledgers, "missing": missing, "unwitnessed": unwitnessed}
+    is_whole = not missing and all(one["is_whole"] for one in verdicts)
+    return {"is_whole": is_whole, "ledgers": verdicts, "missing": missing, "unwitnessed": unwitnessed}
 
 
-def _to_be_told(run: RunDir, looks: dict[str, tuple[Ledger, Look]]) -> tuple[str, ...] | None:
-    """What a ledger has to have of it, which is nothing while it has an owner; None where nobody can say."""
+def _needed(run: RunDir) -> tuple[str, str, tuple[str, ...]] | None:
+    """Its ledger, when it was made, and what has to be told of it, which is nothing while it has an owner.
+    None where nobody can say. To look at it may bring its end about, so ledgers are read later.
+    """
     try:
         if why_foreign(run) is not None or _WITNESSED not in (read_text(run.invocation) or ""):
             return None
-        ledger, seen = looks.get(own_invocation(run).ledger_task, (None, None))
-        manifest = look(run)
-        if seen is not None and ledger is not None:
-            first = None if seen.problem is not None else ledger.numbered(1, seen)
-            is_anew = (
-                first is not None and first.type is EntryType.RESTARTED and first.at > manifest.created_at
-            )
-            if seen.problem is not None or is_anew:
-                return None
-        if not manifest.is_done or is_held(run):
-            return ()
-        return ("ended",) if manifest.started_at is None else ("started", "ended")
+        manifest, task = look(run), own_invocation(run).ledger_task
     except RunnerError:
         return None
+    is_over = manifest.is_done and not is_held(run)
+    what = _TIMES if manifest.started_at is not None else _TIMES[1:]
+    return task, manifest.created_at, what if is_over else ()
+
+
+def _is_unknown(ledger: Ledger | None, seen: Look | None, *, since: str) -> bool:
+    """Whether it is not believed, or was begun anew by a person later than that."""
+    if ledger is None or seen is None or seen.problem is not None:
+        return seen is not None
+    first = ledger.numbered(1, seen)
+    return first is not None and first.type is EntryType.RESTARTED and first.at > since
 
 
 # -- four columns ----------------------------------------------------------------------------------------
