@@ -65,7 +65,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "clean": ("runs", "remove finished runs"),
     "delegate-server": ("delegation", "serve the MCP tools through which runs delegate, on stdio"),
     "mode": ("hosts", "delegation mode of a session of a host: on, off, show"),
-    "plugin": ("plugin", "install the plugin into the CLI that you work in, and look whether it holds"),
+    "plugin": ("plugin", "install the plugin of a host, and look whether it holds"),
     "audit": ("audit", "what the ledgers say of every run, and whether it is whole"),
     "schema": ("setup", "print a JSON Schema"),
     "completion": ("setup", "print a shell completion script"),

@@ -24,6 +24,10 @@ def add_plugin(parser: Parser) -> None:
     add_actions(parser, "plugin")
 
 
+def run_plugin(args: Namespace) -> int:
+    raise UsageError("say it in two words", hint=f"runner plugin {args.action}")
+
+
 def _add_host(parser: Parser, verb: str) -> None:
     parser.add_argument("--host", choices=HOSTS, required=True, help="the CLI that you work in")
     parser.examples(*(f"runner plugin {verb} --host {host}" for host in HOSTS))
@@ -50,7 +54,9 @@ def run_plugin_install(args: Namespace) -> int:
     return ExitStatus.OK if found.is_enabled else ExitStatus.RUNTIME
 
 
-add_plugin_remove = add_plugin_install
+def add_plugin_remove(parser: Parser) -> None:
+    _add_host(parser, "remove")
+    parser.add_argument("--yes", action="store_true", help="skip the confirmation")
 
 
 def run_plugin_remove(args: Namespace) -> int:
