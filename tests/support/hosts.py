@@ -35,8 +35,6 @@ from support.waiting import wait_until
 __all__ = ["Claude", "Codex", "Host", "Model", "Screen", "mcp", "own", "patch", "says", "shell"]
 
 _WITHIN_S = 90.0
-_NO_QUESTIONS = ("/", "/api/hello", "/v1/models")
-"""What a host asks for that is nothing for a model."""
 _READY = ("/effort", "? for shortcuts")
 
 
@@ -130,7 +128,7 @@ class Model:
 
     def requests(self) -> list[Json]:
         """What it was asked, each with `body`, `turn` and `answer`."""
-        return [entry for entry in self._log.entries if entry["path"] not in _NO_QUESTIONS]
+        return [entry for entry in self._log.entries if entry["model"]]  # else it is nothing for a model
 
     def outputs(self) -> str:
         """All that it was told, as text: the results of its calls, too."""
