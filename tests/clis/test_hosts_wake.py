@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support import processes
-from support.hosts import Host, Screen, says
+from support.hosts import Host, Screen, mcp, says
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
@@ -106,3 +106,23 @@ def test_claude_code_is_woken_after_clear_and_leaves_no_monitor_where_it_is_kill
     processes.kill(claude)
     wait_until(lambda: not any(one.is_still_there() for one in left), 30, "the end of the monitor")
     assert len(turns(host)) == 1
+
+
+def test_a_run_that_codex_starts_by_its_server_from_its_sandbox_knows_the_session(
+    repo: Repo, hosts: Hosts
+) -> None:
+    repo.quick_codex()
+    repo.task()
+    host = hosts("codex", mcp("runner", "delegate.spawn", task_id="work"), says("It is started."))
+    server = [str(RUNNER), "delegate-server", "--mode", "full"]
+    with host.settings.open("a") as file:
+        file.write(
+            f"\n[mcp_servers.runner]\ncommand = {json.dumps(server[0])}\nargs = {json.dumps(server[1:])}\n"
+            'default_tools_approval_mode = "approve"\nrequired = true\n'
+        )
+    played = host.ask()
+    assert played.status == 0, played.stderr
+    session = played.events[0]["thread_id"]
+    (run,) = repo.runs()
+    assert run.on_disk()["sessions"] == [session]
+    assert run.wait()["status"] == "succeeded", "it is no part of the turn that has ended"
