@@ -15,6 +15,9 @@ from support.hosts import Host, Screen, mcp, says
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
+from runner.hosts import mode as modes
+from runner.hosts.mode import Mode
+
 Hosts = Callable[..., Any]
 
 ROOT = Path(__file__).parents[2]
@@ -126,3 +129,35 @@ def test_a_run_that_codex_starts_by_its_server_from_its_sandbox_knows_the_sessio
     (run,) = repo.runs()
     assert run.on_disk()["sessions"] == [session]
     assert run.wait()["status"] == "succeeded", "it is no part of the turn that has ended"
+
+
+def test_an_idle_codex_is_woken_by_the_end_of_its_run_through_its_queue(repo: Repo, hosts: Hosts) -> None:
+    repo.waiting_codex()
+    repo.task()
+    host: Host = hosts("codex", says("I am ready"), says("I see the end"))
+    (repo.bin / "queue").mkdir()
+    (repo.bin / "queue" / "codex").symlink_to(host.program)
+    screen = host.screen()
+    screen.ready()
+    screen.type("hello there")
+    screen.shows("I am ready")
+    session = host.model.requests()[0]["body"]["prompt_cache_key"]
+    mode = Mode(
+        schema_version=1,
+        repo=str(repo.root),
+        host="codex",
+        session=session,
+        target="codex",
+        task="work",
+        runtime="codex",
+        level="strict",
+        since="2026-11-27T10:00:00.000Z",
+    )
+    modes.write(mode, repo.env)
+    path = f"{repo.bin / 'queue'}:{host.env['PATH']}"
+    command = f"runtimes.codex.command={json.dumps(str(repo.bin / 'codex'))}"
+    run = repo.start("--set", command, env={"CODEX_SESSION_ID": session, "PATH": path})
+    repo.open_gate()
+    assert run.wait()["status"] == "succeeded"
+    screen.shows("I see the end")
+    screen.shows(f"Run {run.id} of task work ended: succeeded.")
