@@ -7,6 +7,7 @@ import sys
 
 from runner.cli import pen
 from runner.disk import programs
+from runner.runtimes import sessions_of
 from runner.text.cells import cells
 from runner.text.patch import lines
 
@@ -85,6 +86,8 @@ def _pager() -> list[str] | None:
     except ValueError:
         words = [named or ""]
     if not words or words == ["cat"] or os.environ.get("TERM", "dumb") == "dumb":
+        return None
+    if sessions_of(os.environ):  # a host's model could give a pager commands
         return None
     program = programs.outside_work_trees(words[0], os.environ)
     if program is None and named is not None:

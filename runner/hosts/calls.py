@@ -66,8 +66,8 @@ def _patch(text: str, cwd: str) -> Edits | Unreadable:
     for line in text.split("\n"):
         bare = line.strip()
         head = next((head for head in _HEADS if bare.startswith(head)), None)
-        if head is not None:
-            paths.append(bare[len(head) :])
+        if head is not None:  # what is no blank for Codex is part of its path
+            paths.append(bare[len(head) :] if line.strip(" \t\r").isprintable() else "")
         elif bare.startswith("*** ") and bare not in _MARKS:
             return Unreadable("the patch has an unknown line that begins with `***`")
     return _edits(paths, cwd)

@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 _LIMIT_S = 3
 """Less than a host waits: Codex goes on with a call whose hook did not answer in time."""
 _LARGEST = 8 << 20
-_NEVER = frozenset({".git", ".runs", ".claude", ".codex", ".agents", "delegate.toml", "delegate.local.toml"})
-"""What decides what is done and who may: nobody edits these past a run, whatever `may_edit` says."""
+_EVENTS = ("PreToolUse", "UserPromptSubmit", "UserPromptExpansion", "SessionStart", "SessionEnd")
+_NEVER = frozenset(
+    {".git", "HEAD", ".runs", ".claude", ".codex", ".agents", "delegate.toml", "delegate.local.toml"}
+)
+"""What decides what is done and who may: nobody edits these past a run, whatever `may_edit` says. With a file
+`HEAD` any folder can be one of git, whose settings name commands.
+"""
 
 
 def run(words: list[str]) -> int:
@@ -61,9 +66,9 @@ def run(words: list[str]) -> int:
 
 def answer(host: str, event: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any] | None:
     """What the host is told; None for nothing, as always where its session has no mode."""
-    name, session = event["hook_event_name"], event.get("session_id")
-    if not isinstance(session, str) or not is_session(session):
-        return None
+    name, session = event["hook_event_name"], event["session_id"]
+    if name not in _EVENTS or not is_session(session):
+        raise ValueError("nobody knows whose event it is, or which one")
     if name == "PreToolUse":
         why = denial(host, session, event, env)
         denied = {"hookEventName": name, "permissionDecision": "deny", "permissionDecisionReason": why}
@@ -91,11 +96,13 @@ def denial(host: str, session: str, event: Mapping[str, Any], env: Mapping[str, 
         if isinstance(call, OtherTool) and is_listed(call.name):
             return None
         return f"The delegation mode of this session is broken ({mode.why}): `runner mode off` ends it."
-    why = _why(call, mode, env)
+    why = _why(call, mode, env, at_root=os.path.realpath(event["cwd"]) == os.path.realpath(mode.repo))
     return None if why is None else f"{why}{' ' if why else ''}{told.reason(mode)}"
 
 
-def _why(call: Edits | ShellText | OtherTool | Unreadable, mode: Mode, env: Mapping[str, str]) -> str | None:
+def _why(
+    call: Edits | ShellText | OtherTool | Unreadable, mode: Mode, env: Mapping[str, str], *, at_root: bool
+) -> str | None:
     """What is wrong with the call, perhaps nothing but the mode itself (empty); None for nothing at all."""
     if isinstance(call, Unreadable):
         return f"Denied, as {call.why}."
@@ -103,13 +110,15 @@ def _why(call: Edits | ShellText | OtherTool | Unreadable, mode: Mode, env: Mapp
         return None if all(_is_free(path, mode, env) for path in call.paths) else ""
     if isinstance(call, ShellText) and PATCH_HEAD in call.text:
         return "A patch in a command cannot be checked: use the tool apply_patch for what you may edit."
-    return None if mode.level == "guide" else refusal(call, mode)
+    return None if mode.level == "guide" else refusal(call, mode, at_root=at_root)
 
 
 def _is_free(path: str, mode: Mode, env: Mapping[str, str]) -> bool:
     """Whether the host may edit what the path leads to: a file of one name, or none yet."""
     path.encode()  # a host could take half a character for another one: UnicodeError
     real, repo = os.path.realpath(path), os.path.realpath(mode.repo)
+    if os.path.realpath(os.path.normpath(path)) != real:  # Codex takes `link/..` for nothing at all
+        return False
     try:
         found = os.lstat(real)
     except FileNotFoundError:

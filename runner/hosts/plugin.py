@@ -59,8 +59,9 @@ def _codex_hooks(hook: Sequence[str]) -> dict[str, Any]:
     """Two, as each has to be trusted. Codex gives the line to the user's shell, whichever that is."""
     plain = shlex.join((*hook, "codex"))
     guarded = f"/bin/sh -c '{guard.CODEX}' sh {plain}"
+    # The hook itself denies after three seconds; a host under load that went on without it would edit.
     return {
-        "PreToolUse": [{"hooks": [{"type": "command", "command": guarded, "timeout": 5}]}],
+        "PreToolUse": [{"hooks": [{"type": "command", "command": guarded, "timeout": 60}]}],
         "UserPromptSubmit": [{"hooks": [{"type": "command", "command": plain, "timeout": 60}]}],
     }
 

@@ -5,6 +5,7 @@ Edge: disk, and the program of the runtime, which is examined.
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from runner.disk import interpreter, programs
@@ -87,7 +88,7 @@ def on(
         words=words,
         may_edit=config.host.may_edit,
         verify=task.verify,
-        program=("runner",) if programs.on_path("runner", env) else interpreter.command(_MAIN),
+        program=_program(env),
         by=None if pid is None else identify(pid),
     )
     _tidy(env)
@@ -164,6 +165,16 @@ def _served(config: Config, task: Task, provider: str | None) -> tuple[Config, t
     settings = config.runtimes[runtime.name].replace(provider=name)
     words = ("--set", f"runtimes.{runtime.name}.provider={name}")
     return config.replace(runtimes={**config.runtimes, runtime.name: settings}), words
+
+
+def _program(env: Mapping[str, str]) -> tuple[str, ...]:
+    """How a shell of the host starts this runner: by its name where PATH has this one first, as anybody could
+    have put another one there.
+    """
+    own, first = f"{os.path.dirname(sys.executable)}/runner", programs.on_path("runner", env)
+    if not programs.is_executable(own):
+        return interpreter.command(_MAIN)
+    return ("runner",) if first is not None and os.path.samefile(own, first) else (own,)
 
 
 def _tidy(env: Mapping[str, str]) -> None:

@@ -25,8 +25,9 @@ MODE = Mode(
     since="2026-11-27T20:00:00.000Z",
     words=("--set", "runtimes.kay.provider=opencode-go"),
     verify=(("make", "test"), ("sh", "-c", "a && b")),
-    program=("/opt/py", "-I", "/opt/runner/__main__.py"),
 )
+ELSEWHERE = MODE.replace(program=("/opt/py", "-I", "/opt/runner/__main__.py"))
+CODEX = MODE.replace(host="codex")
 
 ALLOWED = """
 runner start build --prompt 'Fix a.py; then run `make test` && $HOME > x, "all" of it'
@@ -38,7 +39,6 @@ runner ledger handoff build --to review --reason R --ask 'it''s'
 runner mode show
 runner audit verify
 runner --help
-/opt/py -I /opt/runner/__main__.py list --all
 make test
 sh -c 'a && b'
 git status --short
@@ -161,9 +161,9 @@ runner ledger sign x
 runner ledger
 runner-x status
 ./runner status
-/opt/py -I /opt/runner/__main__.py mode off
 /opt/py -I other.py list
 make test more
+tail +1f a
 make
 make 'test; x'
 'grep' 'a\\' b
@@ -177,14 +177,39 @@ ls é
 
 @pytest.mark.parametrize("text", ALLOWED.strip().splitlines())
 def test_what_is_on_the_list_passes(text: str) -> None:
-    assert refusal(ShellText(text), MODE) is None
+    assert refusal(ShellText(text), MODE, at_root=True) is None
 
 
 @pytest.mark.parametrize(
     "text", [*REFUSED.strip().splitlines(), "", " ", "ls\nrm a", "ls\r\nrm a", "ls\0", "'a\0'"]
 )
 def test_what_is_not_on_the_list_is_refused(text: str) -> None:
-    assert refusal(ShellText(text), MODE) is not None
+    assert refusal(ShellText(text), MODE, at_root=True) is not None
+
+
+@pytest.mark.parametrize("mode", [MODE, ELSEWHERE])
+def test_only_this_runner_is_on_the_list_by_the_name_that_the_host_is_told(mode: Mode) -> None:
+    for text in ("runner list --all", "/opt/py -I /opt/runner/__main__.py list --all"):
+        is_its = text.startswith(" ".join(mode.program))
+        assert (refusal(ShellText(text), mode, at_root=True) is None) is is_its
+        assert refusal(ShellText(text.replace("list --all", "mode off")), mode, at_root=True) is not None
+
+
+def test_a_check_runs_where_the_host_can_have_put_nothing_for_it() -> None:
+    """A Makefile in a free folder would be another check, and Codex does not always say where it runs."""
+    assert refusal(ShellText("make test"), MODE, at_root=False) is not None
+    assert refusal(ShellText("make test"), CODEX, at_root=True) is not None
+
+
+def test_codex_gets_no_pager_into_which_its_model_could_type() -> None:
+    assert refusal(ShellText("git log -p"), CODEX, at_root=True) is not None
+    assert refusal(ShellText("git --no-pager log -p"), CODEX, at_root=True) is None
+
+
+@pytest.mark.parametrize("text", ['ls "docs\u201d ; rm x ; \u201c"', "ls 'a'\\''b'", "ls 'it\u2019s'"])
+def test_codex_gets_no_quote_that_powershell_reads_otherwise(text: str) -> None:
+    assert refusal(ShellText(text), CODEX, at_root=True) is not None
+    assert refusal(ShellText(text), MODE, at_root=True) is None
 
 
 def test_tools_are_listed_by_their_exact_names() -> None:
@@ -196,7 +221,7 @@ def test_tools_are_listed_by_their_exact_names() -> None:
         "collaborationspawn_agent",
         "mcp__runner__delegate_spawn",
     ):
-        assert refusal(OtherTool(name), MODE) is None, name
+        assert refusal(OtherTool(name), MODE, at_root=True) is None, name
     for name in (
         "read",
         "EnterWorktree",
@@ -207,7 +232,7 @@ def test_tools_are_listed_by_their_exact_names() -> None:
         "",
         "Read ",
     ):
-        assert refusal(OtherTool(name), MODE) is not None, name
+        assert refusal(OtherTool(name), MODE, at_root=True) is not None, name
 
 
 META = frozenset(";&|<>()$`*?[]{}~#!\n\r\0\\")
@@ -239,7 +264,7 @@ PIECES = st.one_of(
 def test_no_text_with_a_metacharacter_outside_of_quotes_is_ever_allowed(text: str) -> None:
     if META & {*outside_of_quotes(text)}:
         assert words_of(text) is None
-        assert refusal(ShellText(text), MODE) is not None
+        assert refusal(ShellText(text), MODE, at_root=True) is not None
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0\r\n"), max_size=8), max_size=4))

@@ -53,6 +53,7 @@ def test_a_patch_that_is_not_understood_is_unreadable() -> None:
     assert isinstance(patched("*** Environment ID: x", "*** Add File: docs/a"), Unreadable)
     assert isinstance(patched("*** Add File:  docs/a"), Unreadable)
     assert isinstance(patched("*** Add File: "), Unreadable)
+    assert isinstance(patched("*** Add File: docs/a\x1c"), Unreadable)  # a blank for Python, not for Codex
     for given_command in (None, 3, ["*** Begin Patch"]):
         assert isinstance(read_call("apply_patch", {"command": given_command}, "/w"), Unreadable)
 
