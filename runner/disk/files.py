@@ -72,11 +72,13 @@ def replace_json(path: str, value: Any, *, indent: int | None = 1, durable: bool
     replace_bytes(path, json_bytes(value, indent=indent) + b"\n", durable=durable)
 
 
-def replace_bytes(path: str, data: bytes, *, durable: bool = True) -> None:
+def replace_bytes(path: str, data: bytes, *, durable: bool = True, mode: int = 0o600) -> None:
     """As `replace_json`. OSError (with nothing left behind) when the disk refuses."""
     draft = Draft(path)
     try:
         draft.write(data)
+        if mode != 0o600:
+            os.fchmod(draft.fd, mode)
         draft.put(durable=durable)
     finally:
         draft.close()

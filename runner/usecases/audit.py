@@ -12,9 +12,10 @@ import stat
 from runner.disk.digest import sha256
 from runner.disk.files import make_plain_folder, read, read_text, replace_bytes, unwritable
 from runner.disk.locks import Lock
-from runner.errors import Conflict, RunnerError
+from runner.errors import Conflict, RunnerError, Unwritable
+from runner.ledger.chain import Break
 from runner.ledger.entry import EntryType, is_of_runner
-from runner.ledger.file import Ledger
+from runner.ledger.file import Ledger, Look
 from runner.state.authentic import own_invocation, tasks_of, why_foreign
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RUNS, runs_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.ledger.entry import LedgerEntry
-    from runner.ledger.file import Look
     from runner.state.store import RunDir
 
     Row = dict[str, Any]
@@ -84,7 +84,11 @@ def _row(run_id: str, told: list[tuple[Ledger, LedgerEntry]]) -> Row:
 def _ledgers(root: str, *, all_of_it: bool = False) -> Iterator[tuple[Ledger, Look]]:
     for task in sorted(tasks_of(root)):
         if (ledger := Ledger(root, task)).exists or ledger.was_ours:
-            yield ledger, ledger.look(all_of_it=all_of_it)
+            try:
+                seen = ledger.look(all_of_it=all_of_it)
+            except (Conflict, Unwritable) as error:  # the others are told of all the same
+                seen = Look(problem=Break(1, error.message))
+            yield ledger, seen
 
 
 # -- whether it is whole ---------------------------------------------------------------------------------
@@ -167,21 +171,23 @@ def _uuid(thread: str, run_id: str) -> str:
 
 def write(root: str, lines: dict[str, list[str]]) -> int:
     """Adds those whose conversations are not there yet; how many. Conflict, with nothing written, where a
-    file or its folder is a link, has a second name or belongs to others.
+    file or its folder is a link, has a second name or belongs to others, or is larger than is read.
     """
-    news, count = dict[str, bytes](), 0
+    if not lines:
+        return 0
+    news, count = dict[str, tuple[bytes, int]](), 0
     try:
         with Lock(f"{root}/{RUNS}/.idx.lock", _WAIT_S):
             for name, told in lines.items():
-                data = _there(path := f"{root}/{name}")
+                data, mode = _there(path := f"{root}/{name}")
                 known = {line.split(b"\t")[1] for line in data.splitlines() if line.count(b"\t") > 2}
                 more = [line for line in told if line.split("\t")[1].encode() not in known]
                 if more:  # what never was a whole line is ended, so that ours is none of it
                     torn = b"\n" if data and not data.endswith(b"\n") else b""
-                    news[path] = data + torn + "".join(f"{line}\n" for line in more).encode()
+                    news[path] = (data + torn + "".join(f"{line}\n" for line in more).encode(), mode)
                     count += len(more)
-            for path, data in news.items():
-                replace_bytes(path, data)
+            for path, (data, mode) in news.items():
+                replace_bytes(path, data, mode=mode)
     except BlockingIOError:
         raise Conflict("another one writes conversations.idx now", hint="try again") from None
     except OSError as error:
@@ -189,15 +195,17 @@ def write(root: str, lines: dict[str, list[str]]) -> int:
     return count
 
 
-def _there(path: str) -> bytes:
-    """What it holds, nothing where there is none yet; its folder is made."""
+def _there(path: str) -> tuple[bytes, int]:
+    """What it holds, nothing where there is none yet, and its mode; its folder is made."""
     make_plain_folder(folder := os.path.dirname(path))
     if os.lstat(folder).st_uid == os.geteuid():
         if not os.path.lexists(path):
-            return b""
+            return b"", 0o600
         found = os.lstat(path)
         if stat.S_ISREG(found.st_mode) and (found.st_nlink, found.st_uid) == (1, os.geteuid()):
-            return read(path, _LARGEST)
+            if len(data := read(path, _LARGEST + 1)) > _LARGEST:
+                raise Conflict(f"{path} is larger than {_LARGEST >> 20} MiB", hint="move it away")
+            return data, stat.S_IMODE(found.st_mode)
     raise Conflict(
         f"{path} is no plain file of yours with one name", hint="nothing was written; move it away"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -150,6 +151,26 @@ def test_each_damage_of_a_ledger_is_found(damage: Callable[[Path], None], tmp_pa
     assert {row["task_id"] for row in told(tmp_path)} <= {"work", "other"}
 
 
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder", "folder of all"])
+def test_a_ledger_that_is_no_plain_file_is_told_of_and_hides_no_other(kind: str, tmp_path: Path) -> None:
+    run = a_told_run(tmp_path)
+    odd = ledger(tmp_path, "odd")
+    odd.parent.mkdir()
+    makes: dict[str, Callable[[], object]] = {
+        "fifo": lambda: os.mkfifo(odd),
+        "link": lambda: odd.symlink_to(ledger(tmp_path)),
+        "folder": odd.mkdir,
+        "folder of all": lambda: (odd.touch(), odd.parent.chmod(0o777)),
+    }
+    makes[kind]()
+    rows, problems, heads = audit.rows(str(tmp_path))
+    assert ([row["run_id"] for row in rows], [*heads]) == ([run.run_id], ["work"])
+    assert len(problems) == 1 and problems[0].startswith(".runs/odd/ledger.jsonl: ")
+    found = audit.verify(str(tmp_path))
+    assert [(one["task_id"], one["is_whole"]) for one in found["ledgers"]] == [("odd", False), ("work", True)]
+    assert not found["is_whole"] and found["ledgers"][0]["problem"]
+
+
 def test_a_ledger_that_was_written_anew_lacks_the_runs_of_before(tmp_path: Path) -> None:
     before = a_told_run(tmp_path)
     gone_with_its_head(ledger(tmp_path))
@@ -276,6 +297,32 @@ def test_what_is_no_plain_file_of_ours_is_not_written(what: str, tmp_path: Path)
         audit.write(str(root), audit.columns(told(root)))
     assert refused.value.exit_status == 9
     assert target.read_text() == "theirs\n" and not (root / ".kay" / "conversations.idx").exists()
+
+
+def test_a_file_that_is_too_large_is_not_written_and_none_is_cut(tmp_path: Path) -> None:
+    a_told_run(tmp_path, THREAD)
+    a_told_run(tmp_path, task="other", runtime="kay")
+    (index := tmp_path / ".kay" / "conversations.idx").parent.mkdir()
+    index.touch()
+    os.truncate(index, size := (64 << 20) + 1)
+    with pytest.raises(Conflict, match="larger than 64 MiB"):
+        audit.write(str(tmp_path), audit.columns(told(tmp_path)))
+    assert index.stat().st_size == size and not (tmp_path / ".codex" / "conversations.idx").exists()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o664, 0o400])
+def test_a_file_to_which_rows_are_added_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    a_told_run(tmp_path, THREAD)
+    (index := tmp_path / ".codex" / "conversations.idx").parent.mkdir()
+    index.write_text("theirs\n")
+    index.chmod(mode)
+    assert audit.write(str(tmp_path), audit.columns(told(tmp_path))) == 1
+    assert stat.S_IMODE(index.stat().st_mode) == mode and index.read_text().startswith("theirs\n")
+
+
+def test_where_there_is_no_row_nothing_is_made(tmp_path: Path) -> None:
+    assert audit.write(str(tmp_path), {}) == 0
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
