@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 500
 """Characters of a question."""
+_KNOWN = ("schema_version", "seq", "at", "event", "run_id", "task_id", "question")
+"""What is no word of an agent."""
 
 
 def add_events(parser: Parser) -> None:
@@ -52,18 +54,24 @@ def run_events(args: Namespace) -> int:
         raise UsageError("--since takes the number of an event, 0 or more")
     root = find.find_root(here())
     text_of = (_surface if args.surface else _texts)(args, root)
+
+    def shown(event: Json, text: str) -> Json:
+        return (
+            {**{name: event[name] for name in _KNOWN}, "lines": text.split("\n")} if args.surface else event
+        )
+
     if args.follow:
         for event in events.follow(root, args.since, _tell_missed, _pause):
             if text := text_of(event):  # in one write, which a host takes for one notification
-                emit(event) if args.format == "json" else pen.say(text)
+                emit(shown(event, text)) if args.format == "json" else pen.say(text)
                 sys.stdout.flush()
     found, missed = events.read(root, args.since)
     if missed:
         _tell_missed(missed)
     fitting = [(event, text) for event in found if (text := text_of(event))]
     if args.format == "json":
-        shown = [event for event, _ in fitting]
-        emit({"events": shown, "last": found[-1]["seq"] if found else args.since or 0})
+        documents = [shown(*one) for one in fitting]
+        emit({"events": documents, "last": found[-1]["seq"] if found else args.since or 0})
     for _, text in fitting if args.format == "text" else ():
         pen.say(text)
     return ExitStatus.OK

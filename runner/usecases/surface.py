@@ -10,7 +10,7 @@ from runner.disk.files import open_lock, private_folder
 from runner.errors import RunnerError
 from runner.state import feed
 from runner.state.store import RunDir
-from runner.usecases import logs, review
+from runner.usecases import logs, look, review
 from runner.verify import surface
 
 TYPE_CHECKING = False
@@ -45,7 +45,10 @@ def of_event(root: str, event: Json, names: Mapping[str, str]) -> list[str]:
         return []
     runtime, report = "run", None
     with contextlib.suppress(RunnerError):  # removed since: that it has ended is told all the same
-        manifest = run.read_manifest()
+        shown = look.show(run)
+        manifest = shown.manifest
+        if shown.foreign is not None:
+            return [surface.foreign(run.task_id, names[run.run_id])]
         if hook == "on_turn" and not manifest.open:
             return []
         runtime = manifest.runtime.name
@@ -55,8 +58,12 @@ def of_event(root: str, event: Json, names: Mapping[str, str]) -> list[str]:
 
 def of_run(run: RunDir, name: str) -> list[str]:
     """The end of what its agent has said, and its report in short."""
-    found, manifest = review.report(run), run.read_manifest()
+    shown = look.show(run)
+    manifest = shown.manifest
     said = logs.redactor(run, manifest).redact_text(manifest.last_message or "")
+    if shown.foreign is not None:
+        return [*surface.block(said, "run"), surface.foreign(run.task_id, name)]
+    found = review.report(run)
     reason = None if found.report.reason is None else found.report.reason.to_json()
     event = {"event": feed.ENDED, "task_id": run.task_id, "status": manifest.status, "reason": reason}
     runtime = manifest.runtime.name

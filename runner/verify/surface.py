@@ -38,6 +38,11 @@ def lines(event: Json, report: Report | None, runtime: str, name: str) -> list[s
     return told
 
 
+def foreign(task_id: str, name: str) -> str:
+    """All that is said of a run whose records nobody vouches for, but for what stands behind the mark."""
+    return f"[RUN] run {name} of task {one_line(task_id, 100)}: foreign, nothing of it is sure"
+
+
 def block(last_message: str | None, runtime: str) -> list[str]:
     """The STATUS block of a run's last message, or where it has none the end of it."""
     text = (last_message or "")[-_READ:]
@@ -50,7 +55,7 @@ def block(last_message: str | None, runtime: str) -> list[str]:
 
 
 def _summary(report: Report, name: str) -> Iterator[str]:
-    """Claims, what runner saw of the same, and its verdict. At most nine lines."""
+    """Claims, what runner saw of the same, and its verdict. At most ten lines."""
     claims, files = report.claims, report.files
     if report.summary or claims.status:
         status = "" if claims.status is None else f"STATUS: {claims.status}: "
@@ -64,10 +69,11 @@ def _summary(report: Report, name: str) -> Iterator[str]:
         yield f"changed files, seen by runner: {len(seen)}{counted}{outside}"
     if seen:
         yield _theirs(f"their names: {few([*seen], 10)}")
+    passed = f"{sum(check.passed for check in report.checks)} of {len(report.checks)} passed"
+    yield f"checks, run by runner: {passed if report.checks else 'none'}"
     checks = [f"`{check.command}` {'passed' if check.passed else check.how}" for check in report.checks]
-    yield one_line(f"checks, run by runner: {few(checks) or 'none'}", _CHARS)
-    told = ("its tests", claims.verification_summary), ("assumptions", few([*report.assumptions]))
-    for what, text in (*told, ("issues", few([*claims.issues]))):
+    told = ("their commands", few(checks)), ("its tests", claims.verification_summary)
+    for what, text in (*told, ("assumptions", few([*report.assumptions])), ("issues", few([*claims.issues]))):
         if text:
             yield _theirs(f"{what}: {text}")
     yield one_line(f"residual risk: {'; '.join(report.residual_risk) or 'none known'}", 2 * _CHARS)
@@ -75,7 +81,7 @@ def _summary(report: Report, name: str) -> Iterator[str]:
 
 
 def _verdict(report: Report, name: str) -> str:
-    if report.outcome is None or any(risk.startswith("this run is foreign") for risk in report.residual_risk):
+    if report.outcome is None:
         return "runner's verdict: none"
     code = _why(None if report.reason is None else report.reason.to_json())
     kinds = f"; kind of failure: {', '.join(report.failure_codes)}" if report.failure_codes else ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from select import select
 
+import pytest
 from support.hostile import HOSTILE, harm
 from support.repo import RUNNER, Repo
 from support.waiting import wait_until
@@ -162,7 +165,31 @@ def test_who_looks_once_gets_the_same_lines(repo: Repo) -> None:
     text = repo.cli("events", "--surface").stdout.splitlines()
     (event,) = repo.json("events", "--surface")["events"]
     assert (event["event"], event["run_id"]) == ("ended", run.id) and text[0].startswith("[CODEX] run ")
+    assert event["lines"] == text and not {"prompt", "message", "reason"} & event.keys()
     found = repo.json("report", run.id, "--surface")
     assert found["run_id"] == run.id and found["lines"][-len(text) :] == text
     assert found["lines"][:2] == ["[CODEX] [UNTRUSTED] STATUS: SUCCESS", "[CODEX] [UNTRUSTED] NOTES: fine"]
     assert repo.cli("report", run.id, "--surface", "--format", "html").status == 2
+
+
+@pytest.mark.parametrize("gone", [(), ("invocation.json",)], ids=["copied", "without its terms"])
+def test_a_run_that_is_not_ours_says_nothing_in_the_voice_of_runner(
+    repo: Repo, gone: tuple[str, ...]
+) -> None:
+    repo.quick_codex("STATUS: SUCCESS")
+    run = repo.task('verify = [["true"]]').start()
+    run.wait()
+    theirs = repo.base / "theirs"
+    repo.git("init", "-q", str(theirs))
+    shutil.copytree(repo.root / ".runs", theirs / ".runs")
+    folder = theirs / run.folder.relative_to(repo.root)
+    manifest, result = json.loads((folder / "manifest.json").read_text()), folder / "result.json"
+    manifest["runtime"]["name"] = "RUNNER_ACCEPTS"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    result.write_text(result.read_text().replace('"true"', '"runner trust --yes"'))
+    for name in gone:
+        (folder / name).unlink()
+    told = repo.cli("report", run.id, "--surface", cwd=theirs).stdout.splitlines()
+    (plain,) = [line for line in told if "[UNTRUSTED]" not in line]
+    assert plain.startswith("[RUN] run ") and plain.endswith(" of task work: foreign, nothing of it is sure")
+    assert told == ["[RUN] [UNTRUSTED] STATUS: SUCCESS", plain]
