@@ -137,8 +137,11 @@ class Witness:
         yield self._draft(EntryType.RUN_ENDED, "ended", ended(manifest, found))
 
     def _hint(self) -> str:
-        """How the request begins, on one line; secrets are looked for before it is cut."""
-        said = read_text(self._run.prompt, _REQUEST) or ""
+        """How the request begins, on one line; secrets are looked for before it is cut. Sections of ours
+        stand behind it, and what is sent to a session that goes on is a request of its own.
+        """
+        asked = None if self._invocation.continues is not None else read_text(self._run.asked, _REQUEST)
+        said = asked or (read_text(self._run.prompt, _REQUEST) or "").lstrip().partition("\n\n## ")[0]
         return one_line(self._cleaner().text(one_line(said)), _HINT)
 
     def _artifact(self, told: dict[str, Any]) -> dict[str, Any]:

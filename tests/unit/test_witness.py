@@ -24,7 +24,7 @@ from runner.conformance import Agreement, Conformance, Conformity
 from runner.invocation import Rehearsal
 from runner.ledger.entry import EntryInvalid, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.file import Ledger
-from runner.model import Level, Outcome, Reason, Sandbox, Terms, Usage
+from runner.model import Level, Lineage, Outcome, Reason, Sandbox, Terms, Usage
 from runner.runtimes import PLAN
 from runner.state.fingerprints import Known
 from runner.state.manifest import CLOSING, Attempt
@@ -176,6 +176,36 @@ def test_a_hint_is_the_beginning_of_the_request_on_one_line_without_secrets(
     assert hint is None or told == hint
     if told is not None:
         assert len(told) <= 80 and told.isprintable() and SECRET[:8] not in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "prompt", "hint"),
+    [
+        (None, "Do it.\n\n## Constraints\n- Change only what matches.\n", "Do it."),
+        (None, "\n\n## Goal\nAll of it.\n\n## Verify\nmake test\n", "## Goal All of it."),
+        ("Fix\nthat.", "Fix\nthat.\n\n## Output contract\nSay so.\n", "Fix that."),
+        ("Fix that.\n\n## How\nSlowly.", "Before: it failed.\nFix that.", "Fix that. ## How Slowly."),
+    ],
+)
+def test_a_hint_has_the_words_of_the_request_and_none_that_runner_adds(
+    asked: str | None, prompt: str, hint: str, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path)
+    Path(run.prompt).write_text(prompt)
+    if asked is not None:
+        Path(run.asked).write_text(asked)
+    assert ends(run)
+    assert entries(tmp_path)[0].payload["hint"] == hint
+
+
+def test_the_hint_of_a_run_that_goes_on_in_a_session_is_what_was_sent(tmp_path: Path) -> None:
+    before = an_ended_run(tmp_path, task="before")
+    above = Lineage(before.task_id, before.run_id, before.read_manifest().manifest_path)
+    run = an_ended_run(tmp_path, continues=above)
+    Path(run.prompt).write_text("And the other one?")
+    Path(run.asked).write_text("Look at one.")
+    assert ends(run)
+    assert entries(tmp_path)[0].payload["hint"] == "And the other one?"
 
 
 def test_of_a_request_whose_secrets_nobody_knows_any_more_no_hint_is_told(tmp_path: Path) -> None:
