@@ -14,6 +14,7 @@ import shlex
 from runner.disk.files import read_text
 from runner.errors import RunnerError
 from runner.model import Outcome
+from runner.runtimes import get
 from runner.runtimes.base import Kind
 from runner.state.lineage import children
 from runner.state.messages import Queue
@@ -145,7 +146,7 @@ class Story(Reader):
         self._open: dict[tuple[int, str], tuple[StoryLine, list[bool]]] = {}
         self._starts, self._tries, self._turn, self._former = 0, 1, 0, ""
         self._since: float | None = None
-        self._checks, self._asks, self._queue = None, False, Queue(run)
+        self._checks, self._asks, self._queue, self._host = None, False, Queue(run), None
         self._first: tuple[str, str] | None = None
         with contextlib.suppress(RunnerError):
             invocation = run.read_invocation()
@@ -153,7 +154,7 @@ class Story(Reader):
                 self._first = f"goes on in the session of run {above.run_id}:", read_text(run.prompt) or ""
             elif invocation.open_timeout_s is not None:
                 self._first = "begins with the prompt of its task", ""
-            self._checks = len(invocation.verify)
+            self._checks, self._host = len(invocation.verify), invocation.host
             self._asks = invocation.terms.output_contract is not None
         self._checked = 0
 
@@ -303,6 +304,9 @@ class Story(Reader):
             details, sentence = [], "not rolled back: {refused}"
         if not event.get("reason"):
             sentence = sentence.removesuffix(": {reason}")
+        if kind == "created" and event.get("actor") == "user" and self._host is not None:
+            with contextlib.suppress(RunnerError):  # perhaps its model did, and nobody knows
+                sentence = f"{{task_id}}, started in {get(self._host).title}"
         return label, sentence.format_map(_words(event)), tone, {"output": "\n".join(details)}
 
     def _of_check(self, kind: str, check: Check) -> tuple[str, str, str, dict[str, str]]:

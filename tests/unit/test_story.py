@@ -479,6 +479,16 @@ def test_nothing_hostile_moves_the_terminal_or_looks_like_an_entry(tmp_path: Pat
         assert len(entries) == 7 and not any("12:00:0" in row[:8] for row in entries), entries
 
 
+@pytest.mark.parametrize(
+    ("host", "by"),
+    [(None, "by user"), ("claude", "in Claude Code"), ("codex", "in the OpenAI Codex CLI"), ("x", "by user")],
+)
+def test_a_run_that_was_started_in_a_host_names_it(host: str | None, by: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path, host=host)
+    write(run, [], [(0, {"type": "created", "actor": "user", "task_id": "fix"})])
+    assert f"fix, started {by}\n" in told(run)
+
+
 def test_a_plan_is_told_with_its_batches_and_a_run_with_those_that_it_has_started(tmp_path: Path) -> None:
     top = a_run(tmp_path)
     top.write_manifest(top.read_manifest().replace(runtime=RuntimeFound("plan", "/usr/bin/python3", "1")))
