@@ -9,11 +9,14 @@ from runner.cli.actions import add_actions
 from runner.cli.ledger_text import aligned
 from runner.cli.parser import Namespace, Parser, age, here
 from runner.cli.render import answer, emit, local_time
+from runner.cli.rows import short_number
 from runner.cli.runs import number
-from runner.errors import ExitStatus, UsageError
+from runner.errors import ExitStatus, RunNotFound, TaskNotFound, UsageError
 from runner.lightjson import dumps
 from runner.state import index
+from runner.state.authentic import tasks_of
 from runner.state.manifest import parse_timestamp
+from runner.text.cells import cells
 from runner.text.durations import about
 from runner.text.words import count, one_line
 from runner.usecases import audit
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HEADS = ("BEGAN", "RUN", "TASK", "RUNTIME", "HOST", "END", "EXIT", "TOKENS", "TOOK", "REQUEST")
+_LEAST_WORTH, _ROOM = ("TOKENS", "TOOK", "EXIT", "RUNTIME", "HOST", "TASK", "BEGAN"), 20
 
 
 def add_audit(parser: Parser) -> None:
@@ -51,6 +55,8 @@ def add_audit_show(parser: Parser) -> None:
 def run_audit_show(args: Namespace) -> int:
     root = find_root(here())
     found, problems, _ = audit.rows(root)
+    if not problems:  # else it may be in a ledger that is not believed
+        _refuse_unknown(args, root, found)
     since = None if args.since is None else time.time() - args.since
     for name, wanted in (("task_id", args.task), ("session", args.session)):
         found = [row for row in found if wanted is None or row[name] == wanted]
@@ -63,11 +69,30 @@ def run_audit_show(args: Namespace) -> int:
         emit({"runs": found, "problems": problems})
     elif found:
         called = index.ShortNames(root)
-        for line in aligned([_HEADS, *(_cells(row, called[row["run_id"]]) for row in found)]):
+        for line in aligned(_fitting([_HEADS, *(_cells(row, called[row["run_id"]]) for row in found)])):
             pen.say(line)
     else:
         pen.tell("(no run is told of)")
-    return ExitStatus.OK
+    return ExitStatus.CONFLICT if problems else ExitStatus.OK
+
+
+def _refuse_unknown(args: Namespace, root: str, rows: list[dict[str, Any]]) -> None:
+    hint = "`runner audit show` lists what the ledgers tell of"
+    if args.task not in {None, *tasks_of(root), *(row["task_id"] for row in rows)}:
+        raise TaskNotFound(f"no ledger tells of a task `{one_line(args.task, 80)}`", hint=hint)
+    if args.run is not None and not any(args.run in row["run_id"] for row in rows):
+        raise RunNotFound(f"no ledger tells of a run `{one_line(args.run, 80)}`", hint=hint)
+
+
+def _fitting(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Without the columns that are worth least, so many that there is room for the request."""
+    kept, most = [*range(len(_HEADS))], pen.columns()
+    for head in _LEAST_WORTH if most else ():
+        used = sum(max(cells(row[n]) for row in rows) + 2 for n in kept[:-1])
+        if most is None or most - used >= _ROOM:
+            break
+        kept.remove(_HEADS.index(head))
+    return [tuple(row[n] for n in kept) for row in rows]
 
 
 def _at(row: dict[str, Any]) -> str:
@@ -75,19 +100,21 @@ def _at(row: dict[str, Any]) -> str:
 
 
 def _cells(row: dict[str, Any], called: str) -> tuple[str, ...]:
-    tokens = [number for number in (row["tokens"] or {}).values() if number is not None]
+    parts = row["tokens"] or {}  # as `runner list` counts them: what is cached is a part of the input
+    tokens = [parts[one] for one in ("input", "output") if parts.get(one) is not None]
     told = (row["task_id"], row["runtime"], row["host"], row["outcome"] or row["status"], row["exit_code"])
     took = "-" if row["duration_s"] is None else about(row["duration_s"])
-    cells = ("-" if one is None else one_line(str(one), 40) for one in told)
-    sums = "/".join(map(str, tokens)) or "-"
-    return (local_time(_at(row)) or "-", called, *cells, sums, took, one_line(row["hint"] or "-"))
+    words = ("-" if one is None else one_line(str(one), 40) for one in told)
+    sums = short_number(sum(tokens)) if tokens else "-"
+    return (local_time(_at(row)) or "-", called, *words, sums, took, one_line(row["hint"] or "-"))
 
 
 def add_audit_verify(parser: Parser) -> None:
     parser.examples(
         "runner audit verify",
         note="Reads every entry of every ledger, and looks whether each run that is over has its begin and\n"
-        "its end there. Exit status 9 where something was changed or is missing.",
+        "its end there. Exit status 9 where something was changed or is missing, or where there are runs of\n"
+        "which nobody can say, and no ledger at all.",
     )
 
 
@@ -101,10 +128,14 @@ def run_audit_verify(args: Namespace) -> int:
         f"run {one['run_id']} of {one['task_id']} has {one['what']}, and no ledger says so"
         for one in found["missing"]
     ]
-    said = "whole" if found["is_whole"] else "not whole"
-    more = f"; of {count(found['unwitnessed'], 'run')} nobody can say" if found["unwitnessed"] else ""
-    answer(args, found, "\n".join([*map(one_line, lines), f"the audit is {said}{more}"]))
-    return ExitStatus.OK if found["is_whole"] else ExitStatus.CONFLICT
+    is_whole, unwitnessed = found["is_whole"], found["unwitnessed"]
+    said = "the audit is whole" if is_whole else "the audit is not whole"
+    if is_whole is None:
+        said = "there is no ledger, so nothing is proved"
+    more = f"; of {count(unwitnessed, 'run')} nobody can say" if unwitnessed else ""
+    answer(args, found, "\n".join([*map(one_line, lines), f"{said}{more}"]))
+    is_fine = is_whole or (is_whole is None and not unwitnessed)  # a first run is told of in a moment
+    return ExitStatus.OK if is_fine else ExitStatus.CONFLICT
 
 
 def add_audit_export(parser: Parser) -> None:

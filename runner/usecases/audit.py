@@ -12,7 +12,7 @@ import stat
 from runner.disk.digest import sha256
 from runner.disk.files import make_plain_folder, read, read_text, replace_bytes, unwritable
 from runner.disk.locks import Lock
-from runner.errors import Conflict, RunnerError, Unwritable
+from runner.errors import Conflict, RunnerError, RunNotFound, Unwritable
 from runner.ledger.chain import Break
 from runner.ledger.entry import EntryType, is_of_runner
 from runner.ledger.file import Ledger, Look
@@ -96,10 +96,13 @@ def _ledgers(root: str, *, all_of_it: bool = False) -> Iterator[tuple[Ledger, Lo
 
 def verify(root: str) -> dict[str, Any]:
     """Every entry of every ledger, and whether each run of ours that is over has its begin and its end there.
-    A run is `unwitnessed` where nothing says that it has to be there.
+    A run is `unwitnessed` where nothing says that it has to be there. Without any ledger nobody can say
+    whether all is whole (None). RunNotFound where there is no run either.
     """
     runs = [(run, _needed(run)) for task in sorted(tasks_of(root)) for run in reversed(runs_of(root, task))]
     ledgers = {ledger.task_id: (ledger, seen) for ledger, seen in _ledgers(root, all_of_it=True)}
+    if not runs and not ledgers:
+        raise RunNotFound(f"there is no run and no ledger in {root}", hint="is it another folder?")
     told = {(row["run_id"], what) for row in rows(root)[0] for what in _TIMES if row[f"{what}_at"]}
     missing: list[dict[str, str]] = []
     unwitnessed = 0
@@ -113,7 +116,9 @@ def verify(root: str) -> dict[str, Any]:
         {"task_id": task, "ledger": ledger.relative, **seen.verdict()}
         for task, (ledger, seen) in ledgers.items()
     ]
-    is_whole = not missing and all(one["is_whole"] for one in verdicts)
+    is_whole = None
+    if verdicts or missing:
+        is_whole = not missing and all(one["is_whole"] for one in verdicts)
     return {"is_whole": is_whole, "ledgers": verdicts, "missing": missing, "unwitnessed": unwitnessed}
 
 
@@ -197,7 +202,11 @@ def write(root: str, lines: dict[str, list[str]]) -> int:
 
 def _there(path: str) -> tuple[bytes, int]:
     """What it holds, nothing where there is none yet, and its mode; its folder is made."""
-    make_plain_folder(folder := os.path.dirname(path))
+    for one in (folder := os.path.dirname(path), path):
+        if os.path.islink(one):
+            hint = "put what it leads to in its place, or take the rows from `runner audit export --idx`"
+            raise Conflict(f"{one} is a link, and nothing is written through one", hint=hint)
+    make_plain_folder(folder)
     if os.lstat(folder).st_uid == os.geteuid():
         if not os.path.lexists(path):
             return b"", 0o600

@@ -29,13 +29,14 @@ def test_a_run_is_there_from_its_begin_on_with_where_it_came_from(repo: Repo) ->
     repo.task(prompt="Say\thello to all of them.")
     run = repo.start(env={"CLAUDE_CODE_SESSION_ID": "s1"})
     repo.begun()
-    assert repo.json("audit", "verify")["is_whole"], "its owner tells of it, now or in a moment"
+    assert repo.json("audit", "verify")["is_whole"] is not False, "its owner tells of it in a moment"
     repo.open_gate()
     run.wait()
     (row,) = shown(repo, "--session", "s1")
     assert (row["run_id"], row["host"], row["hint"]) == (run.id, "claude", "Say hello to all of them.")
     assert (row["outcome"], row["exit_code"], row["status"]) == ("succeeded", 0, "succeeded")
-    assert shown(repo, "--session", "s2") == shown(repo, "--task", "other") == []
+    assert shown(repo, "--session", "s2") == shown(repo, "--task", "work", "--session", "s2") == []
+    assert [repo.cli("audit", "show", *words).status for words in (("--task", "x"), ("--run", "x"))] == [4, 4]
     assert [one["run_id"] for one in shown(repo, "--run", run.id[-8:], "--since", "1h", "-n", "1")] == [
         run.id
     ]
@@ -83,5 +84,37 @@ def test_a_changed_entry_ends_with_a_conflict_and_nothing_of_its_ledger_is_shown
     done = repo.cli("audit", "verify", "--format", "json")
     assert (done.status, done.json()["is_whole"]) == (9, False)
     assert repo.cli("audit", "verify").status == 9
-    assert shown(repo) == []
+    repo.task(name="other").start(task="other").wait()
+    done = repo.cli("audit", "show", "--format", "json")
+    assert (done.status, [one["task_id"] for one in done.json()["runs"]]) == (9, ["other"])
+    done = repo.cli("audit", "show", "--run", "nowhere")
+    assert done.status == 9 and ".runs/work/ledger.jsonl" in done.stderr
     assert repo.cli("audit", "export").status == 9
+
+
+def test_where_no_ledger_is_nothing_is_called_whole(repo: Repo) -> None:
+    done = repo.cli("audit", "verify")
+    assert done.status == 4 and str(repo.root) in done.stderr and "whole" not in done.stdout
+    repo.quick_codex()
+    run = repo.task().start()
+    run.wait()
+    for name in ("ledger.jsonl", ".ledger.head"):
+        (repo.root / ".runs/work" / name).unlink()
+    invocation = repo.root / ".runs/work/cli" / run.id / "invocation.json"
+    invocation.write_text(invocation.read_text().replace('"ledger":', '"lodger":'))
+    done = repo.cli("audit", "verify")
+    assert (done.status, done.stdout) == (
+        9,
+        "there is no ledger, so nothing is proved; of 1 run nobody can say\n",
+    )
+
+
+def test_the_table_keeps_what_is_worth_most_where_it_is_narrow(repo: Repo) -> None:
+    repo.quick_codex()
+    request = "Lock both of the tables before either is written."
+    repo.task('constraints = ["Be brief."]', prompt=request).start().wait()
+    head, row = repo.cli("audit", "show").stdout.splitlines()
+    assert "TOKENS" in head and row.endswith(f"  {request}"), "and no section that runner adds"
+    head, row = repo.cli("audit", "show", env={"COLUMNS": "80"}).stdout.splitlines()
+    assert {"BEGAN", "RUN", "TASK", "END", "REQUEST"} <= {*head.split()} and "TOKENS" not in head
+    assert "  Lock both of the" in row and row.endswith("...") and len(row) <= 80

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.ended import an_ended_run
 
-from runner.errors import Conflict, RunnerError
+from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.ledger.entry import HUMAN
 from runner.ledger.file import Ledger
 from runner.model import Outcome, Usage
@@ -195,6 +195,9 @@ def test_a_run_of_a_runner_without_ledgers_or_of_others_is_not_missed(tmp_path: 
     old = an_ended_run(tmp_path)
     Path(old.invocation).write_text(Path(old.invocation).read_text().replace('"ledger"', '"lodger"'))
     found = audit.verify(str(tmp_path))
+    assert (found["is_whole"], found["missing"], found["unwitnessed"]) == (None, [], 1)
+    a_told_run(tmp_path, task="other")
+    found = audit.verify(str(tmp_path))
     assert (found["is_whole"], found["missing"], found["unwitnessed"]) == (True, [], 1)
 
 
@@ -205,8 +208,9 @@ def test_a_run_whose_end_nobody_told_is_missed(tmp_path: Path) -> None:
     assert [one["what"] for one in found["missing"]] == ["ended"]
 
 
-def test_without_runs_the_audit_is_whole_and_empty(tmp_path: Path) -> None:
-    assert audit.verify(str(tmp_path)) == {"is_whole": True, "ledgers": [], "missing": [], "unwitnessed": 0}
+def test_where_nothing_was_run_nothing_is_called_whole(tmp_path: Path) -> None:
+    with pytest.raises(RunNotFound, match=str(tmp_path)):
+        audit.verify(str(tmp_path))
     assert audit.rows(str(tmp_path)) == ([], [], {})
 
 
@@ -296,6 +300,7 @@ def test_what_is_no_plain_file_of_ours_is_not_written(what: str, tmp_path: Path)
     with pytest.raises(RunnerError) as refused:
         audit.write(str(root), audit.columns(told(root)))
     assert refused.value.exit_status == 9
+    assert (" is a link" in refused.value.message) == ("link" in what)
     assert target.read_text() == "theirs\n" and not (root / ".kay" / "conversations.idx").exists()
 
 
