@@ -111,7 +111,9 @@ def in_words(run: RunDir, manifest: Manifest, name: str) -> str | None:
     from runner.usecases.look import show
 
     lines, names = [], ShortNames(run.repo)
-    with contextlib.suppress(LookupError, TypeError, AttributeError):  # an agent may have written it
+    with contextlib.suppress(
+        LookupError, TypeError, AttributeError, ValueError
+    ):  # an agent may have written it
         for one in manifest.plan["batches"]:
             if one["status"] in ("succeeded", "done") or not is_run_id(one["run_id"] or ""):
                 continue
@@ -122,7 +124,7 @@ def in_words(run: RunDir, manifest: Manifest, name: str) -> str | None:
                 continue
             change = of_change(batch, shown.manifest, names[batch.run_id])
             if shown.foreign is None and change is not None:
-                lines.append(f"batch {one['n']}: {change}")
+                lines.append(f"batch {int(one['n'])}: {change}")
     return "\n".join(lines) or None
 
 

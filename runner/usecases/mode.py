@@ -179,6 +179,9 @@ def _program(env: Mapping[str, str]) -> tuple[str, ...]:
 
 def _tidy(env: Mapping[str, str]) -> None:
     """Ends what is old: a mode whose host is gone after a day, any other one after a month."""
+    from runner.usecases import surface
+
+    surface.tidy(env)
     for mode in modes.every(env):
         if isinstance(mode, Mode):
             is_gone = mode.by is not None and is_here(mode.by) and not is_alive(mode.by)

@@ -13,6 +13,7 @@ from runner.hosts.ways import ID, NAME, WAYS
 from runner.runtimes import get, locate
 from runner.runtimes.endings import essence
 from runner.runtimes.shortrun import run
+from runner.usecases import surface
 from runner.value import Value, json_value
 
 TYPE_CHECKING = False
@@ -63,6 +64,7 @@ def remove(host: str, env: Mapping[str, str]) -> bool:
     for one in mode.every(env):
         if one.host == host:
             mode.end(host, one.session, env)
+    surface.tidy(env)
     return plugin.remove(host, env)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 
 from runner.disk import home
 from runner.disk.files import open_lock, private_folder
+from runner.disk.locks import Lock
 from runner.errors import RunnerError
 from runner.state import feed
 from runner.state.store import RunDir
-from runner.usecases import logs, look, review
+from runner.usecases import fate, logs, look, review
 from runner.verify import surface
 
 TYPE_CHECKING = False
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from runner.model import Json
+    from runner.state.manifest import Manifest
 
 _WAITS_S = 1.0
 
@@ -27,13 +30,16 @@ def alone(host: str, env: Mapping[str, str], pause: Callable[[float], None]) -> 
     lives. One that ended instead of waiting would wake the model.
     """
     with contextlib.suppress(OSError, RunnerError):  # told twice is better than not at all
-        lock = open_lock(f"{private_folder(home.state(env), 'hosts')}/{host}.lock")
+        lock = open_lock(path := f"{private_folder(home.state(env), 'hosts')}/{host}.lock")
         while True:
             try:
-                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_nlink:
+                    return
+                os.close(lock)  # it was removed in between (`tidy`), and another one may have one of its own
+                lock = open_lock(path)
             except BlockingIOError:
-                pass
-            pause(_WAITS_S)
+                pause(_WAITS_S)
 
 
 def of_event(root: str, event: Json, names: Mapping[str, str]) -> list[str]:
@@ -43,7 +49,7 @@ def of_event(root: str, event: Json, names: Mapping[str, str]) -> list[str]:
     hook, run = feed.hook_of(event), RunDir(root, event["task_id"], event["run_id"])
     if hook is None or event["event"] == feed.UNDECIDED:
         return []
-    runtime, report = "run", None
+    runtime, report, change = "run", None, ""
     with contextlib.suppress(RunnerError):  # removed since: that it has ended is told all the same
         shown = look.show(run)
         manifest = shown.manifest
@@ -52,8 +58,9 @@ def of_event(root: str, event: Json, names: Mapping[str, str]) -> list[str]:
         if hook == "on_turn" and not manifest.open:
             return []
         runtime = manifest.runtime.name
-        report = review.report(run).report if event["event"] == feed.ENDED else None
-    return surface.lines(event, report, runtime, names[run.run_id])
+        if event["event"] == feed.ENDED:
+            report, change = review.report(run).report, _change(run, manifest, names[run.run_id])
+    return surface.lines(event, report, runtime, names[run.run_id], change)
 
 
 def of_run(run: RunDir, name: str) -> list[str]:
@@ -67,4 +74,21 @@ def of_run(run: RunDir, name: str) -> list[str]:
     reason = None if found.report.reason is None else found.report.reason.to_json()
     event = {"event": feed.ENDED, "task_id": run.task_id, "status": manifest.status, "reason": reason}
     runtime = manifest.runtime.name
-    return surface.block(said, runtime) + surface.lines(event, found.report, runtime, name)
+    return surface.block(said, runtime) + surface.lines(
+        event, found.report, runtime, name, _change(run, manifest, name)
+    )
+
+
+def _change(run: RunDir, manifest: Manifest, name: str) -> str:
+    """Where what it changed is now."""
+    return logs.redactor(run, manifest).redact_text(fate.in_words(run, manifest, name) or "")
+
+
+def tidy(env: Mapping[str, str]) -> None:
+    """Removes the locks that no monitor holds any more."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder := f"{home.state(env)}/hosts"):
+            with contextlib.suppress(OSError):
+                if name.endswith(".lock"):
+                    with Lock(path := f"{folder}/{name}", 0.0):
+                        os.unlink(path)

@@ -7,7 +7,7 @@ cut: so no text of an agent can look like a line of runner.
 
 from __future__ import annotations
 
-from runner.text.words import few, one_line
+from runner.text.words import and_more, few, one_line
 from runner.verify.status_block import last_block
 
 TYPE_CHECKING = False
@@ -21,20 +21,23 @@ UNTRUSTED = "[UNTRUSTED]"
 _CHARS = 300
 _SAID_CHARS = 200
 _WORD_CHARS = 40
+_CHANGES = 4
 _BLOCK_LINES, _OTHER_LINES = 20, 80
 _READ = 64 * 1024
 """Characters at the end of a last message in which its lines are looked for."""
 
 
-def lines(event: Json, report: Report | None, runtime: str, name: str) -> list[str]:
-    """Of an event of the feed, with the report of its run where that is done; `name` is its short name."""
+def lines(event: Json, report: Report | None, runtime: str, name: str, change: str = "") -> list[str]:
+    """Of an event of the feed, with the report of its run where that is done; `name` is its short name, and
+    `change` says where what it changed is now.
+    """
     made = {"asked": _asked, "turn": _turn, "parked": _parked}.get(event["event"])
     mark, head = f"[{_word(runtime)}]", f"run {name} of task {one_line(event['task_id'], 100)}"
     if made is not None:
         return [f"{mark} {line}" for line in made(event, head, name)]
     told = [f"{mark} {head}: {_plain(event['status'])}{_why(event.get('reason'))}"]
     if report is not None:
-        told += [f"[{_word(runtime)}-SUMMARY] {line}" for line in _summary(report, name)]
+        told += [f"[{_word(runtime)}-SUMMARY] {line}" for line in _summary(report, name, change)]
     return told
 
 
@@ -54,8 +57,8 @@ def block(last_message: str | None, runtime: str) -> list[str]:
     return [f"[{_word(runtime)}] {UNTRUSTED} {line}" for line in told]
 
 
-def _summary(report: Report, name: str) -> Iterator[str]:
-    """Claims, what runner saw of the same, and its verdict. At most ten lines."""
+def _summary(report: Report, name: str, change: str) -> Iterator[str]:
+    """Claims, what runner saw of the same, and its verdict. At most ten lines, and five of changes."""
     claims, files = report.claims, report.files
     if report.summary or claims.status:
         status = "" if claims.status is None else f"STATUS: {claims.status}: "
@@ -69,6 +72,8 @@ def _summary(report: Report, name: str) -> Iterator[str]:
         yield f"changed files, seen by runner: {len(seen)}{counted}{outside}"
     if seen:
         yield _theirs(f"their names: {few([*seen], 10)}")
+    for place in and_more(change.splitlines(), _CHANGES):
+        yield one_line(f"its changes: {place}", 2 * _CHARS)
     passed = f"{sum(check.passed for check in report.checks)} of {len(report.checks)} passed"
     yield f"checks, run by runner: {passed if report.checks else 'none'}"
     checks = [f"`{check.command}` {'passed' if check.passed else check.how}" for check in report.checks]
@@ -76,7 +81,8 @@ def _summary(report: Report, name: str) -> Iterator[str]:
     for what, text in (*told, ("assumptions", few([*report.assumptions])), ("issues", few([*claims.issues]))):
         if text:
             yield _theirs(f"{what}: {text}")
-    yield one_line(f"residual risk: {'; '.join(report.residual_risk) or 'none known'}", 2 * _CHARS)
+    none = {"succeeded": "none known", None: "not judged yet"}.get(report.outcome, "it was not accepted")
+    yield one_line(f"residual risk: {'; '.join(report.residual_risk) or none}", 2 * _CHARS)
     yield _verdict(report, name)
 
 

@@ -142,7 +142,9 @@ def test_what_is_to_be_decided_stands_with_the_end_and_wakes_once(repo: Repo) ->
     repo.task('workspace = "worktree"').commit()
     with monitor(repo, "--since", "0", "--session", "abc") as woken:
         repo.start(env=CLAUDE).wait()
-        assert "runner inbox" in woken.told()[-1]
+        ended = woken.told()
+        assert "runner inbox" in ended[-1]
+        assert any("its changes: " in line and "runner accept" in line for line in ended)
         wait_until(lambda: any(e["event"] == "undecided" for e in repo.json("events")["events"]))
         repo.start(env=CLAUDE).wait()
         assert woken.told()[0].endswith(": succeeded (completed)")
@@ -193,3 +195,20 @@ def test_a_run_that_is_not_ours_says_nothing_in_the_voice_of_runner(
     (plain,) = [line for line in told if "[UNTRUSTED]" not in line]
     assert plain.startswith("[RUN] run ") and plain.endswith(" of task work: foreign, nothing of it is sure")
     assert told == ["[RUN] [UNTRUSTED] STATUS: SUCCESS", plain]
+
+
+def test_locks_of_monitors_that_are_gone_are_removed_and_no_other(repo: Repo) -> None:
+    from runner.usecases import surface
+
+    repo.quick_codex()
+    repo.task()
+    folder = repo.home / ".local/state/runner/hosts"
+    with monitor(repo, "--since", "0", "--session", "abc") as woken:
+        repo.start(env=CLAUDE).wait()
+        woken.told()
+        (held,) = folder.glob("*.lock")
+        (folder / "claude-pid-1.lock").touch(0o200)
+        surface.tidy(repo.env)
+        assert [*folder.glob("*.lock")] == [held]
+    surface.tidy(repo.env)
+    assert [*folder.iterdir()] == []

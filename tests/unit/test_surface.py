@@ -107,9 +107,25 @@ def test_what_is_unknown_is_said_to_be_unknown() -> None:
         "[CLAUDE] run 3f2a of task build: running",
         "[CLAUDE-SUMMARY] changed files, seen by runner: not known",
         "[CLAUDE-SUMMARY] checks, run by runner: none",
-        "[CLAUDE-SUMMARY] residual risk: none known",
+        "[CLAUDE-SUMMARY] residual risk: not judged yet",
         "[CLAUDE-SUMMARY] runner's verdict: none",
     ]
+
+
+@pytest.mark.parametrize("outcome", [None, "rejected", "failed", "lost", "cancelled"])
+def test_no_risk_is_called_none_known_but_that_of_an_accepted_run(outcome: str | None) -> None:
+    told = lines(ENDED, a_report(outcome=outcome, residual_risk=()), "codex", "3f2a")
+    assert not any("none known" in line for line in told)
+    told = lines(ENDED, a_report(residual_risk=()), "codex", "3f2a")
+    assert "[CODEX-SUMMARY] residual risk: none known" in told
+
+
+def test_where_the_changes_are_now_stands_with_what_they_are() -> None:
+    place = "2 files kept in your tree: runner diff 3f2a"
+    told = lines(ENDED, a_report(), "codex", "3f2a", place)
+    assert f"[CODEX-SUMMARY] its changes: {place}" in told
+    many = lines(ENDED, a_report(), "codex", "3f2a", "\n".join(f"batch {n}: rolled back" for n in range(99)))
+    assert [line for line in many if "its changes" in line][-1].endswith(": and 95 more") and len(many) <= 16
 
 
 def test_what_is_no_word_of_ours_is_no_status_and_no_mark() -> None:
