@@ -14,7 +14,7 @@ from support.work import Work
 
 from runner.cli.app import main
 from runner.cli.render import questions_text
-from runner.cli.setup import _print_checks
+from runner.cli.setup import print_checks
 from runner.disk import home
 from runner.model import Outcome, Price, Reason, Usage
 from runner.runtimes.exam import Examined
@@ -111,7 +111,7 @@ def test_what_doctor_found_is_wrapped_behind_the_name_of_the_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    _print_checks(
+    print_checks(
         [Examined("codex.login", "fail", "not logged in on this machine now", "log in with `codex login`")]
     )
     assert capsys.readouterr().out.splitlines() == [
