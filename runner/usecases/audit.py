@@ -102,7 +102,9 @@ def verify(root: str) -> dict[str, Any]:
     runs = [(run, _needed(run)) for task in sorted(tasks_of(root)) for run in reversed(runs_of(root, task))]
     ledgers = {ledger.task_id: (ledger, seen) for ledger, seen in _ledgers(root, all_of_it=True)}
     if not runs and not ledgers:
-        raise RunNotFound(f"there is no run and no ledger in {root}", hint="is it another folder?")
+        raise RunNotFound(
+            f"there is no run and no ledger in {root}", hint="call it in the repository that you mean"
+        )
     told = {(row["run_id"], what) for row in rows(root)[0] for what in _TIMES if row[f"{what}_at"]}
     missing: list[dict[str, str]] = []
     unwitnessed = 0
