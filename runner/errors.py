@@ -79,7 +79,9 @@ class NoSession(UsageError):
     """No session of a host is named, or what names it can be no id of one."""
 
     code = "no_session"
-    default_hint = "type it in the host (`/runner:delegate`), or name the session: --host and --session"
+    default_hint = (
+        "type it in the host, or name the session: --host, --session; `runner mode off --all` ends all"
+    )
 
 
 class Interrupted(RunnerError):

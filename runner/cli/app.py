@@ -90,7 +90,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "mode off": ("hosts", "have the host make changes itself again"),
     "mode show": ("hosts", "show in which sessions delegation is on, and to whom"),
     "plugin install": ("plugin", "install the plugin into a host, or bring it up to date"),
-    "plugin remove": ("plugin", "take the plugin out of a host"),
+    "plugin remove": ("plugin", "end the delegation modes of a host, and take the plugin out of it"),
     "plugin print": ("plugin", "print the files of the plugin, or lines for instructions to agents"),
     "plugin doctor": ("plugin", "examine whether delegation mode would hold in a host"),
     "audit show": ("audit", "list every run with its begin and its end, as the ledgers tell it"),

@@ -336,7 +336,7 @@ class _Exam:
             return self._check("login", Fitness.OK, said_so)
         if self._own_provider():
             return self._check("login", Fitness.UNKNOWN, "not logged in, but its own config names a provider")
-        repair = f"{self._runtime.login_hint}; or try --rehearse, which needs no login"
+        repair = f"{self._runtime.login_hint}; or `runner start TASK --rehearse`, which needs none"
         return self._check("login", Fitness.FAIL, "not logged in", repair)
 
     def _own_provider(self) -> bool:
@@ -359,7 +359,7 @@ class _Exam:
             if name not in repair:
                 repair = f"set {name} and {listing}; or {repair}"
             if self._runtime.rehearses:
-                repair += "; or try --rehearse, which needs no login"
+                repair += "; or `runner start TASK --rehearse`, which needs none"
         message = f"{task}: provider `{provider}` needs {name}, {wrong}"
         return self._check("login", Fitness.FAIL, message, repair)
 
