@@ -6,7 +6,7 @@ import os
 
 from runner.cli import pen
 from runner.cli.actions import add_actions
-from runner.cli.parser import Namespace, Parser, here
+from runner.cli.parser import HIDDEN, Namespace, Parser, here
 from runner.cli.render import answer, emit
 from runner.disk.decisions import name_of
 from runner.errors import ExitStatus, UsageError
@@ -38,6 +38,8 @@ def add_mode_on(parser: Parser) -> None:
     _add_session(parser)
     what = "strict: only calls on an exact list; guide: all but tools that edit (default: [host] level)"
     parser.add_argument("--level", choices=LEVELS, help=what)
+    # The hook of Claude Code says so, which would not be asked if it held nothing.
+    parser.add_argument("--held", action="store_true", help=HIDDEN)
     parser.examples(
         "runner mode on                 in a shell of the host",
         "runner mode on fix-auth        runs of this task make the changes",
@@ -52,7 +54,8 @@ def run_mode_on(args: Namespace) -> int:
 
     session = modes.session_of(args.host, args.session, os.environ)
     settings = config.load(here(), env=os.environ)
-    mode, before = modes.on(settings, os.environ, *session, args.target, args.provider, args.level)
+    asked = (args.target, args.provider, args.level, args.held)
+    mode, before = modes.on(settings, os.environ, session, *asked)
     replaced = before.target if isinstance(before, Mode) else None
     itself = one_line(", ".join(mode.may_edit)) or "nothing"
     text = f"delegation to {mode.runtime} is on: task {mode.task}, level {mode.level}"

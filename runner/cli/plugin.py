@@ -39,7 +39,7 @@ def add_plugin_install(parser: Parser) -> None:
 
 
 def run_plugin_install(args: Namespace) -> int:
-    from runner.usecases import plugin
+    from runner.usecases import plugin, plugin_doctor
 
     _refuse_run()
     place, commands = plugin.place(args.host, os.environ), plugin.installing(args.host, os.environ)
@@ -47,7 +47,9 @@ def run_plugin_install(args: Namespace) -> int:
         return ExitStatus.NOT_SUCCESSFUL
     plugin.write(args.host, os.environ)
     _carry_out(commands)
-    found, then = plugin.seen(args.host, os.environ), WAYS[args.host].then
+    found, way = plugin.seen(args.host, os.environ), WAYS[args.host]
+    is_trusted = plugin_doctor.is_trusted(args.host, found, here(), os.environ)
+    then = way.then if is_trusted else f"{way.then}; first {way.trust}"
     told = {"host": args.host, "folder": found.folder, "version": found.version, "commands": commands}
     told |= {"installed": found.is_enabled, "next": then}
     answer(args, told, f"{'installed' if found.is_enabled else 'turned off'}: {found.folder}\nnext: {then}")
@@ -68,7 +70,7 @@ def run_plugin_remove(args: Namespace) -> int:
         return ExitStatus.NOT_SUCCESSFUL
     _carry_out(commands)
     removed = plugin.remove(args.host, os.environ) or bool(commands)
-    text = f"removed{WAYS[args.host].left}" if removed else "there was none of this runner"
+    text = f"removed{WAYS[args.host].left}" if removed else f"{args.host} had no plugin of this runner"
     answer(args, {"host": args.host, "removed": removed}, text)
     return ExitStatus.OK
 
@@ -121,7 +123,8 @@ def _refuse_run() -> None:
 
 def _agreed(args: Namespace, commands: Sequence[Sequence[str]], what: str) -> bool:
     """UsageError without a terminal to ask at."""
-    pen.tell("\n  ".join((f"{what}:", *map(shlex.join, commands))))
+    if commands:
+        pen.tell("\n  ".join((f"{what}:", *map(shlex.join, commands))))
     said = True if args.yes or not commands else confirm("go on?")
     if said is None:
         raise UsageError("nothing was done: there is no terminal to ask at", hint="add --yes")

@@ -7,6 +7,7 @@ subagent has it, whose prompts are words of a model.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 
@@ -31,6 +32,14 @@ _WORDS = {
 }
 """What is typed behind these names is put behind the words, but not what is for the model (`_MOST`)."""
 _MOST = {"delegate": 2, "codex-delegate": 1, "kay-delegate": 1, "stop": 0, "codex-stop": 0, "kay-stop": 0}
+_BEFORE_TEXT = {"start": 1, "answer": 2}
+"""So many words stand before a text, which nobody has to quote; options may stand between them."""
+FLAGS = (
+    "--open --map --rehearse --allow-danger --trust --baseline --dry-run --resume --reset-breaker --as-read "
+    "--force-delegate --yes --wait --follow --tie --json --help -h"
+)
+"""Options of these two behind which no value stands, but for one with `=`."""
+_WORD = re.compile(r"""\s*((?:'[^']*'|"[^"]*"|[^\s'"])+)(?=\s|$)""")
 
 
 def answer(
@@ -44,9 +53,15 @@ def answer(
         return None
     words = _WORDS[name].split()
     try:
-        words += shlex.split(rest)[: _MOST.get(name)]
+        if name in _BEFORE_TEXT:
+            more, said = _words_and_text(_BEFORE_TEXT[name], rest)
+            words += [*more, f"--prompt={said}" if name == "start" else said] if said else more
+        else:
+            words += shlex.split(rest)[: _MOST.get(name)]
         if name in _MOST:
             words += [f"--host={host}", f"--session={session}"]
+        if host == "claude" and _WORDS[name].startswith(_ON):
+            words.append("--held")  # by the plugin that asks; Codex trusts its two hooks one by one
         own = {"CODEX_SESSION_ID": session} if host == "codex" else {}
         status, text = _run(words, event["cwd"], {**env, **own})
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
@@ -56,6 +71,28 @@ def answer(
         return {"decision": "block", "reason": text or "Done."}
     added = {"hookEventName": event["hook_event_name"], "additionalContext": told.context(mode)}
     return {"hookSpecificOutput": added, "systemMessage": told.is_on(mode)}
+
+
+def _words_and_text(before: int, rest: str) -> tuple[list[str], str]:
+    """The words in front, `before` of them and options, and the text behind them as it stands: it may have
+    apostrophes and lines. No text where the words say one, or where they cannot be told.
+    """
+    words: list[str] = []
+    needs_value, behind = False, rest
+    while found := _WORD.match(behind):
+        word, is_option = found[1], not needs_value and found[1][0] == "-" != found[1]
+        if not (before or is_option or needs_value):
+            break
+        before -= not (is_option or needs_value)
+        is_bare = "=" not in word and word not in FLAGS.split() and (word[:2] == "--" or len(word) == 2)
+        needs_value = is_option and is_bare
+        words += shlex.split(word)
+        behind = behind[found.end() :]
+    text = behind.strip()
+    if before or not text or "--prompt" in words:
+        return shlex.split(rest), ""
+    is_quoted = len(text) > 1 and text[0] == text[-1] in "'\"" and text.count(text[0]) == 2
+    return words, text[1:-1] if is_quoted else text
 
 
 def _typed(host: str, event: Mapping[str, Any]) -> tuple[str, str]:

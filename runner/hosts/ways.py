@@ -48,7 +48,7 @@ WAYS = {
         folder=("CODEX_HOME", ".codex"),
         tool="apply_patch",
         session="CODEX_SESSION_ID",
-        then="start Codex anew, type /hooks and trust the two hooks of runner; then type $runner:delegate",
+        then="start Codex anew, and type $runner:delegate",
         limits="the shell at level guide, what is typed into a command that runs, and all of `codex exec` "
         "while the hooks are not trusted, which it passes over without a word; 0.163 cannot be woken",
         copy=f"plugins/cache/{NAME}/{NAME}",

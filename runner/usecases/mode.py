@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Config, Task
+    from runner.resolve.choose import Choice
+    from runner.runtimes.exam import Examined
 
 _DAY_S = 24 * 60 * 60.0
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
@@ -50,30 +52,27 @@ def session_of(host: str | None, session: str | None, env: Mapping[str, str]) ->
 def on(
     config: Config,
     env: Mapping[str, str],
-    host: str,
-    session: str,
+    where: tuple[str, str],
     target: str | None = None,
     provider: str | None = None,
     level: str | None = None,
+    is_held: bool = False,
 ) -> tuple[Mode, Mode | Broken | None]:
-    """The new mode, and what it took the place of. `target` is a task or a runtime. PeopleOnly inside of a
-    run, UsageError, TaskNotFound, PolicyRefused, NotTrusted; NotReady with each check that failed.
+    """The new mode, and what it took the place of. `where` is the host and its session, `target` a task or a
+    runtime; `is_held` says that the hook of the session asks. PeopleOnly inside of a run, UsageError,
+    TaskNotFound, PolicyRefused, NotTrusted; NotReady with each check that failed.
     """
+    host, session = where
     refuse_run(person_or_run(config.root, env))
     task = _meant(config, target)
     config, words = _served(config, task, provider)
     choice = choose(config, Request(task.id))
-    demands = trust.demanded(config, env, rehearses=choice.rehearses, task=task.id)
-    if demands.by is None:  # nothing of a stranger is started for the checks
-        told = trust.refusal(demands, env)
-        raise NotTrusted(told.message, hint="`runner trust` shows it and asks", problems=told.problems)
-    checks = doctor.examine(config.replace(tasks={task.id: choice.task}), [choice.runtime], env)
-    if failed := [one for one in checks if one.verdict == "fail"]:
-        raise NotReady(
-            f"no run of task `{task.id}` could start here, so delegation stays as it was",
-            hint=f"`runner doctor --runtime {choice.runtime}` shows every check",
-            problems=[f"{one.name}: {one.message}; repair: {one.repair}" for one in failed],
-        )
+    _refuse_unready(config, env, choice)
+    if not is_held:
+        from runner.usecases.plugin_doctor import lacking
+
+        why = f"nothing in {get(host).title} would hold it"
+        _refuse(lacking(host, config.root, env), why, f"plugin doctor --host {host}")
     pid = modes.pid_of(host, env)
     mode = Mode(
         schema_version=SCHEMA_VERSION,
@@ -95,6 +94,26 @@ def on(
     before = modes.read(host, session, env)
     modes.write(mode, env)
     return mode, before
+
+
+def _refuse_unready(config: Config, env: Mapping[str, str], choice: Choice) -> None:
+    task = choice.task
+    demands = trust.demanded(config, env, rehearses=choice.rehearses, task=task.id)
+    if demands.by is None:  # nothing of a stranger is started for the checks
+        told = trust.refusal(demands, env)
+        raise NotTrusted(told.message, hint="`runner trust` shows it and asks", problems=told.problems)
+    checks = doctor.examine(config.replace(tasks={task.id: task}), [choice.runtime], env)
+    failed = [one for one in checks if one.verdict == "fail"]
+    _refuse(failed, f"no run of task `{task.id}` could start here", f"doctor --runtime {choice.runtime}")
+
+
+def _refuse(failed: list[Examined], why: str, verb: str) -> None:
+    if failed:
+        raise NotReady(
+            f"{why}, so delegation stays as it was",
+            hint=f"`runner {verb}` shows every check",
+            problems=[f"{one.name}: {one.message}; repair: {one.repair}" for one in failed],
+        )
 
 
 def off(env: Mapping[str, str], found: Mode | Broken, of: str | None = None) -> bool:
@@ -119,7 +138,7 @@ def _meant(config: Config, target: str | None) -> Task:
     """The task of that name; of a runtime, or of nobody, that of `[host]` or the only one that may write."""
     tasks = config.tasks.values()
     writing = [one for one in tasks if sandbox_of(config, one.sandbox).level is not Level.READ_ONLY]
-    own = config.host.task
+    all_writing, own = writing, config.host.task
     if target in NAMES and target not in config.tasks:
         writing = [one for one in writing if _runtime_of(config, one) == target]
         named = own if own in [one.id for one in writing] else None
@@ -129,10 +148,13 @@ def _meant(config: Config, target: str | None) -> Task:
         return task
     what = f"may write with {target}" if target in NAMES else "may write"
     names = few([one.id for one in writing], 10)
+    line = 'sandbox = "workspace-write"' + (f' and runtime = "{target}"' if target in NAMES else "")
+    all_of_them = few([f"{one.id} ({_runtime_of(config, one)})" for one in all_writing], 10) or "none"
+    hint = f"may write: {all_of_them}; {line} in [tasks.NAME] of delegate.toml makes it one"
     if named is not None:
-        raise UsageError(f"task `{named}` may only read, so it could change nothing", hint=f"{what}: {names}")
+        raise UsageError(f"task `{named}` may only read, so it could change nothing", hint=hint)
     if not writing:
-        raise TaskNotFound(f"no task here {what}", hint="its sandbox and its model, or `runtime`, say so")
+        raise TaskNotFound(f"no task here {what}", hint=hint)
     if len(writing) > 1:
         raise UsageError(f"several tasks {what}: {names}", hint="name one, or set `task` in [host]")
     return writing[0]

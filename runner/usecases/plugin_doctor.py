@@ -19,7 +19,7 @@ from runner.runtimes.endings import essence
 from runner.runtimes.exam import Examined, Fitness
 from runner.runtimes.shortrun import Ran, run
 from runner.state.manifest import timestamp
-from runner.usecases.plugin import ASK_S, Plugged, is_ours, ours, seen, wanted
+from runner.usecases.plugin import ASK_S, Plugged, is_ours, seen, wanted
 from runner.value import json_bytes, json_value
 
 TYPE_CHECKING = False
@@ -36,6 +36,8 @@ _ASKED = (
     {"method": "initialized"},
 )
 _SESSION = "runner-doctor"
+_INSTALL = "`runner plugin install --host {}`"
+_NO_HOOK = (OSError, ValueError, LookupError, TypeError, AttributeError)
 _PATCH = "*** Begin Patch\n*** Add File: a.py\n+a\n*** End Patch\n"
 
 
@@ -48,54 +50,83 @@ def examine(host: str, folder: str, env: Mapping[str, str]) -> tuple[Examined, .
         return (_bad(f"{host}.program", error.message, error.hint or ""),)
     ran = run((found.program, "--version"), env, seconds=ASK_S)
     version = ran.stdout.strip()[:80] if ran.exit_code == 0 else "of unknown version"
-    checks = [Examined(f"{host}.program", Fitness.OK, f"{found.program}, {version}")]
-    checks.append(_installed(host, found, env))
-    if checks[-1].verdict is not Fitness.FAIL:
-        checks.append(_answers(host, env))
-        checks += _settings(way, folder, env)
-        if way.trust is not None:
-            checks.append(_trust(found, folder, env, way.trust))
-    return (*checks, Examined("limits", Fitness.SKIP, f"it holds all but {way.limits}"))
+    program = Examined(f"{host}.program", Fitness.OK, f"{found.program}, {version}")
+    limits = Examined("limits", Fitness.SKIP, f"it holds all but {way.limits}")
+    return (program, *_held(host, found, folder, env), limits)
+
+
+def lacking(host: str, folder: str, env: Mapping[str, str]) -> list[Examined]:
+    """Why nothing would hold a mode in this folder. Files that differ are no reason where the hook holds."""
+    try:
+        checks = _held(host, seen(host, env, folder), folder, env)
+    except RunnerError as error:
+        return [_bad(f"{host}.program", error.message, error.hint or "")]
+    failed = [one for one in checks if one.verdict is not Fitness.OK]
+    return failed if len(checks) == 1 else [one for one in failed if one.name != "plugin"]
+
+
+def is_trusted(host: str, found: Plugged, folder: str, env: Mapping[str, str]) -> bool:
+    """Whether the host obeys the hooks already."""
+    return WAYS[host].trust is None or _trust(host, found, folder, env).verdict is Fitness.OK
+
+
+def _held(host: str, found: Plugged, folder: str, env: Mapping[str, str]) -> list[Examined]:
+    """What is there of the plugin, and whether the host's own hook holds; without one there is one check."""
+    if found.folder is None or not found.is_enabled or found.problems:
+        return [_absent(host, found)]
+    checks = [_installed(host, found, found.folder, env), _answers(host, found.folder, env)]
+    checks += _settings(WAYS[host], folder, env)
+    return checks if WAYS[host].trust is None else [*checks, _trust(host, found, folder, env)]
 
 
 def _bad(name: str, message: str, repair: str) -> Examined:
     return Examined(name, Fitness.FAIL, message, repair)
 
 
-def _installed(host: str, found: Plugged, env: Mapping[str, str]) -> Examined:
-    title, install = get(host).title, f"`runner plugin install --host {host}`"
+def _absent(host: str, found: Plugged) -> Examined:
+    title = get(host).title
     if found.folder is None:
-        return _bad("plugin", f"missing: {title} has no plugin {ID}", install)
+        return _bad("plugin", f"missing: {title} has no plugin {ID}", _INSTALL.format(host))
     if not found.is_enabled:
         return _bad("plugin", f"turned off in {title}", f"turn {ID} on there (`/plugins`)")
+    return _bad("plugin", f"{title} says: {found.problems[0]}", _INSTALL.format(host))
+
+
+def _installed(host: str, found: Plugged, folder: str, env: Mapping[str, str]) -> Examined:
+    install = _INSTALL.format(host)
     files_of_it = {n[len(plugin.BELOW) :]: data for n, data in wanted().items() if n not in plugin.MARKETS}
-    if other := plugin.differing(found.folder, files_of_it):
-        gone = [path for path in _started(host, found.folder) if not os.path.exists(path)]
+    if other := plugin.differing(folder, files_of_it):
+        gone = [path for path in _started(host, folder) if not os.path.exists(path)]
         if gone:
             return _bad("plugin", f"its hook starts {gone[0]}, which is not there any more", install)
         if not is_ours(host, found, env):
-            return _bad(
-                "plugin", f"{title} reads another one: {found.folder}", f"remove that, then {install}"
-            )
-        what = f"{other[0]} in {found.folder} (and {len(other) - 1} more)"
+            title = get(host).title
+            return _bad("plugin", f"{title} reads another one: {folder}", f"remove that, then {install}")
+        what = f"{other[0]} in {folder} (and {len(other) - 1} more)"
         return _bad("plugin", f"modified, or of another runner: {what}", install)
-    if found.problems:
-        return _bad("plugin", f"{title} says: {found.problems[0]}", install)
-    return Examined("plugin", Fitness.OK, f"{found.folder}, as written by this runner")
+    return Examined("plugin", Fitness.OK, f"{folder}, as written by this runner")
 
 
 def _started(host: str, folder: str) -> list[str]:
     """The files that the hook of an installed plugin starts."""
     try:
-        first = json_value(files.read(f"{folder}/hooks/{host}.json"))["hooks"]["PreToolUse"][0]["hooks"][0]
-        words = first["args"] if "args" in first else shlex.split(first["command"])[1:]
-        return [word for word in words[3:] if os.path.isabs(word)]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return [word for word in _hook(host, folder)[4:] if os.path.isabs(word)]
+    except _NO_HOOK:
         return []
 
 
-def _answers(host: str, env: Mapping[str, str]) -> Examined:
+def _hook(host: str, folder: str) -> list[str]:
+    """How the host starts the hook of an installed plugin. `_NO_HOOK` where the file does not say."""
+    table = json_value(files.read(f"{folder}/hooks/{host}.json"))["hooks"]["PreToolUse"][0]["hooks"][0]
+    return [table["command"], *table["args"]] if "args" in table else shlex.split(table["command"])
+
+
+def _answers(host: str, installed: str, env: Mapping[str, str]) -> Examined:
     """Runs the hook as the host does: it has to deny an edit in a mode, and say nothing without one."""
+    try:
+        hook = _hook(host, installed)
+    except _NO_HOOK as error:
+        return _bad("hook", f"nobody can read which it is: {error}", _INSTALL.format(host))
     with scratch(env) as folder:
         told = {**env, "XDG_STATE_HOME": folder, WAYS[host].session: _SESSION}
         words = (folder, host, _SESSION, host, host, host, "strict", timestamp())
@@ -103,21 +134,19 @@ def _answers(host: str, env: Mapping[str, str]) -> Examined:
         event = {"session_id": _SESSION, "cwd": folder, "hook_event_name": "PreToolUse", "tool_input": given}
         files.replace_bytes(f"{folder}/event", json_bytes({**event, "tool_name": WAYS[host].tool}))
         mode.write(mode.Mode(SCHEMA_VERSION, *words), told)
-        denied = _hooked(host, folder, told)
+        denied = _hooked(hook, folder, told)
         mode.end(host, _SESSION, told)
-        silent = _hooked(host, folder, told)
+        silent = _hooked(hook, folder, told)
     if denied.exit_code != 0 or '"deny"' not in denied.stdout:
         why = denied.why or essence(denied.stderr) or "it said nothing"
-        return _bad("hook", f"does not deny an edit while a mode is on: {why}", "report this")
+        return _bad("hook", f"does not deny an edit while a mode is on: {why}", _INSTALL.format(host))
     if silent.exit_code != 0 or silent.stdout or silent.stderr:
-        return _bad("hook", "is not silent without a mode", "report this")
+        return _bad("hook", "is not silent without a mode", _INSTALL.format(host))
     return Examined("hook", Fitness.OK, "denies an edit while a mode is on, and says nothing without one")
 
 
-def _hooked(host: str, folder: str, env: Mapping[str, str]) -> Ran:
-    table = plugin.commands(*ours())[f"hooks/{host}.json"]["hooks"]["PreToolUse"][0]["hooks"][0]
-    argv = [table["command"], *table["args"]] if "args" in table else ["/bin/sh", "-c", table["command"]]
-    return run(["/bin/sh", "-c", 'exec "$@" <"$0"', f"{folder}/event", *argv], env, seconds=5.0, cwd=folder)
+def _hooked(hook: list[str], folder: str, env: Mapping[str, str]) -> Ran:
+    return run(["/bin/sh", "-c", 'exec "$@" <"$0"', f"{folder}/event", *hook], env, seconds=5.0, cwd=folder)
 
 
 def _settings(way: Way, folder: str, env: Mapping[str, str]) -> Iterator[Examined]:
@@ -133,7 +162,8 @@ def _settings(way: Way, folder: str, env: Mapping[str, str]) -> Iterator[Examine
                 yield _bad("hooks", f"turned off: {key} in {path}", f"take {key} out there")
 
 
-def _trust(found: Plugged, folder: str, env: Mapping[str, str], repair: str) -> Examined:
+def _trust(host: str, found: Plugged, folder: str, env: Mapping[str, str]) -> Examined:
+    repair = WAYS[host].trust
     asked = (*_ASKED, {"id": "hooks", "method": "hooks/list", "params": {"cwds": [folder]}})
     with scratch(env) as talk:
         os.mkfifo(f"{talk}/talk", 0o600)
@@ -148,4 +178,4 @@ def _trust(found: Plugged, folder: str, env: Mapping[str, str], repair: str) -> 
     if len(states) == 2 and {*states} <= {"trusted", "managed"}:
         return Examined("hook.trust", Fitness.OK, "active: both hooks are trusted")
     said = ", ".join(sorted({*states})) or "there is none"
-    return _bad("hook.trust", f"the host passes over the hooks: {said}", repair)
+    return _bad("hook.trust", f"the host passes over the hooks: {said}", str(repair))

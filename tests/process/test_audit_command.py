@@ -62,7 +62,7 @@ def test_the_end_of_a_run_that_was_killed_with_its_supervisor_is_there_once_some
 def test_the_audit_is_the_same_after_the_mode_is_off_and_the_runs_are_removed(repo: Repo) -> None:
     repo.quick_codex()
     repo.config('[tasks.work]\nprompt = "Do it."\nsandbox = "workspace-write"\n')
-    assert repo.cli("mode", "on", "work", *MINE).status == 0
+    assert repo.cli("mode", "on", "work", "--held", *MINE).status == 0
     repo.start(env={"CLAUDE_CODE_SESSION_ID": "s1"}).wait()
     exported = repo.cli("audit", "export").stdout
     assert repo.cli("mode", "off", *MINE).status == 0

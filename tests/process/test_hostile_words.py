@@ -145,6 +145,7 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("mode", "on", HOSTILE, *SESSION),
         ("mode", "on", "work", HOSTILE, *SESSION),
         ("mode", "on", "work", *SESSION),
+        ("mode", "on", "work", "--held", *SESSION),
         ("mode", "off", "--host", "claude", "--session", HOSTILE),
         ("mode", "off", "--of", HOSTILE, *SESSION),
         ("mode", "show"),

@@ -16,6 +16,7 @@ from support.trusting import withdraw_trust
 
 import runner.hosts
 from runner.disk.interpreter import command
+from runner.usecases import plugin
 
 KEYS = {"OPENCODE_GO_API_KEY": "key-opencode-0123456789", "XIAOMI_API_KEY": "key-xiaomi-0123456789"}
 TASKS = """
@@ -53,7 +54,9 @@ def host(repo: Repo) -> Repo:
 
 
 def mode(repo: Repo, *words: str, **options: Any) -> Completed:
-    return repo.cli("mode", *words, "--json", **options)
+    """As the hook of a session calls it, which holds what it turns on."""
+    held = ["--held"] if words[0] == "on" else []
+    return repo.cli("mode", *words, *held, "--json", **options)
 
 
 def told(repo: Repo, *words: str, **options: Any) -> Any:
@@ -189,6 +192,8 @@ def test_what_nobody_can_mean_turns_nothing_on(
 
 def test_without_a_name_it_is_the_task_of_the_settings_or_the_only_one_that_may_write(host: Repo) -> None:
     assert "build, swift" in host.cli("mode", "on").stderr
+    hint = mode(host, "on", "gemini").error["hint"]
+    assert "build (codex), swift (kay)" in hint and 'runtime = "gemini"' in hint
     host.config(TASKS + '[host]\ntask = "swift"\nlevel = "guide"\nmay_edit = ["notes/**"]\n')
     found = told(host, "on")
     assert (found["task"], found["level"], found["may_edit"]) == ("swift", "guide", ["notes/**"])
@@ -274,6 +279,44 @@ def test_what_the_policy_forbids_is_turned_on_nowhere(host: Repo) -> None:
     policy.write_text('schema_version = 1\nruntimes = ["kay"]\nverify = ["*"]\n')
     assert refused(host, "on", "build") == (5, "policy_refused")
     assert files(host) == {}
+
+
+def claude(repo: Repo, *rows: dict[str, Any]) -> None:
+    """A Claude Code with these plugins."""
+    program = repo.bin / "claude"
+    program.write_text(
+        f"#!/bin/sh\ncase $* in *marketplace*) echo '[]';; *) echo '{json.dumps(rows)}';; esac\n"
+    )
+    program.chmod(0o755)
+
+
+def test_it_is_on_only_where_a_hook_of_the_host_holds_it(host: Repo) -> None:
+    def problems() -> list[str]:
+        done = host.cli("mode", "on", "build", "--json")
+        assert (done.status, done.error["code"], files(host)) == (8, "not_ready", {}), done
+        assert "plugin doctor --host claude" in done.error["hint"]
+        return [one.partition(":")[0] for one in done.error["problems"]]
+
+    assert problems() == ["claude.program"]
+    claude(host)
+    assert problems() == ["plugin"]
+    plugin.write("claude", host.env)
+    folder = Path(plugin.place("claude", host.env)) / "plugins/runner"
+    row = {"id": "runner@runner", "version": "1", "enabled": True, "installPath": str(folder)}
+    claude(host, {**row, "enabled": False})
+    assert problems() == ["plugin"]
+    claude(host, row)
+    assert host.cli("mode", "on", "build").status == 0 and files(host)
+    told(host, "off")
+    (folder / "README.md").unlink()
+    assert host.cli("mode", "on", "build").status == 0, "what the hook does has not changed"
+    told(host, "off")
+    hooks = folder / "hooks/claude.json"
+    hooks.chmod(0o600)
+    hooks.write_text(hooks.read_text().replace("/hosts/__main__.py", "/gone/__main__.py"))
+    assert problems() == ["hook"]
+    hooks.write_text("{}")
+    assert problems() == ["hook"]
 
 
 # -- who may, and where ------------------------------------------------------------------------------
@@ -380,6 +423,27 @@ def test_what_cannot_be_turned_on_is_told_to_the_person_with_every_repair(host: 
     told = types(host, "/runner:kay-delegate")
     assert told["decision"] == "block"
     assert "kay.binary" in told["reason"] and "install Kay" in told["reason"] and not files(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("build it's broken, don't \"guess\"\nand -x stays", "it's broken, don't \"guess\"\nand -x stays"),
+        ("build 'Do it, please.'", "Do it, please."),
+        ("--effort high build --set 'runtimes.codex.env=[]' - one\n- two", "- one\n- two"),
+        ("build --prompt 'As ever.'", "As ever."),
+    ],
+)
+def test_the_text_behind_a_start_is_its_prompt_as_it_stands(text: str, prompt: str, host: Repo) -> None:
+    types(host, f"/runner:start {text}")
+    (run,) = host.runs()
+    run.wait()
+    assert (run.folder / "prompt.md").read_text().startswith(prompt)
+
+
+def test_the_text_behind_a_question_is_the_answer_as_it_stands(host: Repo) -> None:
+    told = types(host, "/runner:answer nothing q-0001 It's this one, isn't it?")
+    assert "No closing quotation" not in told["reason"] and "nothing" in told["reason"]
 
 
 @pytest.mark.parametrize("text", ["delegate build --session=c-2", "delegate --host codex", "stop --all"])

@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import runner.hosts.__main__
-from runner.hosts import guard, mode
+from runner.cli.delegation import add_answer
+from runner.cli.parser import Parser
+from runner.cli.start import add_start
+from runner.hosts import guard, mode, typed
 from runner.hosts.hook import answer
 from runner.hosts.mode import HOSTS, Mode
 
@@ -369,6 +372,20 @@ def test_a_dangling_link_before_the_modes_of_codex_hides_none(env: dict[str, str
 
 def test_the_text_of_codex_fits_in_single_quotes_of_any_shell() -> None:
     assert "'" not in guard.CODEX and "\\\\" not in guard.CODEX
+
+
+def test_the_options_that_stand_before_a_text_are_those_of_the_commands() -> None:
+    parsers = [Parser("start"), Parser("answer")]
+    add_start(parsers[0])
+    add_answer(parsers[1])
+    alone = {
+        name
+        for option in parsers[0].declared + parsers[1].declared
+        if option.told.get("action", "").startswith("store_") or option.told.get("nargs") == "?"
+        for name in option.names
+        if name[0] == "-"
+    }
+    assert {*typed.FLAGS.split()} == alone | {"-h", "--help"}
 
 
 def test_a_broken_prompt_of_a_person_goes_on(env: dict[str, str]) -> None:
