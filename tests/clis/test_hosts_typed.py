@@ -21,13 +21,15 @@ BOTH = pytest.mark.parametrize("name", ["claude", "codex"])
 SESSION = "6d4f1236-9c41-4d47-b725-5f58968a0c06"
 
 
-def prepared(repo: Repo, host: Host) -> Callable[..., Any]:
+def prepared(repo: Repo, host: Host, trusted: str = "") -> Callable[..., Any]:
     """A task that may write, and the plugin. How a person types there."""
     repo.config(
         f'[runtimes.codex]\ncommand = "{Codex.program}"\n[tasks.build]\nsandbox = "workspace-write"\n'
         f'prompt = "Do it."\nrehearse = true\n[host]\nmay_edit = ["docs/**"]\n'
     )
-    host.install()
+    Host.install(host)
+    if isinstance(host, Codex):
+        host.trust_hooks(trusted)
     sign = "/" if host.name == "claude" else "$"
     return lambda text, *more: host.ask(f"{sign}runner:{text}", *more)
 
@@ -52,6 +54,18 @@ def test_what_cannot_be_turned_on_says_why_and_costs_no_request(repo: Repo, host
     if name == "claude":
         assert "nothing-like-that" in json.dumps(played.events)
     assert mode.every(repo.env) == []
+
+
+def test_codex_delegates_nothing_while_the_hook_that_denies_is_not_trusted(repo: Repo, hosts: Hosts) -> None:
+    codex = hosts("codex", says("never said"))
+    types = prepared(repo, codex, trusted="user_prompt_submit")
+    in_shell = repo.cli("mode", "on", "build", "--host", "codex", "--session", "s", "--json")
+    assert (in_shell.status, in_shell.error["code"]) == (8, "not_ready")
+    assert "hook.trust: the host passes over the hooks: trusted, untrusted" in in_shell.error["problems"][0]
+    assert types("delegate build").status == 0
+    assert mode.every(repo.env) == [] and codex.model.requests() == []
+    codex.trust_hooks()
+    assert repo.cli("mode", "on", "build", "--host", "codex", "--session", "s").status == 0
 
 
 @BOTH

@@ -308,11 +308,11 @@ class Codex(Host):
         )
         return list(found["data"][0]["hooks"])
 
-    def trust_hooks(self) -> None:
-        """As a person does with `/hooks`."""
+    def trust_hooks(self, event: str = "") -> None:
+        """As a person does with `/hooks`: all, or those of one event."""
         with self.settings.open("a") as file:
             for hook in self.hooks_list():
-                if hook["trustStatus"] == "trusted":
+                if hook["trustStatus"] == "trusted" or event not in hook["key"]:
                     continue
                 own_hash, _, content = hook["currentHash"].partition("/")
                 lines = [f"[hooks.state.{json.dumps(hook['key'])}]", f"trusted_hash = {json.dumps(own_hash)}"]
