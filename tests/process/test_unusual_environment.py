@@ -156,7 +156,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "events": (),
         "inbox": (),
         "ledger": ("show", run),
-        "mode": ("on", "work", "--host", "claude", "--session", "s1"),
+        "mode": ("on", "work", "--held", "--host", "claude", "--session", "s1"),
         "audit": ("show",),
         "stats": (),
         "report": (run,),
