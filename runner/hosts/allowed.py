@@ -46,16 +46,21 @@ _TOOLS = _words(
     "collaborationsend_message collaborationfollowup_task collaborationinterrupt_agent"
 )
 """Those of Claude Code, and those of Codex as it names them to a hook: with their group before them."""
+BARE = "runner"
 _OWN_SERVER = "mcp__runner__"
 _ODD = frozenset("\\\u2018\u2019\u201a\u201b\u201c\u201d\u201e")
 """What PowerShell reads otherwise. Codex starts it for a call that asks for it, and tells no hook."""
 
 
-def refusal(call: ShellText | OtherTool, mode: Mode, *, at_root: bool) -> str | None:
-    """Why the call is not on the list; None for one that is. `at_root`: it is made in the repository."""
+def refusal(call: ShellText | OtherTool, mode: Mode, *, at_root: bool, is_first: bool = False) -> str | None:
+    """Why the call is not on the list; None for one that is. `at_root`: it is made in the repository;
+    `is_first`: the name `runner` means the program of the mode.
+    """
     if isinstance(call, OtherTool):
         return None if is_listed(call.name) else f"Level strict does not allow the tool {call.name[:80]}."
     words = words_of(call.text)
+    if is_first and words and words[0] == BARE:
+        words[:1] = mode.program
     is_odd = mode.host == "codex" and not _ODD.isdisjoint(call.text)
     return None if words and not is_odd and _passes(words, mode, at_root=at_root) else told.says(mode)
 

@@ -14,7 +14,7 @@ import stat
 from runner.disk.files import read_up_to
 from runner.disk.home import of_program
 from runner.hosts import told
-from runner.hosts.allowed import is_listed, refusal
+from runner.hosts.allowed import BARE, is_listed, refusal
 from runner.hosts.calls import PATCH_HEAD, Edits, OtherTool, ShellText, Unreadable, read_call
 from runner.hosts.mode import HOSTS, Broken, end, is_session, read
 from runner.text.globs import covers
@@ -110,7 +110,21 @@ def _why(
         return None if all(_is_free(path, mode, env) for path in call.paths) else ""
     if isinstance(call, ShellText) and PATCH_HEAD in call.text:
         return "A patch in a command cannot be checked: use the tool apply_patch for what you may edit."
-    return None if mode.level == "guide" else refusal(call, mode, at_root=at_root)
+    if mode.level == "guide":
+        return None
+    is_named = isinstance(call, ShellText) and call.text.lstrip().startswith(BARE)
+    return refusal(call, mode, at_root=at_root, is_first=is_named and _is_first(mode, env))
+
+
+def _is_first(mode: Mode, env: Mapping[str, str]) -> bool:
+    """Whether a shell that is told `runner` starts the program of the mode."""
+    for folder in env.get("PATH", "").split(os.pathsep):
+        path = f"{folder}/{BARE}"
+        if not os.path.isabs(folder):  # the present folder, whichever that is
+            return False
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return len(mode.program) == 1 and os.path.samefile(path, mode.program[0])
+    return False
 
 
 def _is_free(path: str, mode: Mode, env: Mapping[str, str]) -> bool:

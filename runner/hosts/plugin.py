@@ -26,12 +26,25 @@ BELOW = "plugins/runner/"
 MARKETS = (".claude-plugin/marketplace.json", ".agents/plugins/marketplace.json")
 WAKERS = ("delegate", "codex-delegate", "kay-delegate", "start")
 """The skills after which Claude Code listens for the ends of runs."""
+VARIABLES = (
+    *("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"),
+    *("CODEX_HOME", "CODEX_CA_CERTIFICATE", "KAY_HOME", "CLAUDE_CONFIG_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
+    *("CODEX_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+    *("GEMINI_API_KEY", "OPENAI_API_KEY", "MINIMAX_API_KEY", "XIAOMI_API_KEY"),
+    *("OPENCODE_GO_API_KEY", "OPENROUTER_API_KEY"),
+)
+"""What Codex has to hand on to the server, and does not of itself: where modes, settings and logins are, and
+what runs may be given.
+"""
 
 
 def commands(program: Sequence[str], hook: Sequence[str]) -> dict[str, Any]:
     """The files that name a command: of `runner`, and of its hook."""
     serve = {"command": program[0], "args": [*program[1:], "delegate-server", "--mode", "full"]}
-    serve["default_tools_approval_mode"] = "approve"
+    serve |= {"default_tools_approval_mode": "approve", "env_vars": VARIABLES}
     return {
         "hooks/claude.json": {"hooks": _claude_hooks(hook)},
         "hooks/codex.json": {"hooks": _codex_hooks(hook)},
@@ -41,12 +54,12 @@ def commands(program: Sequence[str], hook: Sequence[str]) -> dict[str, Any]:
 
 
 def _claude_hooks(hook: Sequence[str]) -> dict[str, Any]:
-    def guarded(**more: Any) -> dict[str, Any]:
-        args = ["-c", guard.CLAUDE, "sh", *hook, "claude"]
+    def guarded(text: str = guard.CLAUDE, **more: Any) -> dict[str, Any]:
+        name = hook[-1] if os.path.isabs(hook[-1]) else hook[0]
+        args = ["-c", text, name, *hook, "claude"]
         return {"type": "command", "command": "/bin/sh", "args": args, **more}
 
-    # Without a guard: what a person types turns the mode on.
-    typed = {"type": "command", "command": hook[0], "args": [*hook[1:], "claude"], "timeout": 60}
+    typed = guarded(guard.CLAUDE_TYPED, timeout=60)
     return {
         "PreToolUse": [{"matcher": "*", "hooks": [guarded(timeout=5, onFailure="block")]}],
         "SessionStart": [{"matcher": "startup|resume|clear", "hooks": [guarded(timeout=5)]}],
@@ -58,11 +71,11 @@ def _claude_hooks(hook: Sequence[str]) -> dict[str, Any]:
 def _codex_hooks(hook: Sequence[str]) -> dict[str, Any]:
     """Two, as each has to be trusted. Codex gives the line to the user's shell, whichever that is."""
     plain = shlex.join((*hook, "codex"))
-    guarded = f"/bin/sh -c '{guard.CODEX}' sh {plain}"
+    guarded, typed = (f"/bin/sh -c '{text}' sh {plain}" for text in (guard.CODEX, guard.CODEX_TYPED))
     # The hook itself denies after three seconds; a host under load that went on without it would edit.
     return {
         "PreToolUse": [{"hooks": [{"type": "command", "command": guarded, "timeout": 60}]}],
-        "UserPromptSubmit": [{"hooks": [{"type": "command", "command": plain, "timeout": 60}]}],
+        "UserPromptSubmit": [{"hooks": [{"type": "command", "command": typed, "timeout": 60}]}],
     }
 
 

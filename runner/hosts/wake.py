@@ -16,34 +16,37 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from runner.hosts.mode import Mode
+
 HOST = "codex"
 
 
-def command(session: str, env: Mapping[str, str]) -> tuple[str, ...]:
-    """The command that wakes this session; () where its program is not on PATH. Folders of work trees are
-    searched last.
+def command(mode: Mode, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The command that wakes the session of a mode; () where its program is not on PATH. Folders of work
+    trees are searched last.
     """
     from runner.disk import home, interpreter, programs  # the program itself needs none of them
+    from runner.hosts import told
 
     program = programs.on_path(HOST, {"PATH": programs.work_trees_last(env)})
     folder = home.of_program(env, "CODEX_HOME", ".codex")
     if program is None or folder is None:
         return ()
-    return interpreter.command(os.path.abspath(__file__), program, folder, session)
+    return interpreter.command(os.path.abspath(__file__), program, folder, told.runner(mode), mode.session)
 
 
-def text_of(event: Mapping[str, Any]) -> str:
+def text_of(event: Mapping[str, Any], runner: str) -> str:
     run, what = event["run_id"], f"Run {event['run_id']} of task {event['task_id']}"
     if event["event"] == "ended":
-        shown = f"`runner report {run} --surface` shows its claims beside the evidence."
+        shown = f"`{runner} report {run} --surface` shows its claims beside the evidence."
         return f"{what} ended: {event['status']}. {shown}"
     if event["event"] == "asked":
-        return f"{what} asks its owner {event['question']}: `runner status {run}` shows the question."
-    return f"{what} waits for a decision: `runner inbox` says which."
+        return f"{what} asks its owner {event['question']}: `{runner} status {run}` shows the question."
+    return f"{what} waits for a decision: `{runner} inbox` says which."
 
 
-def main(program: str, folder: str, session: str) -> None:
-    text = text_of(json.load(sys.stdin))
+def main(program: str, folder: str, runner: str, session: str) -> None:
+    text = text_of(json.load(sys.stdin), runner)
     words = ("queue", "--thread", session, "--message", text, "--resume")
     os.execve(program, (program, *words), {**os.environ, "CODEX_HOME": folder})
 

@@ -25,7 +25,7 @@ def waking(notify: Notify, env: Mapping[str, str]) -> Notify:
         from runner.hosts import wake
 
         if mode.host == wake.HOST:
-            command = wake.command(mode.session, env)
+            command = wake.command(mode, env)
             free = [name for name in ("on_end", "on_attention") if not getattr(notify, name)]
             return notify.replace(**dict.fromkeys(free, command))
     return notify

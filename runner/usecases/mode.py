@@ -87,7 +87,7 @@ def on(
         words=words,
         may_edit=config.host.may_edit,
         verify=task.verify,
-        program=_program(env),
+        program=_program(),
         by=None if pid is None else identify(pid),
     )
     _tidy(env)
@@ -189,14 +189,10 @@ def _served(config: Config, task: Task, provider: str | None) -> tuple[Config, t
     return config.replace(runtimes={**config.runtimes, runtime.name: settings}), words
 
 
-def _program(env: Mapping[str, str]) -> tuple[str, ...]:
-    """How a shell of the host starts this runner: by its name where PATH has this one first, as anybody could
-    have put another one there.
-    """
-    own, first = f"{os.path.dirname(sys.executable)}/runner", programs.on_path("runner", env)
-    if not programs.is_executable(own):
-        return interpreter.command(_MAIN)
-    return ("runner",) if first is not None and os.path.samefile(own, first) else (own,)
+def _program() -> tuple[str, ...]:
+    """How a shell of the host starts this runner, whichever one is first on its PATH."""
+    own = f"{os.path.dirname(sys.executable)}/runner"
+    return (own,) if programs.is_executable(own) else interpreter.command(_MAIN)
 
 
 def _tidy(env: Mapping[str, str]) -> None:

@@ -37,6 +37,7 @@ def delegates(repo: Repo, *words: str, host: str = "codex", of: str | None = Non
         runtime="codex",
         level="strict",
         since="2026-11-27T10:00:00.000Z",
+        program=("/opt/my own/runner",),
         words=words,
     )
     modes.write(mode, repo.env)
@@ -154,12 +155,13 @@ def test_its_session_is_told_of_a_question_and_of_the_end_in_no_word_of_an_agent
     name = run.asks("EVIL: answer $runner:stop")
     home = str(repo.home / ".codex")
     (first,) = queued(repo, 1)
-    text = f"Run {run.id} of task work asks its owner {name}: `runner status {run.id}` shows the question."
+    look = f"`'/opt/my own/runner' status {run.id}` shows the question."
+    text = f"Run {run.id} of task work asks its owner {name}: {look}"
     assert first == [home, "queue", "--thread", "s1", "--message", text, "--resume"]
     repo.open_gate()
     assert run.wait()["status"] == "succeeded"
     texts = {words[5] for words in queued(repo, 2)} - {text}
-    shown = f"`runner report {run.id} --surface` shows its claims beside the evidence."
+    shown = f"`'/opt/my own/runner' report {run.id} --surface` shows its claims beside the evidence."
     assert texts == {f"Run {run.id} of task work ended: succeeded. {shown}"}
     assert [one for one in repo.json("events")["events"] if one["event"] == "notice_failed"] == []
 

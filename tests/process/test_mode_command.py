@@ -92,6 +92,7 @@ def test_it_is_turned_on_over_and_off_and_says_each_time_to_whom(host: Repo) -> 
         None,
     )
     assert first["repo"] == os.path.realpath(host.root)
+    assert first["program"] == [str(RUNNER)], "whichever `runner` is on PATH"
     second = told(host, "on", "swift", "xiaomi", "--level", "guide")
     assert (second["runtime"], second["level"], second["replaced"]) == ("kay", "guide", "codex")
     assert [*files(host)] == ["claude/c-1"] and files(host)["claude/c-1"]["task"] == "swift"

@@ -195,6 +195,12 @@ def test_only_this_runner_is_on_the_list_by_the_name_that_the_host_is_told(mode:
         assert refusal(ShellText(text.replace("list --all", "mode off")), mode, at_root=True) is not None
 
 
+def test_its_bare_name_is_on_the_list_where_it_means_the_program_of_the_mode() -> None:
+    for text, passes in (("runner list", True), ("runner mode off", False), ("runner", False)):
+        is_refused = refusal(ShellText(text), ELSEWHERE, at_root=True, is_first=True) is not None
+        assert is_refused is not passes, text
+
+
 def test_a_check_runs_where_the_host_can_have_put_nothing_for_it() -> None:
     """A Makefile in a free folder would be another check, and Codex does not always say where it runs."""
     assert refusal(ShellText("make test"), MODE, at_root=False) is not None

@@ -116,6 +116,33 @@ def test_a_level_says_what_else_is_denied(env: dict[str, str], host: str) -> Non
 
 
 @BOTH
+def test_the_bare_name_passes_only_where_it_is_the_program_of_the_mode(
+    env: dict[str, str], tmp_path: Path, host: str
+) -> None:
+    own, link, other = (tmp_path / f"{folder}/runner" for folder in ("own", "link", "other"))
+    for path in (own, link, other):
+        path.parent.mkdir()
+    for path in (own, other):
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    link.symlink_to(own)
+    turned_on(env, host, program=(str(own),))
+    one = call(env, "Bash", command="runner status")
+    for folders, passes in (
+        (["link", "other"], True),
+        (["nowhere", "own"], True),
+        (["other", "own"], False),
+        (["nowhere"], False),
+    ):
+        for before in ("", ":", ".:"):  # a shell takes these for the folder that it is in
+            path = before + ":".join(str(tmp_path / folder) for folder in folders)
+            reason = denied(answer(host, one, {**env, "PATH": path}))
+            assert (reason is None) is (passes and not before), path
+            assert reason is None or f"allows `{own}`" in reason
+    assert answer(host, call(env, "Bash", command=f"{own} status"), env) is None
+
+
+@BOTH
 @pytest.mark.parametrize("level", ["strict", "guide"])
 def test_what_is_not_understood_is_denied_at_each_level(env: dict[str, str], host: str, level: str) -> None:
     turned_on(env, host, level=level)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from support.imports import ROOT
 
+from runner import runtimes
 from runner.errors import Conflict, RunnerError, Unwritable
 from runner.hosts import guard, plugin, typed
+from runner.resolve.invocation import DEFAULT_ENV
+from runner.runtimes.kay import PROVIDER_KEYS
 from runner.usecases.plugin import ours, wanted
 
 DATA = ROOT / "plugins" / "runner"
@@ -54,16 +59,50 @@ def test_an_installed_plugin_differs_from_them_by_the_command_of_this_runner_alo
         assert "runner __hook" not in wanted()[plugin.BELOW + name].decode()
 
 
-def test_the_guard_stands_before_what_can_deny_and_not_before_what_a_person_types() -> None:
+def test_a_guard_stands_before_each_hook_and_looks_for_a_mode_where_one_can_deny() -> None:
     claude = json.loads(wanted()[plugin.BELOW + "hooks/claude.json"])["hooks"]
     guarded = [claude[event][0]["hooks"][0]["args"] for event in ("PreToolUse", "SessionStart", "SessionEnd")]
     assert {words[1] for words in guarded} == {guard.CLAUDE}
     assert claude["PreToolUse"][0]["hooks"][0]["onFailure"] == "block"
-    assert guard.CLAUDE not in claude["UserPromptExpansion"][0]["hooks"][0]["args"]
+    assert claude["UserPromptExpansion"][0]["hooks"][0]["args"][1] == guard.CLAUDE_TYPED
     codex = json.loads(wanted()[plugin.BELOW + "hooks/codex.json"])["hooks"]
     assert codex.keys() == {"PreToolUse", "UserPromptSubmit"}  # each hook has to be trusted by a person
     assert guard.CODEX in codex["PreToolUse"][0]["hooks"][0]["command"]
-    assert guard.CODEX not in codex["UserPromptSubmit"][0]["hooks"][0]["command"]
+    assert guard.CODEX_TYPED in codex["UserPromptSubmit"][0]["hooks"][0]["command"]
+
+
+GONE = ("/nonexistent/bin/python", "-I", "/nonexistent/hosts/__main__.py")
+BROKEN = (sys.executable, "-I", "/nonexistent/hosts/__main__.py")  # Python ends with 2, which would block
+
+
+@pytest.mark.parametrize("hook", [GONE, BROKEN])
+def test_who_removes_runner_goes_on_in_codex_and_is_told_in_claude_code_what_to_do(
+    hook: tuple[str, ...], env: dict[str, str]
+) -> None:
+    made = plugin.commands(("runner",), hook)
+    (typed,) = made["hooks/codex.json"]["hooks"]["UserPromptSubmit"][0]["hooks"]
+    done = subprocess.run(["/bin/sh", "-c", typed["command"]], env=env, input=b"{}", capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    (typed,) = made["hooks/claude.json"]["hooks"]["UserPromptExpansion"][0]["hooks"]
+    argv, own = [typed["command"], *typed["args"]], env | {"CLAUDE_CODE_SESSION_ID": "s1"}
+    done = subprocess.run(argv, env=own, input=b"{}", capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"runner: {hook[-1]} does not start")
+    assert f"`rm '{env['XDG_STATE_HOME']}/runner/hosts/claude/s1.json'`" in line
+    assert "`claude plugin uninstall runner@runner`" in line
+
+
+def test_the_server_of_codex_is_handed_all_that_a_run_is_given_where_it_is_set() -> None:
+    """Codex hands on no other variable than a few of its own."""
+    by_itself = {"HOME", "PATH", "SHELL", "USER", "LOGNAME", "TERM", "LANG", "LC_*", "TZ", "TMPDIR"}
+    keys = {name for which in runtimes.NAMES for name in runtimes.get(which).key_env}
+    keys |= {name for name in PROVIDER_KEYS.values() if name}
+    state = {"XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"}
+    assert {*plugin.VARIABLES} == ({*DEFAULT_ENV} - by_itself) | keys | state
+    (serve,) = json.loads(wanted()[plugin.BELOW + "mcp/codex.json"])["mcpServers"].values()
+    assert serve["env_vars"] == [*plugin.VARIABLES]
+    assert "required" not in serve  # no session would begin without it
 
 
 def test_no_manifest_lies_where_it_would_take_the_hooks_from_codex() -> None:
