@@ -41,6 +41,8 @@ def install_codex(directory: Path, body: str, *, name: str = "codex", version: s
     """An executable that says it is codex; `codex exec` runs `body` in bash, the prompt on its stdin."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / name
+    if path.is_symlink():  # to a real one, over which we would write
+        path.unlink()
     # Any other question has an answer too, but a body that does not look at its words must not run for it: it
     # is asked in `/`, and would write there.
     otherwise = "" if "$1" in body or "$*" in body or "$@" in body else _OTHERWISE
