@@ -56,6 +56,13 @@ class Cleaner:
         """A text of others."""
         return WITHHELD if self._missing and text else self.word(text)
 
+    def beginning(self, text: str) -> str:
+        """Of a text of others that goes on: as much of it as no secret reaches out of."""
+        from runner.text.terminal import clean_terminal
+
+        certain = self._redactor.stream().feed(clean_terminal(text).encode())
+        return self.text(certain.decode(errors="ignore"))
+
     def word(self, text: str) -> str:
         """A name or a number of ours, in which a secret would be an accident."""
         from runner.text.terminal import clean_terminal

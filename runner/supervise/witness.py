@@ -140,9 +140,14 @@ class Witness:
         """How the request begins, on one line; secrets are looked for before it is cut. Sections of ours
         stand behind it, and what is sent to a session that goes on is a request of its own.
         """
-        asked = None if self._invocation.continues is not None else read_text(self._run.asked, _REQUEST)
-        said = asked or (read_text(self._run.prompt, _REQUEST) or "").lstrip().partition("\n\n## ")[0]
+        asked = "" if self._invocation.continues is not None else self._beginning(self._run.asked)
+        said = asked or self._beginning(self._run.prompt).lstrip().partition("\n\n## ")[0]
         return one_line(self._cleaner().text(one_line(said)), _HINT)
+
+    def _beginning(self, path: str) -> str:
+        """Of a text of people, without secrets, also none of which the rest was not read."""
+        said, cleaner = read_text(path, _REQUEST) or "", self._cleaner()
+        return cleaner.beginning(said) if len(said.encode()) >= _REQUEST else cleaner.text(said)
 
     def _artifact(self, told: dict[str, Any]) -> dict[str, Any]:
         rehearsed = "" if self._invocation.rehearsal is None else "rehearsed: "

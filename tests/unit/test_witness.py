@@ -208,6 +208,26 @@ def test_the_hint_of_a_run_that_goes_on_in_a_session_is_what_was_sent(tmp_path: 
     assert entries(tmp_path)[0].payload["hint"] == "And the other one?"
 
 
+@pytest.mark.parametrize("secret", [SECRET, "correct horse\nbattery staple", "k\u00e9y" * 300])
+def test_no_part_of_a_secret_that_the_limit_of_reading_cuts_is_told(secret: str, tmp_path: Path) -> None:
+    for before in range(0, 60, 7):
+        run = an_ended_run(tmp_path, task=f"t{before}")
+        request = " " * ((1 << 16) - before) + f"log in with {secret} and go on"
+        Path(run.prompt).write_text(request, encoding="utf-8")
+        assert ends(run, a_witness(run, secret))
+        told = ledger(tmp_path, run.task_id).entries()[0].payload.get("hint") or ""
+        assert all(word not in told for word in ("hunter2", "correct", "k\u00e9"))
+
+
+@pytest.mark.parametrize("gap", ["", "x" * 70_000])
+def test_a_secret_of_several_lines_is_found_before_the_hint_is_one_line(gap: str, tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    key = "-----BEGIN KEY-----\n" + "abcdefgh ijklmnop\n" * 8 + "-----END"
+    Path(run.prompt).write_text(f"Use {key} {gap}")
+    assert ends(run, a_witness(run, key))
+    assert entries(tmp_path)[0].payload["hint"].startswith("Use [redacted]")
+
+
 def test_of_a_request_whose_secrets_nobody_knows_any_more_no_hint_is_told(tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     Path(run.prompt).write_text("log in with something\n")
