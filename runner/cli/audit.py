@@ -26,6 +26,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_MISSING = {
+    "started": "run {run_id} of {task_id} has started, and no ledger says so",
+    "ended": "nobody has run {run_id} of {task_id} any more, and no ledger tells of its end; "
+    "`runner status {run_id}` tells it where it can",
+}
+_MAY_BE_CUT = "; whether entries are missing at its end nobody can say"
 _HEADS = ("BEGAN", "RUN", "TASK", "RUNTIME", "HOST", "END", "EXIT", "TOKENS", "TOOK", "REQUEST")
 _LEAST_WORTH, _ROOM = ("TOKENS", "TOOK", "EXIT", "RUNTIME", "HOST", "TASK", "BEGAN"), 20
 
@@ -120,14 +126,13 @@ def add_audit_verify(parser: Parser) -> None:
 
 def run_audit_verify(args: Namespace) -> int:
     found = audit.verify(find_root(here()))
-    lines = [
-        f"{one['ledger']}: " + (one["problem"] or f"{count(one['entries'], 'entry', 'entries')}, unchanged")
-        for one in found["ledgers"]
-    ]
-    lines += [
-        f"run {one['run_id']} of {one['task_id']} has {one['what']}, and no ledger says so"
-        for one in found["missing"]
-    ]
+    lines = []
+    for one in found["ledgers"]:
+        said = one["problem"] or f"{count(one['entries'], 'entry', 'entries')}, unchanged"
+        is_open = one["problem"] is None and one["is_complete"] is None
+        lines.append(f"{one['ledger']}: {said}{_MAY_BE_CUT if is_open else ''}")
+    lines += [f"run {one['run_id']} of {one['task_id']}: {one['problem']}" for one in found["changed"]]
+    lines += [_MISSING[one["what"]].format(**one) for one in found["missing"]]
     is_whole, unwitnessed = found["is_whole"], found["unwitnessed"]
     said = "the audit is whole" if is_whole else "the audit is not whole"
     if is_whole is None:

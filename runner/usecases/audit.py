@@ -16,11 +16,11 @@ from runner.errors import Conflict, RunnerError, RunNotFound, Unwritable
 from runner.ledger.chain import Break
 from runner.ledger.entry import EntryType, is_of_runner
 from runner.ledger.file import Ledger, Look
-from runner.state.authentic import own_invocation, tasks_of, why_foreign
+from runner.state.authentic import OLDER, Foreign, Why, own_invocation, tasks_of, why_foreign
 from runner.state.manifest import parse_timestamp
-from runner.state.store import RUNS, runs_of
+from runner.state.store import RUNS, RunDir, runs_of
 from runner.text.words import one_line
-from runner.usecases.look import is_held, look
+from runner.usecases.look import is_held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.ledger.entry import LedgerEntry
-    from runner.state.store import RunDir
 
     Row = dict[str, Any]
 
@@ -40,6 +39,8 @@ _ENDED = ("status", "outcome", "code", "exit_code", "model", "thread", "tokens",
 _TIMES = ("started", "ended")
 _WITNESSED = '"ledger":'
 """What the invocation of a runner has that keeps ledgers."""
+_OF_OTHERS = (Why.OWNER, Why.TRACKED, Why.MOVED, *OLDER)
+"""Why a run is not ours, although nobody has changed a record that was made here."""
 _WAIT_S, _LARGEST, _HINT = 10.0, 64 << 20, 80
 
 
@@ -95,56 +96,81 @@ def _ledgers(root: str, *, all_of_it: bool = False) -> Iterator[tuple[Ledger, Lo
 
 
 def verify(root: str) -> dict[str, Any]:
-    """Every entry of every ledger, and whether each run of ours that is over has its begin and its end there.
-    A run is `unwitnessed` where nothing says that it has to be there. Without any ledger nobody can say
-    whether all is whole (None). RunNotFound where there is no run either.
+    """Every entry of every ledger, and whether each run of ours without an owner has its begin and its end
+    there. Nothing is brought about by that. `changed` are the runs whose records were, and `unwitnessed`
+    those of which nothing says that they have to be there. Without any ledger nobody can say whether all is
+    whole (None). RunNotFound where there is no run either.
     """
-    runs = [(run, _needed(run)) for task in sorted(tasks_of(root)) for run in reversed(runs_of(root, task))]
+    begun = [RunDir(root, row["task_id"], row["run_id"]) for row in rows(root)[0] if not row["ended_at"]]
+    known = [run for task in sorted(tasks_of(root)) for run in reversed(runs_of(root, task))]
+    runs = [(run, _needed(run)) for run in known]  # then the ledgers: who has no owner has told them all
+    left = [run for run in begun if not _has_owner(run)]
     ledgers = {ledger.task_id: (ledger, seen) for ledger, seen in _ledgers(root, all_of_it=True)}
     if not runs and not ledgers:
         raise RunNotFound(
             f"there is no run and no ledger in {root}", hint="call it in the repository that you mean"
         )
     told = {(row["run_id"], what) for row in rows(root)[0] for what in _TIMES if row[f"{what}_at"]}
-    missing: list[dict[str, str]] = []
+    missing: dict[tuple[str, str], Row] = {}
+    changed: list[Row] = []
     unwitnessed = 0
-    for run, needed in runs:
-        if needed is None or _is_unknown(*ledgers.get(needed[0], (None, None)), since=needed[1]):
+    for run, needed in [*((run, ("", _TIMES[1:])) for run in left), *runs]:
+        row = {"run_id": run.run_id, "task_id": run.task_id}
+        if isinstance(needed, Foreign):
+            changed.append({**row, "problem": needed.message})
+        elif needed is None or _is_unknown(*ledgers.get(needed[0], (None, None)), run=run):
             unwitnessed += 1
-            continue
-        lacks = [what for what in needed[2] if (run.run_id, what) not in told]
-        missing += [{"run_id": run.run_id, "task_id": run.task_id, "what": what} for what in lacks]
+        else:
+            lacks = [what for what in needed[1] if (run.run_id, what) not in told]
+            missing |= {(run.run_id, what): {**row, "what": what} for what in lacks}
     verdicts = [
         {"task_id": task, "ledger": ledger.relative, **seen.verdict()}
         for task, (ledger, seen) in ledgers.items()
     ]
     is_whole = None
-    if verdicts or missing:
-        is_whole = not missing and all(one["is_whole"] for one in verdicts)
-    return {"is_whole": is_whole, "ledgers": verdicts, "missing": missing, "unwitnessed": unwitnessed}
+    if verdicts or missing or changed:
+        is_whole = not missing and not changed and all(one["is_whole"] for one in verdicts)
+    runs_told = {"missing": [*missing.values()], "changed": changed, "unwitnessed": unwitnessed}
+    return {"is_whole": is_whole, "ledgers": verdicts, **runs_told}
 
 
-def _needed(run: RunDir) -> tuple[str, str, tuple[str, ...]] | None:
-    """Its ledger, when it was made, and what has to be told of it, which is nothing while it has an owner.
-    None where nobody can say. To look at it may bring its end about, so ledgers are read later.
+def _needed(run: RunDir) -> tuple[str, tuple[str, ...]] | Foreign | None:
+    """Its ledger, and what has to be told of it there, which is nothing while it has an owner. What is wrong
+    where its record was changed; None where nobody can say.
     """
+    foreign = why_foreign(run)
+    if foreign is not None:
+        return None if foreign.why in _OF_OTHERS else foreign
     try:
-        if why_foreign(run) is not None or _WITNESSED not in (read_text(run.invocation) or ""):
-            return None
-        manifest, task = look(run), own_invocation(run).ledger_task
+        task = own_invocation(run).ledger_task if _WITNESSED in (read_text(run.invocation) or "") else None
     except RunnerError:
-        return None
-    is_over = manifest.is_done and not is_held(run)
-    what = _TIMES if manifest.started_at is not None else _TIMES[1:]
-    return task, manifest.created_at, what if is_over else ()
+        task = None
+    if task is None or _has_owner(run):
+        return None if task is None else (task, ())
+    try:
+        has_started = run.read_manifest().started_at is not None
+    except RunnerError:
+        has_started = False
+    return task, _TIMES if has_started else _TIMES[1:]
 
 
-def _is_unknown(ledger: Ledger | None, seen: Look | None, *, since: str) -> bool:
-    """Whether it is not believed, or was begun anew by a person later than that."""
+def _has_owner(run: RunDir) -> bool:
+    try:
+        return is_held(run)
+    except (Conflict, Unwritable):
+        return False  # what stands there is no lock of ours
+
+
+def _is_unknown(ledger: Ledger | None, seen: Look | None, *, run: RunDir) -> bool:
+    """Whether it is not believed, or was begun anew by a person later than the run, whose id is its time."""
     if ledger is None or seen is None or seen.problem is not None:
         return seen is not None
     first = ledger.numbered(1, seen)
-    return first is not None and first.type is EntryType.RESTARTED and first.at > since
+    return (
+        first is not None
+        and first.type is EntryType.RESTARTED
+        and "".join(filter(str.isalnum, first.at)) > run.run_id
+    )
 
 
 # -- four columns ----------------------------------------------------------------------------------------

@@ -52,9 +52,11 @@ def test_the_end_of_a_run_that_was_killed_with_its_supervisor_is_there_once_some
     child = run.child()
     run.kill_supervisor()
     kill(child)
-    found = repo.json("audit", "verify")
+    for _ in range(2):
+        looked = repo.cli("audit", "verify")
+        assert looked.status == 9 and f"nobody has run {run.id} of work any more" in looked.stdout
     assert run.status()["status"] == "lost"
-    assert repo.json("audit", "verify")["is_whole"], found
+    assert repo.json("audit", "verify")["is_whole"]
     (row,) = shown(repo)
     assert (row["outcome"], row["exit_code"], row["verdict"]) == ("lost", None, "lost: lost")
 
@@ -103,6 +105,10 @@ def test_where_no_ledger_is_nothing_is_called_whole(repo: Repo) -> None:
     invocation = repo.root / ".runs/work/cli" / run.id / "invocation.json"
     invocation.write_text(invocation.read_text().replace('"ledger":', '"lodger":'))
     done = repo.cli("audit", "verify")
+    assert (done.status, "not whole" in done.stdout) == (9, True)
+    assert f"run {run.id} of work: its records were not made here" in done.stdout
+    invocation.unlink()
+    done = repo.cli("audit", "verify")
     assert (done.status, done.stdout) == (
         9,
         "there is no ledger, so nothing is proved; of 1 run nobody can say\n",
@@ -118,3 +124,15 @@ def test_the_table_keeps_what_is_worth_most_where_it_is_narrow(repo: Repo) -> No
     head, row = repo.cli("audit", "show", env={"COLUMNS": "80"}).stdout.splitlines()
     assert {"BEGAN", "RUN", "TASK", "END", "REQUEST"} <= {*head.split()} and "TOKENS" not in head
     assert "  Lock both of the" in row and row.endswith("...") and len(row) <= 80
+
+
+def test_of_a_ledger_without_its_head_it_says_that_its_end_may_be_missing(repo: Repo) -> None:
+    assert repo.cli("audit", "export", "--idx", "--write").stdout == "0 rows added\n"
+    assert repo.no_runs() and not (repo.root / ".runs").exists()
+    repo.quick_codex()
+    repo.task().start().wait()
+    unknown = "whether entries are missing at its end nobody can say"
+    assert unknown not in repo.cli("audit", "verify").stdout
+    (repo.root / ".runs/work/.ledger.head").unlink()
+    looked = repo.cli("audit", "verify")
+    assert looked.status == 0 and unknown in looked.stdout

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.ended import an_ended_run
+from support.values import a_manifest
 
 from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.ledger.entry import HUMAN
 from runner.ledger.file import Ledger
-from runner.model import Outcome, Usage
+from runner.model import Outcome, Phase, Usage
+from runner.state.authentic import write_record
 from runner.state.fingerprints import Known
 from runner.state.store import RunDir
 from runner.supervise.sealing import Cleaner
@@ -193,12 +195,94 @@ def test_of_runs_before_a_person_set_the_ledger_aside_nobody_can_say(tmp_path: P
 
 def test_a_run_of_a_runner_without_ledgers_or_of_others_is_not_missed(tmp_path: Path) -> None:
     old = an_ended_run(tmp_path)
-    Path(old.invocation).write_text(Path(old.invocation).read_text().replace('"ledger"', '"lodger"'))
+    declared = old.read_invocation().to_json()
+    del declared["ledger"]
+    write_record(old.invocation, declared)
     found = audit.verify(str(tmp_path))
     assert (found["is_whole"], found["missing"], found["unwitnessed"]) == (None, [], 1)
     a_told_run(tmp_path, task="other")
     found = audit.verify(str(tmp_path))
     assert (found["is_whole"], found["missing"], found["unwitnessed"]) == (True, [], 1)
+
+
+def with_another_word(run: RunDir) -> None:
+    path = Path(run.invocation)
+    path.write_text(path.read_text().replace('"ledger"', '"Ledger"'))
+
+
+def with_a_link(run: RunDir) -> None:
+    os.rename(run.path, f"{run.path}x")
+    os.symlink(f"{run.path}x", run.path)
+
+
+def open_to_others(run: RunDir) -> None:
+    Path(run.control).chmod(0o777)
+
+
+@pytest.mark.parametrize("change", [with_another_word, with_a_link, open_to_others])
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_run_whose_record_was_changed_here_is_told_of_and_the_audit_not_whole(
+    change: Callable[[RunDir], None], is_alone: bool, tmp_path: Path
+) -> None:
+    run = a_told_run(tmp_path)
+    if not is_alone:
+        a_told_run(tmp_path, task="other")
+    gone_with_its_head(ledger(tmp_path))
+    change(run)
+    found = audit.verify(str(tmp_path))
+    assert (found["is_whole"], found["unwitnessed"], found["missing"]) == (False, 0, [])
+    (row,) = found["changed"]
+    assert (row["run_id"], row["task_id"]) == (run.run_id, "work") and row["problem"]
+
+
+def test_the_runs_of_a_repository_that_was_moved_were_changed_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    run = a_told_run(tmp_path / "before")
+    gone_with_its_head(ledger(tmp_path / "before"))
+    (tmp_path / "before").rename(tmp_path / "after")
+    a_told_run(tmp_path / "after", task="other")
+    found = audit.verify(str(tmp_path / "after"))
+    assert (found["is_whole"], found["unwitnessed"], found["changed"]) == (True, 1, []), run.run_id
+
+
+def a_begun_run(root: Path) -> RunDir:
+    """One whose begin is told, and whose owner was killed before its end."""
+    run = an_ended_run(root)
+    Witness(run, run.read_invocation(), lambda: Cleaner(Known((), ()))).look(run.read_manifest())
+    run.write_manifest(a_manifest(run, started_at=run.read_manifest().started_at, phase=Phase.RUNNING))
+    return run
+
+
+@pytest.mark.parametrize("what", ["as it was left", "manifest", "folder"])
+def test_a_run_without_an_end_and_without_an_owner_is_missed_and_nothing_is_made(
+    what: str, tmp_path: Path
+) -> None:
+    run = a_begun_run(tmp_path)
+    (tmp_path / ".runs/work/.ledger.head").unlink()
+    if what == "manifest":
+        os.unlink(run.manifest)
+    elif what == "folder":
+        shutil.rmtree(run.path)
+    before = sorted(tmp_path.rglob("*"))
+    for _ in range(2):
+        found = audit.verify(str(tmp_path))
+        assert found["missing"] == [{"run_id": run.run_id, "task_id": "work", "what": "ended"}]
+        assert not found["is_whole"] and found["ledgers"][0]["is_complete"] is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_that_has_an_owner_is_not_missed(tmp_path: Path) -> None:
+    run = a_begun_run(tmp_path)
+    lock = run.try_lock()
+    assert lock is not None
+    try:
+        assert whole(tmp_path)
+    finally:
+        os.close(lock)
+    assert not whole(tmp_path)
+    os.unlink(run.lock)
+    os.symlink("elsewhere", run.lock)
+    assert not whole(tmp_path), "a link is held by nobody"
 
 
 def test_a_run_whose_end_nobody_told_is_missed(tmp_path: Path) -> None:
