@@ -11,8 +11,8 @@ ID = f"{NAME}@{NAME}"
 
 class Way(Value):
     """`copy` is where the host obeys a copy of its own, below its `folder`, which a variable may move.
-    `settings` are files that may turn hooks off, and `off` are the keys that do. `tool` edits files, and the
-    variable `session` has the id of the session.
+    `settings` are files that may turn hooks off, `managed` is where an administrator does, and `off` are the
+    keys. `tool` edits files, and the variable `session` has the id of the session.
     """
 
     install: tuple[str, ...]
@@ -26,6 +26,7 @@ class Way(Value):
     left: str = ""
     trust: str | None = None
     settings: tuple[str, ...] = ()
+    managed: str = ""
     off: tuple[str, ...] = ()
 
 
@@ -40,6 +41,7 @@ WAYS = {
         limits="the shell at level guide, and anything at all with disableAllHooks, --bare or --safe-mode; "
         "under -p no end of a run wakes it",
         settings=("settings.json", "settings.local.json"),
+        managed="claude-code/managed-settings",
         off=("disableAllHooks", "allowManagedHooksOnly"),
     ),
     "codex": Way(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import shlex
+from glob import glob
 
 from runner.disk import files, home
 from runner.disk.scratch import scratch
+from runner.disk.upwards import git_root
 from runner.errors import RunnerError
 from runner.hosts import mode, plugin
 from runner.hosts.ways import ID, NAME, WAYS, Way
@@ -75,7 +77,7 @@ def _held(host: str, found: Plugged, folder: str, env: Mapping[str, str]) -> lis
     if found.folder is None or not found.is_enabled or found.problems:
         return [_absent(host, found)]
     checks = [_installed(host, found, found.folder, env), _answers(host, found.folder, env)]
-    checks += _settings(WAYS[host], folder, env)
+    checks += turned_off(WAYS[host], folder, env)
     return checks if WAYS[host].trust is None else [*checks, _trust(host, found, folder, env)]
 
 
@@ -149,17 +151,34 @@ def _hooked(hook: list[str], folder: str, env: Mapping[str, str]) -> Ran:
     return run(["/bin/sh", "-c", 'exec "$@" <"$0"', f"{folder}/event", *hook], env, seconds=5.0, cwd=folder)
 
 
-def _settings(way: Way, folder: str, env: Mapping[str, str]) -> Iterator[Examined]:
-    """What turns all hooks off."""
-    above = (home.of_program(env, *way.folder), f"{folder}/{way.folder[1]}")
-    for path in (f"{one}/{name}" for one in above for name in way.settings):
+def turned_off(way: Way, folder: str, env: Mapping[str, str], etc: str = "/etc") -> Iterator[Examined]:
+    """What turns all hooks off. Of the files that say a key the last counts, and most keys are said by an
+    administrator alone (each seen with Claude Code 2.1.332).
+    """
+    if not way.off:
+        return
+    named, root = way.folder[1], git_root(folder) or folder
+    # In a work tree that `git worktree` made, the settings of the first one count.
+    first = (files.read_text(f"{root}/.git") or "").removeprefix("gitdir: ").partition("/.git/worktrees/")
+    paths = [f"{home.of_program(env, *way.folder)}/{way.settings[0]}"]
+    paths += [f"{folder}/{named}/{name}" for name in way.settings]
+    paths.append(f"{first[0] if first[1] else root}/{named}/{way.settings[-1]}")
+    theirs = [f"{etc}/{way.managed}.json", *sorted(glob(f"{etc}/{way.managed}.d/*.json"))]
+    said: dict[str, str] = {}
+    for path in (*paths, *theirs):
         try:
             settings = json_value(files.read(path, follows_links=True))
         except (OSError, ValueError):
             continue
-        for key in way.off:
-            if isinstance(settings, dict) and settings.get(key):
-                yield _bad("hooks", f"turned off: {key} in {path}", f"take {key} out there")
+        for key in way.off if path in theirs else way.off[:1]:
+            if isinstance(settings, dict) and isinstance(settings.get(key), bool):
+                said[key] = path if settings[key] else ""
+        plugins = settings.get("enabledPlugins") if path in theirs and isinstance(settings, dict) else None
+        if isinstance(plugins, dict) and isinstance(plugins.get(ID), bool):
+            said["enabledPlugins"] = "" if plugins[ID] else path
+    for key, path in said.items():
+        if path:
+            yield _bad("hooks", f"turned off: {key} in {path}", f"take {key} out there")
 
 
 def _trust(host: str, found: Plugged, folder: str, env: Mapping[str, str]) -> Examined:
