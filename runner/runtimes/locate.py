@@ -32,7 +32,7 @@ def locate(
     if "/" in command:
         return (_as_path(runtime, command, env, root),)
     names = runtime.candidates if command == runtime.candidates[0] else (command,)
-    found = [path for path in (_on_path(names[0], env), _bundled(runtime, command)) if path][:1]
+    found = [path for path in (_on_path(names[0], env), bundled(runtime, command)) if path][:1]
     found += filter(None, (_on_path(name, env) for name in names[1:]))
     if not found:
         raise RuntimeMissing(
@@ -76,7 +76,8 @@ def _as_path(runtime: Runtime, command: str, env: Mapping[str, str], root: str |
     )
 
 
-def _bundled(runtime: Runtime, command: str) -> str | None:
+def bundled(runtime: Runtime, command: str) -> str | None:
+    """The binary that a PyPI package brought along, where the command is the usual name."""
     # The places where an import would look, without the cost of importing: this is on the way of
     # each start.
     if runtime.bundled is None or command != runtime.candidates[0]:

@@ -6,8 +6,8 @@ import os
 import shlex
 
 from runner.config.find import shipped
-from runner.disk import home, interpreter
-from runner.errors import Conflict, PluginFailed
+from runner.disk import home, interpreter, programs
+from runner.errors import Conflict, PluginFailed, RuntimeMissing
 from runner.hosts import mode, plugin
 from runner.hosts.ways import ID, NAME, WAYS
 from runner.runtimes import get, locate
@@ -70,7 +70,7 @@ def remove(host: str, env: Mapping[str, str]) -> bool:
 
 def seen(host: str, env: Mapping[str, str], cwd: str = "/") -> Plugged:
     """RuntimeMissing without the host; PluginFailed where it does not answer."""
-    found = locate.locate(get(host), get(host).defaults(), env, None)[0]
+    found, env = _program(host, env), {**env, "PATH": programs.work_trees_last(env)}
     markets = _rows((found, *_MARKET, "list", "--json"), "marketplaces", env, cwd)
     named = next((one for one in markets if one.get("name") == NAME), {})
     source = named.get("path") or named.get("root") or named.get("repo") or named.get("installLocation")
@@ -84,6 +84,19 @@ def seen(host: str, env: Mapping[str, str], cwd: str = "/") -> Plugged:
         folder = f"{home.of_program(env, *WAYS[host].folder)}/{copy}/{version}"
     problems = tuple(str(one) for one in row.get("errors") or ())
     return Plugged(found, market, str(folder), version, row.get("enabled") is True, problems)
+
+
+def _program(host: str, env: Mapping[str, str]) -> str:
+    """Its place on PATH outside of work trees of git, in which agents write, or in the Python of runner."""
+    runtime, name = get(host), get(host).candidates[0]
+    if outside := programs.outside_work_trees(name, env):
+        return locate.real(outside)
+    if (bundled := locate.bundled(runtime, name)) is None and (inside := programs.on_path(name, env)):
+        raise RuntimeMissing(
+            f"{inside} is in a work tree of git, where an agent may have put it, so runner does not start it",
+            hint=f"have {runtime.title} on PATH outside of work trees as well",
+        )
+    return bundled or locate.locate(runtime, runtime.defaults(), env, None)[0]
 
 
 def is_ours(host: str, found: Plugged, env: Mapping[str, str]) -> bool:

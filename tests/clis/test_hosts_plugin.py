@@ -47,7 +47,7 @@ def opened(repo: Repo, hosts: Hosts, which: str, *turns: Turn) -> Host:
     found = hosts(which.split()[0], *turns)
     if which == HOSTS[2]:
         found.program = codex_path()
-    (repo.bin / found.name).symlink_to(found.program)
+    found.put_on_path()
     repo.env.update({name: value for name, value in found.env.items() if name.startswith(("CLAUDE", "DIS"))})
     return found
 

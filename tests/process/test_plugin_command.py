@@ -83,3 +83,29 @@ def test_an_agent_of_a_run_installs_and_removes_no_plugin(hosted: Repo) -> None:
     for verb in ("install", "remove"):
         assert json.loads(hosted.note(verb).read_text())["error"]["code"] == "people_only"
     assert not hosted.note("asked").exists()
+
+
+@pytest.mark.parametrize("verb", ["install", "remove", "doctor"])
+def test_no_host_is_started_that_lies_in_a_work_tree(hosted: Repo, verb: str) -> None:
+    """An agent that works there may have put it there, or on PATH by a link."""
+    planted = hosted.root / "bin"
+    planted.mkdir()
+    (hosted.bin / "claude").rename(planted / "claude")
+    (hosted.bin / "claude").symlink_to(planted / "claude")
+    for path in (f"{planted}:{hosted.env['PATH']}", hosted.env["PATH"]):
+        done = hosted.cli("plugin", verb, "--host", "claude", "--json", env={"PATH": path})
+        assert done.status == 8
+        assert "is in a work tree of git" in done.stdout
+    assert not hosted.note("asked").exists()
+
+
+def test_a_host_outside_of_work_trees_is_taken_before_one_within(hosted: Repo) -> None:
+    planted = hosted.root / "bin"
+    planted.mkdir()
+    (planted / "claude").write_text('#!/bin/sh\ntouch "$HOME/planted"\n')
+    (planted / "claude").chmod(0o755)
+    done = hosted.cli(
+        "plugin", "remove", "--host", "claude", "--json", PATH=f"{planted}:{hosted.env['PATH']}"
+    )
+    assert done.json() == {"host": "claude", "removed": False}
+    assert not hosted.note("planted").exists()

@@ -233,12 +233,16 @@ class Host:
 
     def install(self) -> None:
         """The plugin of runner, as a person installs it."""
-        link = self.repo.bin / self.name
-        if not link.exists():
-            link.symlink_to(self.program)
+        self.put_on_path()
         self.repo.env["PATH"] = self.env["PATH"]  # npm's Codex needs Node
         done = self.repo.cli("plugin", "install", "--host", self.name, "--yes")
         assert done.status == 0, done.stderr
+
+    def put_on_path(self) -> None:
+        """By a script: the host itself may lie in a work tree, where runner takes none from."""
+        script = self.repo.bin / self.name
+        script.write_text(f'#!/bin/sh\nexec "{self.program}" "$@"\n')
+        script.chmod(0o755)
 
     def screen(self, *words: str) -> Screen:
         """The host as a person sees it; it ends with `close`."""
