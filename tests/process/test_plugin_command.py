@@ -104,8 +104,7 @@ def test_a_host_outside_of_work_trees_is_taken_before_one_within(hosted: Repo) -
     planted.mkdir()
     (planted / "claude").write_text('#!/bin/sh\ntouch "$HOME/planted"\n')
     (planted / "claude").chmod(0o755)
-    done = hosted.cli(
-        "plugin", "remove", "--host", "claude", "--json", PATH=f"{planted}:{hosted.env['PATH']}"
-    )
+    within = {"PATH": f"{planted}:{hosted.env['PATH']}"}
+    done = hosted.cli("plugin", "remove", "--host", "claude", "--json", env=within)
     assert done.json() == {"host": "claude", "removed": False}
     assert not hosted.note("planted").exists()
