@@ -13,7 +13,7 @@ import os
 import shlex
 
 from runner.disk import files, home
-from runner.disk.upwards import opened_to_others
+from runner.disk.upwards import is_opened, opened_to_others
 from runner.errors import Unwritable
 from runner.hosts import guard
 
@@ -112,9 +112,14 @@ def place(host: str, env: Mapping[str, str]) -> str:
 
 
 def differing(folder: str, wanted: Mapping[str, bytes]) -> list[str]:
-    """The files below `folder` that are missing, other than `wanted`, or not wanted at all."""
-    there = (f"{above}/{name}" for above, _, names in os.walk(folder) for name in names)
+    """The files below `folder` that are missing, other than `wanted`, or not wanted at all, and the folders
+    and files that others may write.
+    """
+    walked = [*os.walk(folder)]
+    there = (f"{above}/{name}" for above, _, names in walked for name in names)
     more = {os.path.relpath(path, folder) for path in there} - wanted.keys()
+    inner = (f"{above}/{name}" for above, folders, names in walked for name in (*folders, *names))
+    more |= {os.path.relpath(path, folder) for path in inner if _is_theirs(path)}
     return sorted(more | {name for name, data in wanted.items() if not _has(f"{folder}/{name}", data)})
 
 
@@ -131,6 +136,8 @@ def write(host: str, wanted: Mapping[str, bytes], env: Mapping[str, str]) -> str
             if name in wanted:
                 files.private_folder(folder, *name.split("/")[:-1])
                 files.replace_bytes(f"{folder}/{name}", wanted[name])
+            elif os.path.isdir(f"{folder}/{name}"):
+                files.private_folder(folder, *name.split("/"))
             else:
                 os.unlink(f"{folder}/{name}")
     except OSError as error:
@@ -156,3 +163,9 @@ def _has(path: str, data: bytes) -> bool:
         return files.read(path, len(data) + 1) == data
     except OSError:
         return False
+
+
+def _is_theirs(path: str) -> bool:
+    """Whether others may write it. A link counts, too: whoever made it says what is read."""
+    found = os.lstat(path)
+    return found.st_uid not in (os.geteuid(), 0) or is_opened(found)

@@ -11,7 +11,7 @@ from glob import glob
 
 from runner.disk import files, home
 from runner.disk.scratch import scratch
-from runner.disk.upwards import git_root
+from runner.disk.upwards import git_root, written_by_others
 from runner.errors import RunnerError
 from runner.hosts import mode, plugin
 from runner.hosts.ways import ID, NAME, WAYS, Way
@@ -105,7 +105,9 @@ def _installed(host: str, found: Plugged, folder: str, env: Mapping[str, str]) -
             title = get(host).title
             return _bad("plugin", f"{title} reads another one: {folder}", f"remove that, then {install}")
         what = f"{other[0]} in {folder} (and {len(other) - 1} more)"
-        return _bad("plugin", f"modified, or of another runner: {what}", install)
+        return _bad("plugin", f"modified, of another runner, or for others to write: {what}", install)
+    if opened := written_by_others(folder):
+        return _bad("plugin", f"others may change it: they may write in {opened}", f"`chmod go-w {opened}`")
     return Examined("plugin", Fitness.OK, f"{folder}, as written by this runner")
 
 

@@ -163,6 +163,17 @@ def test_the_same_runner_writes_the_same_bytes_and_leaves_a_file_that_has_them(e
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("name", ["plugins/runner/hooks", "plugins/runner/hooks/claude.json", "plugins"])
+def test_what_others_may_write_is_not_as_it_was_written(env: dict[str, str], name: str) -> None:
+    folder = written(env)
+    mode = (folder / name).stat().st_mode
+    (folder / name).chmod(0o777)
+    assert plugin.differing(str(folder), wanted()) == [name]
+    written(env)
+    assert plugin.differing(str(folder), wanted()) == []
+    assert (folder / name).stat().st_mode == mode
+
+
 def test_a_link_in_the_place_of_a_file_is_replaced_and_not_written_through(
     env: dict[str, str], tmp_path: Path
 ) -> None:
