@@ -114,8 +114,8 @@ def read(host: str, session: str, env: Mapping[str, str]) -> Mode | Broken | Non
         os.close(fd)
     if (mode.host, mode.session) != (host, session) or mode.schema_version != SCHEMA_VERSION:
         return Broken(host, session, "it is of another session, or of another version of runner")
-    if mode.level not in LEVELS or not mode.program:
-        return Broken(host, session, "its level or its program is none")
+    if mode.level not in LEVELS or not mode.program or len(mode.words) % 2:
+        return Broken(host, session, "its level, its program or its words are none")
     return mode
 
 

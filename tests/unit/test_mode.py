@@ -242,7 +242,7 @@ def test_what_is_no_mode_is_broken_and_can_be_ended(data: bytes, env: dict[str, 
     [
         {"session": "s2"}, {"host": "codex"}, {"schema_version": 2}, {"schema_version": 0}, {"level": "open"},
         {"level": ""}, {"program": []}, {"may_edit": "**"}, {"may_edit": [1]}, {"verify": [["a", 1]]},
-        {"by": {"pid": 1}}, {"task": None}, {"repo": 1},
+        {"by": {"pid": 1}}, {"task": None}, {"repo": 1}, {"words": ["--model"]},
     ],
     ids=str,
 )  # fmt: skip
