@@ -91,7 +91,7 @@ def _surface(args: Namespace, root: str) -> Callable[[Json], str]:
     names, host = index.ShortNames(root), by_process(os.environ)
     mine = {args.session, host} - {None}
     if args.follow and host is not None:
-        surface.alone(host, os.environ, _pause)
+        surface.alone(host, root, os.environ, _pause)
 
     def text(event: Json) -> str:
         is_mine = not mine or not mine.isdisjoint(event["sessions"])

@@ -72,7 +72,13 @@ def of_call(told: Mapping[str, object]) -> dict[str, str]:
 
 
 def by_process(env: Mapping[str, str]) -> str | None:
-    """A name for the Claude Code in which this is, whatever its session; None outside of all."""
+    """A name for the Claude Code in which this is, whatever its session, that no later process has; None
+    outside of all, or where its process is not seen.
+    """
     pid = env.get("CLAUDE_PID", "")
-    is_pid = pid.isascii() and pid.isdecimal() and len(pid) <= _LONGEST_PID
-    return f"claude-pid-{pid}" if is_pid else None
+    if not (pid.isascii() and pid.isdecimal() and len(pid) <= _LONGEST_PID):
+        return None
+    from runner.processes.proc import identify  # most commands are in no Claude Code
+
+    found = identify(int(pid))
+    return None if found is None else f"claude-pid-{found.pid}-{found.start_time}"

@@ -7,6 +7,7 @@ import fcntl
 import os
 
 from runner.disk import home
+from runner.disk.digest import sha256
 from runner.disk.files import open_lock, private_folder
 from runner.disk.locks import Lock
 from runner.errors import RunnerError
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 _WAITS_S = 1.0
 
 
-def alone(host: str, env: Mapping[str, str], pause: Callable[[float], None]) -> None:
-    """Returns once no other monitor of this host tells its session anything, and none will while this process
-    lives. One that ended instead of waiting would wake the model.
+def alone(host: str, root: str, env: Mapping[str, str], pause: Callable[[float], None]) -> None:
+    """Returns once no other monitor of this host tells its session of this repository, and none will while
+    this process lives. One that ended instead of waiting would wake the model.
     """
     with contextlib.suppress(OSError, RunnerError):  # told twice is better than not at all
-        lock = open_lock(path := f"{private_folder(home.state(env), 'hosts')}/{host}.lock")
+        of_repository = sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
+        folder = private_folder(home.state(env), "hosts")
+        lock = open_lock(path := f"{folder}/{host}-{of_repository}.lock")
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

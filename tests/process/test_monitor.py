@@ -9,23 +9,28 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from select import select
 
 import pytest
 from support.hostile import HOSTILE, harm
 from support.repo import RUNNER, Repo
+from support.trusting import trust_folder
 from support.waiting import wait_until
 
-CLAUDE = {"CLAUDE_CODE_SESSION_ID": "abc", "CLAUDE_PID": "4242"}
+from runner.runtimes import by_process
+
+CLAUDE = {"CLAUDE_CODE_SESSION_ID": "abc", "CLAUDE_PID": str(os.getpid())}
+OTHER_PID = str(os.getppid())
 
 
 class Monitor:
     """It, with a pipe that gives each of its writes by itself: `pipe2(2)`, O_DIRECT."""
 
-    def __init__(self, repo: Repo, *words: str, env: Mapping[str, str]) -> None:
+    def __init__(self, repo: Repo, *words: str, env: Mapping[str, str], cwd: Path | None) -> None:
         self._read, write = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
         argv = [str(RUNNER), "events", "--follow", "--surface", *words]
-        self.process = subprocess.Popen(argv, cwd=repo.root, env={**repo.env, **env}, stdout=write)
+        self.process = subprocess.Popen(argv, cwd=cwd or repo.root, env={**repo.env, **env}, stdout=write)
         os.close(write)
 
     def told(self, within: float = 30) -> list[str]:
@@ -52,8 +57,10 @@ class Monitor:
 
 
 @contextmanager
-def monitor(repo: Repo, *words: str, env: Mapping[str, str] = CLAUDE) -> Iterator[Monitor]:
-    made = Monitor(repo, *words, env=env)
+def monitor(
+    repo: Repo, *words: str, env: Mapping[str, str] = CLAUDE, cwd: Path | None = None
+) -> Iterator[Monitor]:
+    made = Monitor(repo, *words, env=env, cwd=cwd)
     try:
         yield made
     finally:
@@ -99,10 +106,10 @@ def test_what_was_before_is_not_told_again_at_the_start(repo: Repo) -> None:
 def test_after_clear_the_runs_of_the_same_claude_code_are_still_told(repo: Repo) -> None:
     repo.quick_codex()
     with monitor(repo, "--since", "0", "--session", "abc") as woken:
-        repo.task().start(env={"CLAUDE_CODE_SESSION_ID": "later", "CLAUDE_PID": "4243"}).wait()
-        run = repo.start(env={"CLAUDE_CODE_SESSION_ID": "later", "CLAUDE_PID": "4242"})
+        repo.task().start(env={"CLAUDE_CODE_SESSION_ID": "later", "CLAUDE_PID": OTHER_PID}).wait()
+        run = repo.start(env={**CLAUDE, "CLAUDE_CODE_SESSION_ID": "later"})
         run.wait()
-        assert run.on_disk()["sessions"] == ["later", "claude-pid-4242"]
+        assert run.on_disk()["sessions"] == ["later", by_process(CLAUDE)]
         name = repo.cli("report", run.id, "--surface").stdout.partition(" of task")[0].split()[-1]
         assert woken.told()[0].startswith(f"[CODEX] run {name} ")
 
@@ -126,7 +133,7 @@ def test_of_two_in_one_claude_code_one_tells_and_the_other_takes_over(repo: Repo
 def test_two_of_different_claude_codes_do_not_wait_for_each_other(repo: Repo) -> None:
     repo.quick_codex()
     repo.task()
-    other = {"CLAUDE_CODE_SESSION_ID": "def", "CLAUDE_PID": "4243"}
+    other = {"CLAUDE_CODE_SESSION_ID": "def", "CLAUDE_PID": OTHER_PID}
     with (
         monitor(repo, "--since", "0", "--session", "abc") as first,
         monitor(repo, "--since", "0", "--session", "def", env=other) as second,
@@ -135,6 +142,31 @@ def test_two_of_different_claude_codes_do_not_wait_for_each_other(repo: Repo) ->
         assert first.told()[0].endswith(": succeeded (completed)")
         repo.start(env=other).wait()
         assert second.told()[0].endswith(": succeeded (completed)")
+
+
+def test_a_later_claude_code_with_the_number_of_an_earlier_one_is_told_nothing_of_its_runs(
+    repo: Repo,
+) -> None:
+    repo.quick_codex()
+    repo.task().start(env={"CLAUDE_CODE_SESSION_ID": f"claude-pid-{os.getpid()}-1"}).wait()
+    with monitor(repo, "--since", "0", "--session", "new") as woken:
+        late = repo.start(env={**CLAUDE, "CLAUDE_CODE_SESSION_ID": "new"})
+        late.wait()
+        name = repo.cli("report", late.id, "--surface").stdout.partition(" of task")[0].split()[-1]
+        assert woken.told()[0].startswith(f"[CODEX] run {name} ")
+
+
+def test_one_claude_code_is_told_of_two_repositories_at_once(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    other = repo.base / "other"
+    shutil.copytree(repo.root, other)
+    trust_folder(other, repo.env)
+    words = ("--since", "0", "--session", "abc")
+    with monitor(repo, *words) as here, monitor(repo, *words, cwd=other) as there:
+        for folder, woken in ((repo.root, here), (other, there)):
+            assert repo.cli("start", "--wait", "work", env=CLAUDE, cwd=folder).status == 0
+            assert woken.told()[0].endswith(": succeeded (completed)")
 
 
 def test_what_is_to_be_decided_stands_with_the_end_and_wakes_once(repo: Repo) -> None:
