@@ -34,14 +34,14 @@ from runner.plan.decision import ANYWAY
 from runner.plan.overview import as_text
 from runner.plan.units import rules_of
 from runner.resolve.choose import choose, find_task
-from runner.runtimes import PLAN, host_of, sessions_of
+from runner.runtimes import PLAN
 from runner.state.authentic import refuse_foreign
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import RunDir, lock_task, runs_of
 from runner.text.words import count, few
 from runner.usecases import frozen, look, start
-from runner.usecases.host_session import waking
+from runner.usecases.host_session import started_in, waking
 from runner.usecases.protection import noticing
 from runner.usecases.workplace import Workplace
 from runner.value import Value
@@ -271,12 +271,11 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         resolved = invocation(
             prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
         )
-        notify, chosen = waking(placed(prepared.config.notify, env), env), prepared.choices
+        notify, chosen = waking(placed(prepared.config.notify, env), env, root), prepared.choices
         for one in chosen:
             notify = noticing(notify, root, root, one.sandbox, runtimes.get(one.runtime), env)
         secrets = {name for one in chosen for name in one.settings.env}
-        resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), host=host_of(env))
-        resolved = resolved.replace(notify=notify)
+        resolved = resolved.replace(tied_to=asked.tied_to, notify=notify, **started_in(env, root))
         resolved = resolved.replace(secret_names=tuple(sorted({*resolved.secret_names, *secrets})))
         return start.start_plan(resolved, env, _Desk(prepared))
 

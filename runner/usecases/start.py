@@ -25,7 +25,7 @@ from runner.model import Config, Level, Lineage, Program, Request, RuntimeSettin
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.invocation import Again, Found, composition, invocation
 from runner.resolve.reach import is_inside
-from runner.runtimes import host_of, loginshell, probe, sessions_of
+from runner.runtimes import loginshell, probe
 from runner.state.authentic import next_run_id, own_invocation, refuse_place, write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
@@ -350,10 +350,9 @@ def _find(
         parent=parent,
         handed=_handed(choice),
         tied_to=request.tied_to,
-        sessions=sessions_of(env) if parent is None else parent.sessions,
-        host=host_of(env) if parent is None else parent.host,
+        **host_session.started_in(env, config.root, parent),
         sessions_home=runtime.sessions_home and home.of_program(env, *runtime.sessions_home),
-        notify=host_session.waking(programs.placed(config.notify, env), env),
+        notify=host_session.waking(programs.placed(config.notify, env), env, config.root),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.delegation import Server, served
 from support.doubles import FINISHED, THREAD, said
-from support.repo import Repo, Run
+from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
 from runner.hosts import mode as modes
@@ -146,6 +146,27 @@ def test_a_run_cannot_name_a_session_of_a_person_as_its_own(repo: Repo) -> None:
     assert run.on_disk()["sessions"] == [] and shape(run) == (7200.0, None)
 
 
+# -- agents of runs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["", "env -u RUNNER_RUN_ID -u RUNNER_MANIFEST "], ids=["as it is", "hidden"])
+def test_an_agent_of_a_run_starts_in_the_sessions_of_its_run_whatever_session_it_names(
+    repo: Repo, way: str
+) -> None:
+    delegates(repo, *WORDS)
+    body = (repo.bin / "codex").read_text()
+    start = f'cd "{repo.root}"; {way}CODEX_SESSION_ID=s1 "{RUNNER}" start work --json > "$HOME/part" 2>&1'
+    once = f'if [ ! -e "$HOME/part" ]; then touch "$HOME/part"; {start}; mv "$HOME/part" "$HOME/made"; fi'
+    began = f"{once}\n{THREAD}"
+    (repo.bin / "codex").write_text(body.replace(THREAD, began))
+    repo.start(env={"CLAUDE_CODE_SESSION_ID": "c-1"})
+    wait_until(repo.note("made").exists, 30, "the start by the agent")
+    run = Run(repo, json.loads(repo.note("made").read_text())["run_id"], "work")
+    found = invocation(run)
+    assert (found["sessions"], found["host"]) == (["c-1"], "claude")
+    assert shape(run) == (7200.0, None) and found["notify"]["on_end"] == []
+
+
 # -- waking ------------------------------------------------------------------------------------------
 
 
@@ -175,6 +196,17 @@ def test_a_command_of_the_user_is_left_to_him_and_others_wake_nobody(repo: Repo)
     delegates(repo, host="claude")
     modes.end("codex", "s1", repo.env)
     assert invocation(repo.start(env={"CLAUDE_CODE_SESSION_ID": "s1"}))["notify"]["on_end"] == []
+
+
+def test_no_program_out_of_a_work_tree_wakes_a_session(repo: Repo) -> None:
+    delegates(repo)
+    inside = repo.root / "bin"
+    inside.mkdir()
+    (repo.bin / "codex").rename(inside / "codex")
+    path = {**IN_CODEX, "PATH": f"{inside}:{repo.env['PATH']}"}
+    assert invocation(repo.start(env=path))["notify"]["on_end"] == []
+    (repo.bin / "codex").symlink_to(inside / "codex")
+    assert invocation(repo.start(env=path))["notify"]["on_end"] == []
 
 
 def test_that_a_session_could_not_be_told_is_an_event_and_changes_no_outcome(repo: Repo) -> None:
