@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from support import processes
-from support.hosts import Host, Screen, mcp, says
+from support.clis import add
+from support.hosts import Codex, Host, Screen, mcp, patch, says
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
@@ -161,3 +162,36 @@ def test_an_idle_codex_is_woken_by_the_end_of_its_run_through_its_queue(repo: Re
     assert run.wait()["status"] == "succeeded"
     screen.shows("I see the end")
     screen.shows(f"Run {run.id} of task work ended: succeeded.")
+
+
+def test_a_session_of_codex_delegates_by_the_installed_plugin_and_is_woken(repo: Repo, hosts: Hosts) -> None:
+    """All of it as a person has it, with a state folder that a variable names: mode, edit, run, end."""
+    state = repo.base / "state"
+    for kept in repo.home.glob(".local/state"):
+        kept.rename(state)
+    repo.env["XDG_STATE_HOME"] = str(state)
+    repo.script(f"[[turns]]\npatch = {json.dumps([add('src/a.py')])}\n[[turns]]\nmessage = 'done'\n")
+    repo.config(
+        f'[runtimes.codex]\ncommand = "{Codex.program}"\n[tasks.build]\nsandbox = "workspace-write"\n'
+        'prompt = "Do it."\nrehearse = "play.toml"\nworkspace = "in-place"\n'
+        'verify = [["grep", "bad", "src/a.py"]]\n'
+    )
+    spawned = mcp("runner", "delegate.spawn", task_id="build", prompt="Write src/a.py.")
+    turns = [patch(add("b.txt")), spawned, says("It is started."), says("I see the end")]
+    titles = {"Generate a concise, single-line task title": [says("Delegate")]}
+    host: Host = hosts("codex", *turns, parts=titles)
+    host.install()
+    screen = host.screen()
+    screen.ready()
+    screen.type("$runner:delegate build")
+    screen.shows("Delegation is on: codex makes the changes, in task build.")
+    (run,) = wait_until(repo.runs, 60, "the run")
+    assert run.wait()["status"] == "succeeded"
+    report = repo.cli("report", run.id, "--surface").stdout
+    assert "grep bad src/a.py" in report and "runner's verdict: accepted (completed)" in report, report
+    screen.shows("I see the end")
+    told = f"Run {run.id} of task build ended: succeeded. `{RUNNER} report {run.id} --surface`"
+    assert told in host.model.outputs()
+    assert "Edits by you and your subagents are denied" in host.model.outputs()
+    assert "Instead, call delegate_spawn of server runner" in host.model.outputs()
+    assert not (repo.root / "b.txt").exists() and (repo.root / "src/a.py").exists()
