@@ -237,7 +237,7 @@ def task_named(args: Namespace) -> str | None:
     task: str | None = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
     if not task and args.map and not os.path.isfile(args.map):
         task = args.map
-        vars(args).update(map="")
+        vars(args).update(map="", task=task)
     return task
 
 
