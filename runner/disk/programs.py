@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from runner.model import Notify
 
+_OF_RUNS = (".runs", "delegate.toml")
+"""What a work tree has at its top if runs are started in it."""
 _LONGEST_LINE = 256
 """Of the first line of a script: so much of it the kernel reads (BINPRM_BUF_SIZE, execve(2))."""
 
@@ -131,22 +133,25 @@ def search_path(env: Mapping[str, str], more: Iterable[str] = ()) -> str:
     return os.pathsep.join((*_folders(env), *more))
 
 
-def work_trees_last(env: Mapping[str, str]) -> str:
+def work_trees_last(env: Mapping[str, str], here: str | None = None) -> str:
     """`search_path`, where folders in work trees of git come last: for what looks at the work of an agent. It
-    may have put a program there (`.venv/bin`) that has the name of another.
+    may have put a program there (`.venv/bin`) that has the name of another. `here` as below.
     """
-    return os.pathsep.join(sorted(_folders(env), key=_is_in_work_tree))
+    return os.pathsep.join(sorted(_folders(env), key=lambda folder: _is_in_work_tree(folder, here)))
 
 
-def outside_work_trees(name: str, env: Mapping[str, str]) -> str | None:
+def outside_work_trees(name: str, env: Mapping[str, str], here: str | None = None) -> str | None:
     """As `on_path`, or an absolute path, where no work tree of git holds the file: what a user has others
-    show what an agent did with. None where there is none.
+    show what an agent did with. None where there is none. With `here` only work trees of runs count, and the
+    one of that folder: nvm and Homebrew keep their programs in clones.
     """
     paths = (
         (name,) if os.path.isabs(name) else () if "/" in name else (f"{at}/{name}" for at in _folders(env))
     )
     found = (path for path in paths if is_executable(path))
-    return next((path for path in found if not any(map(_is_in_work_tree, _folders_of(path)))), None)
+    return next(
+        (path for path in found if not any(_is_in_work_tree(at, here) for at in _folders_of(path))), None
+    )
 
 
 def _folders_of(path: str) -> tuple[str, str]:
@@ -165,13 +170,22 @@ def is_executable(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
-def _is_in_work_tree(folder: str) -> bool:
-    folder = os.path.realpath(folder)
+def _is_in_work_tree(folder: str, here: str | None = None) -> bool:
+    trees = _work_trees(folder)
+    if here is None:
+        return bool(trees)
+    has_runs = any(os.path.lexists(f"{tree}/{name}") for tree in trees for name in _OF_RUNS)
+    return has_runs or not trees.isdisjoint(_work_trees(here))
+
+
+def _work_trees(folder: str) -> set[str]:
+    """Those of git around it."""
+    found, folder = set(), os.path.realpath(folder)
     while folder != "/":
         if os.path.isfile(f"{folder}/.git") or os.path.isfile(f"{folder}/.git/HEAD"):
-            return True
+            found.add(folder)
         folder = os.path.dirname(folder)
-    return False
+    return found
 
 
 def _folders(env: Mapping[str, str]) -> list[str]:

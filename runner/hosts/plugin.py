@@ -133,13 +133,16 @@ def write(host: str, wanted: Mapping[str, bytes], env: Mapping[str, str]) -> str
     try:
         files.private_folder(state, "plugin", host)
         for name in differing(folder, wanted):
+            path = f"{folder}/{name}"
             if name in wanted:
                 files.private_folder(folder, *name.split("/")[:-1])
-                files.replace_bytes(f"{folder}/{name}", wanted[name])
-            elif os.path.isdir(f"{folder}/{name}"):
+                if os.path.isdir(path) and not os.path.islink(path):
+                    files.remove_tree(path)
+                files.replace_bytes(path, wanted[name])
+            elif os.path.isdir(path) and not os.path.islink(path):
                 files.private_folder(folder, *name.split("/"))
             else:
-                os.unlink(f"{folder}/{name}")
+                os.unlink(path)
     except OSError as error:
         raise files.unwritable(error) from error
     return folder

@@ -55,9 +55,14 @@ def answer(
     try:
         if name in _BEFORE_TEXT:
             more, said = _words_and_text(_BEFORE_TEXT[name], rest)
-            words += [*more, f"--prompt={said}" if name == "start" else said] if said else more
+            words += [*more, *((f"--prompt={said}",) if name == "start" else ("--", said))] if said else more
         else:
-            words += shlex.split(rest)[: _MOST.get(name)]
+            more = shlex.split(rest)
+            if name in _MOST and "--level" in more:  # the only option that is anybody's to say here
+                at = more.index("--level")
+                words += more[at : at + 2]
+                del more[at : at + 2]
+            words += more[: _MOST.get(name)]
         if name in _MOST:
             words += [f"--host={host}", f"--session={session}"]
         if host == "claude" and _WORDS[name].startswith(_ON):
@@ -81,7 +86,8 @@ def _words_and_text(before: int, rest: str) -> tuple[list[str], str]:
     needs_value, behind = False, rest
     while found := _WORD.match(behind):
         word, is_option = found[1], not needs_value and found[1][0] == "-" != found[1]
-        if not (before or is_option or needs_value):
+        is_option |= words[-1:] == ["--baseline"] and word in ("refuse", "record")
+        if word == "--" or not (before or is_option or needs_value):
             break
         before -= not (is_option or needs_value)
         is_bare = "=" not in word and word not in FLAGS.split() and (word[:2] == "--" or len(word) == 2)
@@ -89,7 +95,7 @@ def _words_and_text(before: int, rest: str) -> tuple[list[str], str]:
         words += shlex.split(word)
         behind = behind[found.end() :]
     text = behind.strip()
-    if before or not text or "--prompt" in words:
+    if before or not text or text.startswith("-- ") or any(word.startswith("--prompt") for word in words):
         return shlex.split(rest), ""
     is_quoted = len(text) > 1 and text[0] == text[-1] in "'\"" and text.count(text[0]) == 2
     return words, text[1:-1] if is_quoted else text

@@ -23,12 +23,12 @@ HOST = "codex"
 
 def command(mode: Mode, env: Mapping[str, str]) -> tuple[str, ...]:
     """The command that wakes the session of a mode; () where its program is not on PATH outside of work
-    trees: it runs as the user, and no agent has put it there.
+    trees of runs: it runs as the user, and no agent has put it there.
     """
     from runner.disk import home, interpreter, programs  # the program itself needs none of them
     from runner.hosts import told
 
-    program = programs.outside_work_trees(HOST, env)
+    program = programs.outside_work_trees(HOST, env, mode.repo)
     folder = home.of_program(env, "CODEX_HOME", ".codex")
     if program is None or folder is None:
         return ()

@@ -39,7 +39,7 @@ _ENDED = ("status", "outcome", "code", "exit_code", "model", "thread", "tokens",
 _TIMES = ("started", "ended")
 _WITNESSED = '"ledger":'
 """What the invocation of a runner has that keeps ledgers."""
-_OF_OTHERS = (Why.OWNER, Why.TRACKED, Why.MOVED, *OLDER)
+_OF_OTHERS = (Why.OWNER, Why.TRACKED, Why.MOVED)
 """Why a run is not ours, although nobody has changed a record that was made here."""
 _WAIT_S, _LARGEST, _HINT = 10.0, 64 << 20, 80
 
@@ -138,11 +138,15 @@ def _needed(run: RunDir) -> tuple[str, tuple[str, ...]] | Foreign | None:
     """Its ledger, and what has to be told of it there, which is nothing while it has an owner. What is wrong
     where its record was changed; None where nobody can say.
     """
-    foreign = why_foreign(run)
-    if foreign is not None:
+    foreign, said = why_foreign(run), read_text(run.invocation)
+    if foreign is not None and foreign.why not in OLDER:
         return None if foreign.why in _OF_OTHERS else foreign
+    if said is None and os.path.lexists(run.manifest):  # an older run has one, too
+        return Foreign(Why.UNSIGNED, f"{run.invocation} is gone, or no file that can be read", "")
+    if foreign is not None:
+        return None
     try:
-        task = own_invocation(run).ledger_task if _WITNESSED in (read_text(run.invocation) or "") else None
+        task = own_invocation(run).ledger_task if _WITNESSED in (said or "") else None
     except RunnerError:
         task = None
     if task is None or _has_owner(run):

@@ -190,9 +190,12 @@ def _served(config: Config, task: Task, provider: str | None) -> tuple[Config, t
 
 
 def _program() -> tuple[str, ...]:
-    """How a shell of the host starts this runner, whichever one is first on its PATH."""
+    """How a shell of the host starts this runner, whichever one is first on its PATH. Beside a Python of the
+    system lies a `runner` of somebody else.
+    """
     own = f"{os.path.dirname(sys.executable)}/runner"
-    return (own,) if programs.is_executable(own) else interpreter.command(_MAIN)
+    is_ours = programs.is_executable(own) and programs.shebang(own)[:1] == [sys.executable]
+    return (own,) if is_ours else interpreter.command(_MAIN)
 
 
 def _tidy(env: Mapping[str, str]) -> None:

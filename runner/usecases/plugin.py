@@ -70,7 +70,7 @@ def remove(host: str, env: Mapping[str, str]) -> bool:
 
 def seen(host: str, env: Mapping[str, str], cwd: str = "/") -> Plugged:
     """RuntimeMissing without the host; PluginFailed where it does not answer."""
-    found, env = _program(host, env), {**env, "PATH": programs.work_trees_last(env)}
+    found, env = _program(host, env), {**env, "PATH": programs.work_trees_last(env, os.getcwd())}
     markets = _rows((found, *_MARKET, "list", "--json"), "marketplaces", env, cwd)
     named = next((one for one in markets if one.get("name") == NAME), {})
     source = named.get("path") or named.get("root") or named.get("repo") or named.get("installLocation")
@@ -87,9 +87,9 @@ def seen(host: str, env: Mapping[str, str], cwd: str = "/") -> Plugged:
 
 
 def _program(host: str, env: Mapping[str, str]) -> str:
-    """Its place on PATH outside of work trees of git, in which agents write, or in the Python of runner."""
+    """Its place on PATH outside of work trees in which agents write, or in the Python of runner."""
     runtime, name = get(host), get(host).candidates[0]
-    if outside := programs.outside_work_trees(name, env):
+    if outside := programs.outside_work_trees(name, env, os.getcwd()):
         return locate.real(outside)
     if (bundled := locate.bundled(runtime, name)) is None and (inside := programs.on_path(name, env)):
         raise RuntimeMissing(
@@ -119,7 +119,12 @@ def installing(host: str, env: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 def removing(host: str, env: Mapping[str, str]) -> list[tuple[str, ...]]:
     """The commands, for what there is and is ours."""
-    found = seen(host, env)
+    try:
+        found = seen(host, env)
+    except RuntimeMissing:
+        if programs.on_path(get(host).candidates[0], env):
+            raise
+        return []  # the host is gone; what is ours goes all the same
     if not is_ours(host, found, env):
         return []
     drop = (found.program, *_MARKET, "remove", NAME)

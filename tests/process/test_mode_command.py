@@ -404,6 +404,7 @@ def types(repo: Repo, text: str) -> dict[str, Any]:
         ("/runner:kay-delegate xiaomi", "swift", ["--set", "runtimes.kay.provider=xiaomi"]),
         ("/runner:kay-delegate ocg", "swift", ["--model", "glm"]),
         ("/runner:codex-delegate", "build", []),
+        ("/runner:delegate build --level guide", "build", []),
     ],
 )
 def test_what_a_person_types_turns_it_on_for_that_session_alone(
@@ -433,6 +434,7 @@ def test_what_cannot_be_turned_on_is_told_to_the_person_with_every_repair(host: 
         ("build 'Do it, please.'", "Do it, please."),
         ("--effort high build --set 'runtimes.codex.env=[]' - one\n- two", "- one\n- two"),
         ("build --prompt 'As ever.'", "As ever."),
+        ("build --baseline record Mend it", "Mend it"),
     ],
 )
 def test_the_text_behind_a_start_is_its_prompt_as_it_stands(text: str, prompt: str, host: Repo) -> None:

@@ -219,7 +219,11 @@ def open_to_others(run: RunDir) -> None:
     Path(run.control).chmod(0o777)
 
 
-@pytest.mark.parametrize("change", [with_another_word, with_a_link, open_to_others])
+def without_its_terms(run: RunDir) -> None:
+    os.unlink(run.invocation)
+
+
+@pytest.mark.parametrize("change", [with_another_word, with_a_link, open_to_others, without_its_terms])
 @pytest.mark.parametrize("is_alone", [True, False])
 def test_a_run_whose_record_was_changed_here_is_told_of_and_the_audit_not_whole(
     change: Callable[[RunDir], None], is_alone: bool, tmp_path: Path

@@ -71,6 +71,23 @@ def test_folders_in_work_trees_come_last(tmp_path: Path) -> None:
     assert programs.on_path("tool", {"PATH": last}) == f"{third}/tool"
 
 
+def test_a_clone_that_keeps_programs_is_no_work_tree_of_runs(tmp_path: Path) -> None:
+    """nvm and Homebrew are clones. Where runs are started, or in the present folder, an agent may write."""
+    for name in ("nvm", "ours", "here"):
+        (tmp_path / name / ".git").mkdir(parents=True)
+        (tmp_path / name / ".git" / "HEAD").touch()
+        (tmp_path / name / "tool").touch(0o755)
+    (tmp_path / "ours" / "delegate.toml").touch()
+    here = str(tmp_path / "here")
+    found = {name: {"PATH": str(tmp_path / name)} for name in ("nvm", "ours", "here")}
+    assert programs.outside_work_trees("tool", found["nvm"], here) == f"{tmp_path}/nvm/tool"
+    for name in ("ours", "here"):
+        assert programs.outside_work_trees("tool", found[name], here) is None
+    assert programs.outside_work_trees("tool", found["nvm"]) is None
+    path = f"{tmp_path}/here:{tmp_path}/nvm"
+    assert programs.work_trees_last({"PATH": path}, here) == f"{tmp_path}/nvm:{tmp_path}/here"
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [

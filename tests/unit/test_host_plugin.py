@@ -186,7 +186,18 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_written_through(
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-@pytest.mark.parametrize("place", ["plugin", "plugin/codex", "plugin/codex/plugins/runner/hooks"])
+def test_an_installation_repairs_what_has_another_kind(env: dict[str, str], tmp_path: Path) -> None:
+    folder = written(env)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "plugins/runner/more").symlink_to(tmp_path / "elsewhere")
+    (folder / "plugins/runner/README.md").unlink()
+    (folder / "plugins/runner/README.md/inner").mkdir(parents=True)
+    written(env)
+    assert plugin.differing(str(folder), wanted()) == []
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+@pytest.mark.parametrize("place", ["plugin", "plugin/codex"])
 def test_a_link_in_the_place_of_a_folder_is_refused(env: dict[str, str], tmp_path: Path, place: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -195,10 +206,9 @@ def test_a_link_in_the_place_of_a_folder_is_refused(env: dict[str, str], tmp_pat
     link.symlink_to(elsewhere)
     with pytest.raises(Conflict):
         written(env)
-    if "plugins" not in place:
-        elsewhere.joinpath("codex").mkdir()
-        with pytest.raises(Conflict):
-            plugin.remove("codex", env)
+    elsewhere.joinpath("codex").mkdir()
+    with pytest.raises(Conflict):
+        plugin.remove("codex", env)
     assert not [path for path in elsewhere.rglob("*") if path.is_file()]
 
 
