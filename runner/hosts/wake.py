@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from runner.hosts.mode import Mode
 
 HOST = "codex"
+_PAUSES_S = (0.0, 1.0, 2.0)
+"""Before each attempt. All of it is less than a notice may take (`supervise.notices`)."""
 
 
 def command(mode: Mode, env: Mapping[str, str]) -> tuple[str, ...]:
@@ -45,11 +48,19 @@ def text_of(event: Mapping[str, Any], runner: str) -> str:
     return f"{what} waits for a decision: `{runner} inbox` says which."
 
 
-def main(program: str, folder: str, runner: str, session: str) -> None:
+def main(program: str, folder: str, runner: str, session: str) -> int:
+    """The exit status of Codex, which is asked again where it has queued nothing: it may be busy."""
     text = text_of(json.load(sys.stdin), runner)
-    words = ("queue", "--thread", session, "--message", text, "--resume")
-    os.execve(program, (program, *words), {**os.environ, "CODEX_HOME": folder})
+    words = (program, "queue", "--thread", session, "--message", text, "--resume")
+    status = 0
+    for pause_s in _PAUSES_S:
+        time.sleep(pause_s)
+        child = os.posix_spawn(program, words, {**os.environ, "CODEX_HOME": folder})
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status == 0:
+            break
+    return status if status >= 0 else 1
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

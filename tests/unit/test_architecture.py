@@ -60,7 +60,7 @@ PROCESS_PLACES = {
     "runner.rehearsal.__main__": "a program of its own",
     "runner.hosts.hook": "only ends itself where it hangs",
     "runner.hosts.typed": "runs the command that a person typed at a host",
-    "runner.hosts.wake": "becomes the command that queues a message",
+    "runner.hosts.wake": "runs the command that queues a message",
     "runner.bridge.__main__": "a program of its own, which starts its agent",
 }
 PURE_ROOMS = {"plan", "resolve", "text", "model", "value", "errors"}
