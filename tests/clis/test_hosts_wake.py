@@ -71,7 +71,7 @@ def opened(repo: Repo, hosts: Hosts, *answers: str) -> tuple[Host, Screen]:
 def started(repo: Repo, screen: Screen) -> Run:
     """The run that a person has started there, without a request."""
     screen.type("/runner:start work")
-    (run,) = wait_until(repo.runs, 60, "the run")
+    (run,) = wait_until(repo.recorded, 60, "the run")
     screen.shows("started")
     wait_until(lambda: monitors(repo), 30, "the monitor")
     return Run(repo, run.id, "work")
@@ -194,7 +194,7 @@ def test_a_session_of_codex_delegates_by_the_installed_plugin_and_is_woken(repo:
     screen.ready()
     screen.type("$runner:delegate build")
     screen.shows("Delegation is on: codex makes the changes, in task build.")
-    (run,) = wait_until(repo.runs, 60, "the run")
+    (run,) = wait_until(repo.recorded, 60, "the run")
     assert run.wait()["status"] == "succeeded"
     report = repo.cli("report", run.id, "--surface").stdout
     assert "grep bad src/a.py" in report and "runner's verdict: accepted (completed)" in report, report

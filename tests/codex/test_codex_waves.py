@@ -351,7 +351,7 @@ def test_a_plan_ends_with_what_it_is_tied_to_and_goes_on_by_resume(repo: Repo, h
         else:
             words = start_words(repo, "--wait")
             process = stack.enter_context(repo.process(*words, env={"CI": "true"}))
-        run = wait_until(repo.runs, 60, "the plan")[0]
+        run = wait_until(repo.recorded, 60, "the plan")[0]
         wait_until((run.folder / "ledger.json").exists, 60, "its ledger")
         waits_at_gate(batch(run, 2))
         process.kill()

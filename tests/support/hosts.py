@@ -169,7 +169,10 @@ class Screen:
         wait_until(lambda: any(sign in self.text() for sign in _READY), _WITHIN_S, "a host that is ready")
 
     def type(self, text: str) -> None:
-        """Types this, waits until it is shown, and presses Enter, which would be pasted before."""
+        """Types this, waits until it is shown, and presses Enter, which would be pasted before. What a host
+        has put back into its line, as Claude Code does with a blocked prompt, is taken away.
+        """
+        self.press("C-u")
         end, before = text[-40:], self.text().count(text[-40:])
         self._tmux("send-keys", "-l", text)
         wait_until(lambda: self.text().count(end) > before, _WITHIN_S, f"{text} at the prompt")

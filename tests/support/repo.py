@@ -202,6 +202,10 @@ class Repo(WorkTree):
             for path in sorted(self.runs_folder.glob("*/cli/*"), key=lambda path: path.name)
         ]
 
+    def recorded(self) -> list[Run]:
+        """Those that have a manifest already: a run that is being made has a folder first."""
+        return [run for run in self.runs() if (run.folder / "manifest.json").exists()]
+
     def no_runs(self) -> bool:
         """Whether nothing that looks like a run is on the disk."""
         return not self.runs()
