@@ -80,7 +80,7 @@ def answer(
 
 def _words_and_text(before: int, rest: str) -> tuple[list[str], str]:
     """The words in front, `before` of them and options, and the text behind them as it stands: it may have
-    apostrophes and lines. No text where the words say one, or where they cannot be told.
+    apostrophes and lines. No text where the words say one (`--prompt`, `--`), or where they cannot be told.
     """
     words: list[str] = []
     needs_value, behind = False, rest

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HOST = "codex"
 _PAUSES_S = (0.0, 1.0, 2.0)
-"""Before each attempt. All of it is less than a notice may take (`supervise.notices`)."""
+"""Before each attempt. A notice is ended after ten seconds (`supervise.notices`), whatever Codex does."""
 
 
 def command(mode: Mode, env: Mapping[str, str]) -> tuple[str, ...]:
