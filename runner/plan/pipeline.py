@@ -1,0 +1,80 @@
+"""The words of a pipeline: its stages, and what each has to pass. Pure."""
+
+from __future__ import annotations
+
+from runner.value import Count, Value
+
+
+class Gate(Value):
+    """What has to hold before a stage counts as passed, besides that each of its runs has succeeded."""
+
+    commands: tuple[tuple[str, ...], ...] = ()
+    """They end with 0."""
+    no_findings: str | None = None
+    """Its reviews find nothing as grave as that, or graver."""
+    approve: bool = False
+    """A person signs."""
+
+
+class Repair(Value):
+    """What is done about findings before the stage has failed."""
+
+    task: str
+    severity: str = "critical"
+    """What is as grave as that is repaired, each finding by a run of its own."""
+    max_rounds: Count = 3
+    """So often is repaired and reviewed again."""
+
+
+class Compare(Value):
+    """Two tasks by two runtimes, and the task that makes one honest synthesis of what they say."""
+
+    a: str
+    b: str
+    task: str
+    pattern: str = "parallel"
+    """`parallel`: both get the same prompt. `adversarial`: `b` reviews what `a` has made."""
+    passes: Count = 1
+    """2: one run argues for each finding, and only then another one judges."""
+
+
+class Stage(Value):
+    """It has either `tasks`, a `plan`, a `person` or a `compare`."""
+
+    name: str
+    needs: tuple[str, ...]
+    """The stages that have to be passed before it begins."""
+    tasks: tuple[str, ...] = ()
+    plan: str | None = None
+    """The file of a plan, relative to the repository; with `{INPUT}` for what was given."""
+    task: str | None = None
+    """The template of its batches."""
+    person: str | None = None
+    """The document that a person sees to, as `plan`; "" is none: there is only something to approve."""
+    prompt: str | None = None
+    """What that person is asked."""
+    compare: Compare | None = None
+    gate: Gate = Gate()
+    repair: Repair | None = None
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The tasks of which it starts runs, each once."""
+        found = [*self.tasks, *([self.task] if self.task else [])]
+        found += [self.repair.task] if self.repair else []
+        found += [self.compare.a, self.compare.b, self.compare.task] if self.compare else []
+        return tuple(dict.fromkeys(found))
+
+
+class Pipeline(Value):
+    """A chain of stages that the conductor carries out."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    title: str | None = None
+    input: tuple[str, ...] = ()
+    """The names of what a start has to say (`--set NAME=TEXT`)."""
+
+    def stage(self, name: str) -> Stage:
+        """KeyError for one that it does not have."""
+        return {stage.name: stage for stage in self.stages}[name]
