@@ -222,6 +222,7 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
         "git": layers.table_of(config.git),
         "blocks": {name: {"text": text} for name, text in config.blocks.items()},
         "tasks": {name: told(config.tasks[name]) for name in config.tasks},
+        "pipelines": {**config.pipelines},
         "policy": config.policy.to_json(),
     }
 

@@ -50,6 +50,7 @@ def compiled(
         "host": merged["host"],
         "git": merged["git"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
+        "pipelines": {name: linked(name, item) for name, item in merged["pipelines"].items()},
         "policy": policy.to_json(),
     }
     text = json.dumps(data, sort_keys=True)
@@ -94,6 +95,19 @@ def _runtime_of(task: dict[str, Any], defaults: dict[str, Any], merged: dict[str
     model = merged["models"].get(task.get("model"), {})
     runtime = model.get("runtime")
     return {"runtime": runtime} if runtime and (not defaults or "runtime" not in task) else {}
+
+
+def task_of(name: str, merged: dict[str, Any]) -> dict[str, Any]:
+    """The table of a task over that of the defaults."""
+    above, task = merged["defaults"], merged["tasks"][name]
+    return {**above, **_runtime_of(above, {}, merged), **task, **_runtime_of(task, above, merged)}
+
+
+def linked(name: str, pipeline: dict[str, Any]) -> dict[str, Any]:
+    """What `plan.pipeline.Pipeline` reads: a stage that does not say what it needs gets the one before it."""
+    names = [stage["name"] for stage in pipeline["stages"]]
+    stages = [{"needs": names[n - 1 : n]} | stage for n, stage in enumerate(pipeline["stages"])]
+    return {"name": name, **pipeline, "stages": stages}
 
 
 def _in_seconds(table: dict[str, Any]) -> dict[str, Any]:

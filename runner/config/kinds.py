@@ -27,7 +27,7 @@ _DURATION_SCHEMA = {
     "anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "exclusiveMinimum": 0}]
 }
 _WORD = {"type": "string", "pattern": r"^[^\x00]*$"}
-_COMMANDS_SCHEMA = {
+COMMANDS_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {**_WORD, "minLength": 1},
         {
@@ -105,7 +105,7 @@ CommitMessage = Annotated[
     WithJsonSchema({"type": "string", "pattern": values.MESSAGE_PATTERN}),
 ]
 _Command = Annotated[list[str], BeforeValidator(values.command)]
-Commands = Annotated[list[_Command], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)]
+Commands = Annotated[list[_Command], BeforeValidator(values.commands), WithJsonSchema(COMMANDS_SCHEMA)]
 Notice = Annotated[
     list[str],
     BeforeValidator(values.notice),

@@ -59,6 +59,7 @@ DEFAULTS: dict[str, Any] = {
     "git": table_of(GitPolicy()),
     "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},
+    "pipelines": {},
 }
 """The lowest layer, made of the values of `model` and of the runtimes, where the defaults are."""
 

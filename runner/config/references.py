@@ -5,9 +5,12 @@ files.
 from __future__ import annotations
 
 import os
+import re
+from graphlib import CycleError, TopologicalSorter
 
 from runner.config import layers
-from runner.config.values import LEVELS
+from runner.config.effective import linked, task_of
+from runner.config.values import INPUT_PATTERN, LEVELS, SEVERITIES, STAGE_KINDS
 from runner.git_change import GIT_OWNERS
 from runner.model import Price
 from runner.runtimes import get
@@ -56,6 +59,9 @@ def examine(
         look.task(("tasks", name), task)
         if name in _SPEAKERS:
             look.note(("tasks", name), f"no handoff reaches it: in a ledger `{name}` is {_SPEAKERS[name]}")
+    for name, pipeline in merged["pipelines"].items():
+        look.required(("pipelines", name, "stages"))
+        look.pipeline(("pipelines", name), {"stages": []} | pipeline)
     return tuple(look.problems), tuple(look.notes)
 
 
@@ -120,7 +126,7 @@ class _Look:
         self.problems.append(layers.setter(self.stack, path).problem(path, message))
 
     def required(self, path: Path) -> None:
-        if not layers.has(self.merged, path) and path not in self.dropped:
+        if not layers.has(self.merged, path) and path not in {one[: len(path)] for one in self.dropped}:
             self.complain(path, f"is missing; [{dotted(path[:-1])}] needs it")
 
     def sandbox(self, name: str, sandbox: dict[str, Any]) -> None:
@@ -220,3 +226,92 @@ class _Look:
             self.complain(
                 (*path, "runtime"), f"found {found(runtime)}, but model {found(name)} is for {found(wanted)}"
             )
+
+    def pipeline(self, path: Path, pipeline: dict[str, Any]) -> None:
+        if path[1] in self.known("tasks"):
+            self.complain(path, "is the name of a task as well; give the pipeline another one")
+        given, stages = pipeline.get("input", []), linked("", pipeline)["stages"]
+        for k, name in enumerate(given):
+            if name in self.merged or not re.fullmatch(INPUT_PATTERN, name):
+                text = "a name of lower-case letters, digits and `_` that is no key of delegate.toml"
+                self.complain((*path, "input", k), f"found {found(name)}; expected {text}")
+        names = [stage["name"] for stage in stages]
+        for n, stage in enumerate(stages):
+            here: Path = (*path, "stages", n)
+            if stage["name"] in names[:n]:
+                self.complain((*here, "name"), f"found {found(names[n])}; an earlier stage is called so")
+            for k, name in enumerate(stage["needs"]):
+                if name not in names:
+                    self.unknown((*here, "needs", k), name, "a stage of the pipeline", names)
+            for key in ("plan", "person"):
+                value = stage.get(key, "")
+                filled = re.sub(r"{(\w*)}", lambda word: "x" if word[1] in given else "{", value)
+                if re.search(r"^[/~]|(^|/)\.\.(/|$)|/$|[{}\n\0]", filled):
+                    text = "a file relative to the repository, without `..`, and in braces a name of `input`"
+                    self.complain((*here, key), f"found {found(value)}; expected {text}: {one_of(given)}")
+            self.stage(here, stage)
+        try:
+            if len({*names}) == len(names):
+                TopologicalSorter({stage["name"]: stage["needs"] for stage in stages}).prepare()
+        except CycleError as error:
+            circle = error.args[1][::-1]
+            text = f"{' -> '.join(circle)}: each needs the next one, so none can begin"
+            self.complain((*path, "stages", names.index(circle[0])), text)
+
+    def stage(self, path: Path, stage: dict[str, Any]) -> None:
+        kinds = [kind for kind in STAGE_KINDS if kind in stage]
+        if len(kinds) != 1:
+            text = f"found {' and '.join(kinds) or 'none'}; expected exactly one of {', '.join(STAGE_KINDS)}"
+            self.complain(path, text)
+        for key, other in (("task", "plan"), ("plan", "task"), ("prompt", "person")):
+            if key in stage and other not in stage:
+                self.complain((*path, key), f"is set without `{other}`")
+        gravest, repair = stage.get("gate", {}).get("no_findings"), stage.get("repair", {})
+        least = repair.get("severity", "critical")
+        if gravest and kinds in (["plan"], ["person"]):
+            self.complain((*path, "gate"), f"nobody can pass it: a stage with `{kinds[0]}` has no findings")
+        if repair and not gravest:
+            self.complain((*path, "repair"), "is set without `no_findings` in `gate`")
+        elif repair and SEVERITIES.index(least) < SEVERITIES.index(gravest):
+            text = f"repairs only what is {least}; expected severity = {found(gravest)}, as the gate has it"
+            self.complain((*path, "repair"), text)
+        compare, known = stage.get("compare", {}), self.known("tasks")
+        named: dict[Path, str] = {("tasks", n): name for n, name in enumerate(stage.get("tasks", ()))}
+        named |= {("task",): stage["task"]} if "task" in stage else {}
+        named |= {("compare", key): compare[key] for key in ("a", "b", "task") if compare}
+        named |= {("repair", "task"): repair["task"]} if repair else {}
+        for where, name in named.items():
+            if name not in known:
+                self.unknown((*path, *where), name, "a task", known)
+        tasks = {at: task_of(name, self.merged) for at, name in named.items() if name in self.merged["tasks"]}
+        self.roles(path, tasks, is_review=bool(gravest), is_parallel=compare.get("pattern") != "adversarial")
+
+    def roles(
+        self, path: Path, tasks: dict[Path, dict[str, Any]], *, is_review: bool, is_parallel: bool
+    ) -> None:
+        """Whether the tasks of a stage can be what it makes of them."""
+        levels = {at: self.level(task["sandbox"]) for at, task in tasks.items()}
+        first, second, judge = (("compare", key) for key in ("a", "b", "task"))
+        readers = {at for at in tasks if is_review and at[0] == "tasks"} | {judge}
+        readers |= {second} if levels.get(first) in LEVELS[1:] or not is_parallel else set()
+        for where, task in tasks.items():
+            if where in readers and levels[where] in LEVELS[1:]:
+                self.complain((*path, *where), f"may write ({levels[where]}); expected a read-only task here")
+            if where[0] == "repair" and levels[where] == LEVELS[0]:
+                self.complain((*path, *where), "is read-only; expected a task that may write")
+            if task["open"]:
+                self.complain((*path, *where), "waits for messages (open = true); expected one that does not")
+        contracts = {task["output_contract"] for where, task in tasks.items() if where[0] == "tasks"}
+        if is_review and contracts and contracts.isdisjoint((False, "findings")):
+            text = 'no task has output_contract = "findings", or none'
+            self.complain((*path, "gate"), f"nobody can pass it: {text}")
+        if first in tasks and second in tasks:
+            a, b = tasks[first], tasks[second]
+            if a["runtime"] == b["runtime"]:
+                self.complain((*path, *second), f"has the runtime of a, {a['runtime']}; expected another one")
+            if is_parallel and any(a.get(key) != b.get(key) for key in ("prompt", "prompt_file")):
+                self.complain((*path, *second), "has another prompt than a; expected the same in both")
+
+    def level(self, sandbox: str) -> str | None:
+        level: str | None = self.merged["sandboxes"].get(sandbox, {"level": sandbox}).get("level")
+        return level

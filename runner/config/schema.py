@@ -1,7 +1,7 @@
 """The shape of delegate.toml and policy.toml, and the errors in the shape of a layer.
 
-The JSON Schemas in `schemas/` are generated from these models. The tables are in `tables.py`, the types of
-single values in `kinds.py`; only these three import pydantic.
+The JSON Schemas in `schemas/` are generated from these models. The tables are in `tables.py` and
+`pipelines.py`, the types of single values in `kinds.py`; only these four import pydantic.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from runner.config.blocks import BLOCKS
 from runner.config.kinds import Level, Name, RuntimeName, Text, Version
+from runner.config.pipelines import PipelineTable
 from runner.config.policy import USUAL
 from runner.config.tables import (
     BlockTable,
@@ -55,6 +56,7 @@ class Shape(BaseModel):
         "Named prompt blocks. Built in are " + ", ".join(BLOCKS) + "."
     )
     tasks: dict[Name, TaskTable] | None = meaning("The tasks; the key is the task id.")
+    pipelines: dict[Name, PipelineTable] | None = meaning("Chains of stages, by name.")
 
 
 class PolicyShape(BaseModel):
@@ -154,7 +156,9 @@ def _below(schema: dict[str, Any], node: dict[str, Any], part: str) -> dict[str,
     table = _resolve(schema, node)
     found = table.get("properties", {}).get(part)
     if found is None:
-        others = table.get("patternProperties", {}).values() or [table.get("additionalProperties")]
+        others = table.get("patternProperties", {}).values() or [
+            table.get("items", table.get("additionalProperties"))
+        ]
         return next((item for item in others if isinstance(item, dict)), None)
     known: dict[str, Any] = found
     return known
@@ -162,7 +166,7 @@ def _below(schema: dict[str, Any], node: dict[str, Any], part: str) -> dict[str,
 
 def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     for choice in node.get("anyOf", []):
-        if "$ref" in choice or choice.get("type") == "object":
+        if "$ref" in choice or choice.get("type") == "object" or "items" in choice:
             node = choice
     if "$ref" in node:
         found: dict[str, Any] = schema["$defs"][node["$ref"].rpartition("/")[2]]

@@ -51,11 +51,12 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     "host": None,
     "git": (),
     "blocks": None,
+    "pipelines": (),
 }
 """Table -> keys that say what an agent is asked, how long it may take, or how its result is judged. None is
 all of them. (A run that delegates starts no run that is wider than itself.)
 """
-_NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks")
+_NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks", "pipelines")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
 _INTERPRETERS = (
     *(*SHELLS, "python", "python2", "python3", "pypy", "pypy3", "node", "deno", "bun", "tsx", "ts-node"),

@@ -29,6 +29,9 @@ TOOLS = Delegation.tools
 IN_LIMITS = ("timeout", "idle_timeout")
 """Keys of a task that may stand in its `limits` table instead."""
 CONTRACTS = ("final", "closing-turn", "status-block")
+STAGE_KINDS = ("tasks", "plan", "person", "compare")
+INPUT_PATTERN = "[a-z][a-z0-9_]{0,63}"
+SEVERITIES = ("critical", "important", "minor")
 MOST = 10**15 - 1
 DEEPEST = 32
 GLOB_PATTERN = r"^(?![/~!])(?!(.*/)?\.\.(/|$))[^\n\x00]*[^/\n\x00][^\n\x00]*$"

@@ -122,6 +122,10 @@ def explain(record: Mapping[str, Any], siblings: tuple[str, ...], task_keys: tup
     if kind == "literal_error":
         choices = [str(item) for item in _choices(record["ctx"]["expected"])]
         return f"found {shown}; expected one of {one_of(choices)}{near(value, choices)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "too_long":
+        return f"found {len(value)} items; expected at most {record['ctx']['max_length']}"
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = record["ctx"].get("ge", record["ctx"].get("le"))
         side = "at least" if kind == "greater_than_equal" else "at most"

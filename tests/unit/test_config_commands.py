@@ -14,9 +14,11 @@ from runner.config import generate
 from runner.config.commands import check, init, sample, schema, schema_names
 from runner.errors import Conflict, ExitStatus, PolicyRefused, Unwritable, UsageError
 from runner.model import Delegate, Economics, Host, Recovery, Request
+from runner.plan.pipeline import Pipeline
 from runner.usecases import start
 
 ROOT = Path(__file__).parents[2]
+PIPELINES = "# ---- Pipelines"
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -160,8 +162,21 @@ def test_the_example_shows_every_key_there_is():
     assert sorted(key for key in every if f"{key} =" not in text and f".{key}]" not in text) == []
 
 
+def test_the_pipeline_of_the_example_is_valid_where_its_tasks_are(repo):
+    text, _, pipelines = (ROOT / "delegate.toml.example").read_text().partition(PIPELINES)
+    for name in ("map-code", "find-tests", "review-errors", "review-data", "audit-codex", "synthesise"):
+        text += f'[tasks.{name}]\nprompt = "x"\n'
+    text += '[tasks.audit-claude]\nprompt = "x"\nruntime = "claude"\n'
+    text += "\n".join(line.removeprefix("#").removeprefix(" ") for line in pipelines.splitlines()[1:])
+
+    assert repo.problems(text) == []
+    jsonschema.validate(tomllib.loads(text), schema("delegate"))
+    stages = Pipeline.from_json(repo.load().pipelines["feature"]).stages
+    assert [len(stage.needs) for stage in stages] == [0, 1, 1, 1, 1]
+
+
 def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
-    lines = (ROOT / "delegate.toml.example").read_text().splitlines()
+    lines = (ROOT / "delegate.toml.example").read_text().partition(PIPELINES)[0].splitlines()
     keys = (
         "model",
         "start_timeout",
