@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 
 def add_init(parser: Parser) -> None:
-    parser.add_argument("--full", action="store_true", help="the reference: every key, with its default")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--full", action="store_true", help="the reference: every key, with its default")
+    what = "add this pipeline with its tasks and prompts, beside what is there"
+    one.add_argument("--pipeline", choices=("factory",), help=what)
     parser.add_argument("--print", action="store_true", help="print it, and write nothing")
     parser.examples(
         "runner init                   a read-only and a writing task, with the test command that it finds",
         "runner init --full --print    every key there is",
+        "runner init --pipeline factory    research, plan, build, review and test",
     )
 
 
@@ -34,12 +38,12 @@ def run_init(args: Namespace) -> int:
     from runner.config import commands
 
     if args.print:
-        text, found = commands.sample(here(), os.environ, full=args.full)
+        text, found = commands.sample(here(), os.environ, full=args.full, pipeline=args.pipeline)
         _tell_found(found)
         answer(args, {"text": text, "found": found}, text.rstrip())
         return ExitStatus.OK
-    report = commands.init(here(), os.environ, full=args.full)
-    is_trusted = _trust_written(report)
+    report = commands.init(here(), os.environ, full=args.full, pipeline=args.pipeline)
+    is_trusted = args.pipeline is None and _trust_written(report)
     if args.format == "json":
         emit(report.to_json())
         return ExitStatus.OK
@@ -48,7 +52,8 @@ def run_init(args: Namespace) -> int:
     _tell_found(report.found)
     if not report.repository:
         pen.tell("not a git repository: the .gitignore has an effect only in one")
-    pen.tell("\nnext: runner check\n      runner doctor\n      runner start --task hello --rehearse --wait")
+    then = f"pipeline show {args.pipeline}" if args.pipeline else "start --task hello --rehearse --wait"
+    pen.tell(f"\nnext: runner check\n      runner doctor\n      runner {then}")
     if not is_trusted:
         pen.tell("      runner trust        before a real run: what it found is executed with your rights")
     return ExitStatus.OK

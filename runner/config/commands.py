@@ -29,6 +29,7 @@ from runner.model import Level, Policy
 from runner.runtimes import get
 from runner.runtimes.arguments import lacking, unpriced
 from runner.text.problems import Problem, as_error, dotted, near, one_of
+from runner.text.words import few
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -256,42 +257,111 @@ def without_settings(start_dir: str, config_file: str | None = None) -> Config:
     return config_from_json(effective.compiled(merged, {}, Policy(), places))
 
 
-def sample(start_dir: str, env: Mapping[str, str], *, full: bool) -> tuple[str, Detected | None]:
+def sample(
+    start_dir: str, env: Mapping[str, str], *, full: bool, pipeline: str | None = None
+) -> tuple[str, Detected | None]:
     """What `init` would write, and what it would go by; the reference goes by nothing."""
     if full:
         return Path(shipped(EXAMPLE_NAME)).read_text(encoding="utf-8"), None
     from runner.config import detect, starter
 
     start = os.path.realpath(start_dir)
-    found = detect.look(git_root(start) or start, env)
+    root = git_root(start) or start
+    if pipeline is not None:
+        texts, found = _of_pipeline(root, env, pipeline)
+        return "\n".join(f"==> {path}\n{text}" for path, text in texts.items()), found
+    found = detect.look(root, env)
     return starter.text(found), found
 
 
-def init(start_dir: str, env: Mapping[str, str], *, full: bool = False) -> InitReport:
+def _of_pipeline(root: str, env: Mapping[str, str], name: str) -> tuple[dict[str, str], Detected]:
+    """The files of a shipped pipeline, by their paths here: first the tables for delegate.toml."""
+    from runner.config import detect, starter
+
+    found, types = detect.look(root, env), detect.typecheck(root)
+    tests = () if found.verify is None else found.verify.argv
+    commands = [argv for argv in (() if types is None else types.argv, tests) if argv]
+    texts = {
+        path.name: path.read_text(encoding="utf-8") for path in Path(shipped("pipelines"), name).iterdir()
+    }
+    tables = starter.pipeline(texts.pop(FILE_NAME), commands, tests)
+    return {FILE_NAME: tables, **{f"prompts/{name}/{one}": texts[one] for one in sorted(texts)}}, found
+
+
+def init(
+    start_dir: str, env: Mapping[str, str], *, full: bool = False, pipeline: str | None = None
+) -> InitReport:
     """Writes delegate.toml at the root of the repository, or here when this is none; Conflict when
-    there is one.
+    there is one. A shipped pipeline is put behind what stands there; Conflict where a name of it is taken.
     """
     start = os.path.realpath(start_dir)
     repository = git_root(start)
     root = repository or start
     path, rules = os.path.join(root, FILE_NAME), os.path.join(root, ".gitignore")
     try:
-        text, found = sample(root, env, full=full)
         present = _rules(rules)
-        with Path(path).open("x", encoding="utf-8") as file:
-            file.write(text)
+        if pipeline is None:
+            text, found = sample(root, env, full=full)
+            with Path(path).open("x", encoding="utf-8") as file:
+                file.write(text)
+            made: tuple[str, ...] = (path,)
+        else:
+            texts, found = _of_pipeline(root, env, pipeline)
+            made = _add(root, texts)
         ignored = _ignore(rules, present)
-    except FileExistsError:
+    except FileExistsError as error:
         hint = "nothing was written; `runner check` validates it, and --print shows what would be"
-        raise Conflict(f"{path} exists", hint=hint) from None
+        raise Conflict(f"{error.filename} exists", hint=hint) from None
     except OSError as error:
         if error.errno == errno.ELOOP:  # git follows no link of this name either (gitignore(5))
             raise Conflict(
-                f"{rules} is a symbolic link", hint="make it a file; nothing was written"
+                f"{error.filename or rules} is a symbolic link", hint="make it a file; nothing was written"
             ) from None
         raise Unwritable(f"{error.filename or path}: {error.strerror}") from error
-    written = (path, rules) if ignored else (path,)
+    written = (*made, rules) if ignored else made
     return InitReport(root, repository is not None, written, ignored, found)
+
+
+def _add(root: str, texts: Mapping[str, str]) -> tuple[str, ...]:
+    """Writes these files, the first of them behind what it has already. OSError where that cannot be."""
+    path, *others = (os.path.join(root, name) for name in texts)
+    before, (tables, *rest) = _rules(path), texts.values()
+    whole = _extended(before, tables, path)
+    for folder in (os.path.dirname(os.path.dirname(others[0])), os.path.dirname(others[0])):
+        if os.path.islink(folder):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), folder)
+    for other in others:
+        if os.path.lexists(other):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), other)
+    os.makedirs(os.path.dirname(others[0]), exist_ok=True)
+    for other, text in zip(others, rest, strict=True):
+        Path(other).write_text(text, encoding="utf-8")
+    if before is None:
+        Path(path).write_text(whole, encoding="utf-8")
+    else:
+        data = whole.encode(errors="surrogateescape")
+        files.replace_bytes(path, data, mode=os.stat(path).st_mode & 0o777)
+    return (path, *others)
+
+
+def _extended(before: str | None, tables: str, path: str) -> str:
+    """The text of delegate.toml with these tables behind what stands there, which stays as it is."""
+    import tomllib
+
+    newline = "\r\n" if before and "\r\n" in before else "\n"
+    head = f"{before.rstrip()}{newline * 3}" if before and before.strip() else "schema_version = 1\n\n\n"
+    whole = head + tables.replace("\n", newline)
+    try:
+        known, more = tomllib.loads((before or "").removeprefix("\ufeff")), tomllib.loads(tables)
+        taken = [f"{kind}.{one}" for kind in more for one in more[kind] if one in known.get(kind, ())]
+        if not taken:
+            tomllib.loads(whole.removeprefix("\ufeff"))  # nothing can be added to a table on one line
+    except (ValueError, TypeError) as error:
+        raise ConfigInvalid(f"{path} cannot be extended: {error}", hint="nothing was written") from None
+    if taken:
+        hint = "nothing was written; rename what is there, or take from --print what you want"
+        raise Conflict(f"{path} has {few(taken)} already", hint=hint)
+    return whole
 
 
 def place_of(start_dir: str, env: Mapping[str, str], config_file: str | None = None) -> tuple[str, str]:

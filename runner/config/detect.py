@@ -74,6 +74,15 @@ gradle test|build.gradle
 gradle test|build.gradle.kts
 """
 """A command, the file that stands for it, and how a line of that begins; else it only has to be there."""
+_TYPES = """\
+make typecheck|Makefile|typecheck:
+mypy|mypy.ini
+mypy|pyproject.toml|[tool.mypy]
+pyright|pyrightconfig.json
+npx --no-install tsc --noEmit|tsconfig.json
+cargo check --workspace|Cargo.toml|[package]|[workspace]
+go vet ./...|go.mod|module
+"""
 _SOURCES = ("src", "lib", "app", "apps", "packages", "crates", "cmd", "internal", "pkg")
 _TESTS = ("tests", "test", "spec", "__tests__")
 _NO_SOURCES = (*_TESTS, "docs", "examples", "build", "dist")
@@ -105,6 +114,11 @@ def look(root: str, env: Mapping[str, str]) -> Detected:
         first.setdefault(one.argv[0], one)  # of a program, the best
     found = sorted(first.values(), key=lambda one: absent(one.argv, env, root) is not None)
     return Detected(found[0] if found else None, tuple(found[1:]), _scope(root))
+
+
+def typecheck(root: str) -> Candidate | None:
+    """The command that finds errors without running anything, if the files name one."""
+    return next(_by_lines(root, _TYPES), None)
 
 
 def _text(root: str, name: str) -> str:
