@@ -38,6 +38,10 @@ class EntryType(StrEnum):
 
 HUMAN, OWNER, RUNNER = "human", "owner", "runner"
 """Actors that are no run: a person, a host whose server belongs to no run, and what runner saw itself."""
+CONDUCTOR = "plan"
+"""The runtime of a run whose program is ours (`runtimes.PLAN`): what it says is said by no agent."""
+DECISIONS = APPROVED, REJECTED = "approved", "rejected"
+"""What a person says of what asks for an approval."""
 MAIN = "main"
 """The lane of whoever names none."""
 MARKED = "[IMPORTANT]"
@@ -108,7 +112,10 @@ _DECISION = {"proposal": _MAYBE_LINE, "signer": _LINE, "note": _MAYBE}
 SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf | Numbers]] = {
     EntryType.NOTE: {"text": Text()},
     EntryType.MESSAGE: {"text": Text()},
-    EntryType.REPLY: {"text": Text(), "lane": _MAYBE_LINE},
+    EntryType.REPLY: {
+        "text": Text(),
+        **dict.fromkeys(("lane", "decision", "signer", "digest"), _MAYBE_LINE),
+    },
     EntryType.HANDOFF: {
         "reason": Text(MAX_LINE),
         "ask": Text(),
@@ -116,6 +123,7 @@ SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf | Numbers]] = {
         "lane": _MAYBE_LINE,
         "supersedes": _MAYBE_LINE,
         "receiver": _MAYBE_LINE,
+        **dict.fromkeys(("approval", "file", "digest"), _MAYBE_LINE),
     },
     EntryType.HANDOFF_TAKEN: {},
     EntryType.ARTIFACT: {
@@ -154,7 +162,8 @@ SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf | Numbers]] = {
     EntryType.RESTARTED: {"former": _LINE, "problem": Text()},
 }
 """What the payload of each type has; nothing else is written in it. `receiver` of a handoff is TASK where a
-runtime has that name as well.
+runtime has that name as well; its `approval` is the stage that a person is asked to approve. `digest` is the
+SHA-256 of the document.
 """
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from runner.errors import Conflict, RunnerError, UsageError
 from runner.ledger.entry import (
+    CONDUCTOR,
+    DECISIONS,
     HUMAN,
     MAIN,
     NO_HASH,
@@ -119,6 +121,8 @@ class Handoff(Value):
     """The run that was begun for it."""
     is_left: bool = False
     """That run is over."""
+    approval: str | None = None
+    """The stage that a person is asked to approve: nothing but that decision closes it."""
 
 
 class Lane(Value):
@@ -187,23 +191,6 @@ class State(Value):
         return next((one for one in self.lanes if one.handoff and one.handoff.id == handoff), None)
 
 
-class Speaker(Value):
-    """Who is to speak next; `run_id` where it is one certain run."""
-
-    actor: str
-    run_id: str | None
-
-
-def next_speaker(state: State) -> Speaker | None:
-    """Of the newest open handoff; without one, who decides on a proposal, or whose handoff was answered."""
-    asked = [one for one in state.lanes if one.to is not None and one.handoff is not None]
-    answered = [one for one in state.lanes if one.to is not None and one.handoff is None]
-    if not asked and state.proposal is not None and state.proposal.status is ProposalStatus.AWAITING:
-        return Speaker(HUMAN, None)
-    found = max(asked or answered, key=lambda lane: lane.seq, default=None)
-    return None if found is None or found.to is None else Speaker(found.to, found.to_run)
-
-
 # -- one entry further -----------------------------------------------------------------------------------
 
 
@@ -222,7 +209,8 @@ def advance(state: State, entry: LedgerEntry) -> State:
 def _handed(state: State, entry: LedgerEntry) -> State:
     state = _handled(state, entry)
     is_for_task = entry.text("receiver") == TASK
-    opened = Handoff(entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at, is_for_task)
+    told = (entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at, is_for_task)
+    opened = Handoff(*told, approval=entry.text("approval") or None)
     lane = Lane(entry.text("lane") or MAIN, LaneStatus.OPEN, opened.to, None, entry.seq, opened)
     if (made := state.proposal) is not None:  # of an outdated one the work that went on is why by now
         state = state.replace(proposal=made.replace(status=_after_handoff(made.status), run_ended=None))
@@ -312,8 +300,9 @@ def _decided(state: State, entry: LedgerEntry) -> State:
     by = {"decided_by": entry.text("signer"), "decided_at": entry.at, "decision": entry.id}
     decided = state.proposal.replace(status=status, **by)
     if is_signed:
-        ended = [Lane(one.name, LaneStatus.FINALIZED, None, None, entry.seq) for one in state.lanes]
-        state = state.replace(lanes=tuple(ended))
+        ended = LaneStatus.FINALIZED, None, None, entry.seq
+        lanes = [one if _is_approval(one) else Lane(one.name, *ended) for one in state.lanes]
+        state = state.replace(lanes=tuple(lanes))
     return state.replace(proposal=decided)
 
 
@@ -385,6 +374,8 @@ def told(state: State, draft: NewEntry) -> NewEntry:
 
 def _admitted_handoff(state: State, draft: NewEntry) -> NewEntry:
     superseded, handles = draft.payload.get("supersedes"), draft.handles
+    if draft.payload.get("approval") and (draft.runtime, draft.to) != (CONDUCTOR, HUMAN):
+        raise EntryInvalid("the run of a pipeline asks a person for an approval, and nobody else")
     lane = state.lane(name := _lane_name(state, draft))
     if lane is not None and lane.handoff is not None and lane.handoff.id not in handles:
         handles = (*handles, lane.handoff.id)
@@ -392,7 +383,8 @@ def _admitted_handoff(state: State, draft: NewEntry) -> NewEntry:
         raise HandleNotFound(f"`{superseded}` is no handoff that is open on lane `{name}`")
     for handle in handles:
         found = _found(state, handle)
-        if handle != superseded or not _is_maker(found, draft):
+        is_same = found.approval == draft.payload.get("approval")  # an approval is asked for anew, or decided
+        if handle != superseded or not (_is_maker(found, draft) and is_same):
             _refuse_other(found, draft)
     if lane is None and len(state.lanes) >= _MOST_LANES:
         raise Conflict(f"the ledger has {_MOST_LANES} lanes already", hint="hand off on one of them")
@@ -416,6 +408,7 @@ def _own_lane(state: State, draft: NewEntry) -> Lane | None:
     named = draft.payload.get("lane")
     own = [one for one in state.lanes if one.handoff is not None and _is_addressed(one.handoff, draft)]
     own = [one for one in own if named in (None, one.name)]
+    own = [one for one in own if draft.type is EntryType.REPLY or not _is_approval(one)]
     own = [one for one in own if one.status is LaneStatus.TAKEN] or own
     if len(own) > 1:
         names = ", ".join(lane.name for lane in own)
@@ -438,8 +431,9 @@ def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
         raise HandleNotFound(f"`{named}` is not the proposal that waits: that is {proposal.id}", hint=hint)
     if proposal.status is ProposalStatus.OUTDATED and (named is None or draft.is_shown):
         raise ProposalOutdated(f"{proposal.id} is outdated: {proposal.outdated_as}")
-    ended = tuple(one.id for one in state.open) if draft.type is EntryType.FINALITY_SIGNED else ()
-    return draft.replace(handles=ended, payload={**draft.payload, "proposal": proposal.id})
+    ended = (one.id for one in state.open if one.approval is None)  # those are decided one by one
+    handles = tuple(ended) if draft.type is EntryType.FINALITY_SIGNED else ()
+    return draft.replace(handles=handles, payload={**draft.payload, "proposal": proposal.id})
 
 
 def _refuse_agent(draft: NewEntry) -> None:
@@ -468,6 +462,11 @@ def _refuse_taken(handoff: Handoff, draft: NewEntry) -> None:
 
 
 def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
+    if handoff.approval is not None:
+        _refuse_agent(draft)
+        if draft.type is not EntryType.REPLY or draft.payload.get("decision") not in DECISIONS:
+            way = f"`runner approve TASK {handoff.approval}`, with --reject if it is not to go on"
+            raise EntryInvalid(f"{handoff.id} waits for an approval, and this decides nothing", hint=way)
     if is_of_person(draft) or _is_addressed(handoff, draft):
         return
     if handoff.is_left and _is_maker(handoff, draft):
@@ -480,6 +479,10 @@ def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
     message = f"{handoff.id} is for {handoff.to} ({has}), and this is {draft.actor}"
     mine = f"; you made it: supersedes={handoff.id} takes it back" if _is_maker(handoff, draft) else ""
     raise NotYourTurn(message, hint=f"wait for {turn}, or name another lane{mine}")
+
+
+def _is_approval(lane: Lane) -> bool:
+    return lane.handoff is not None and lane.handoff.approval is not None
 
 
 def _is_addressed(handoff: Handoff, draft: NewEntry) -> bool:

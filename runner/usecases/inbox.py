@@ -37,8 +37,8 @@ _LOOKS_EVERY = 300
 
 
 class Item(Value):
-    """`kind` is `question`, `turn`, `tree`, `plan`, `handoff`, `message`, `proposal`, `ledger` (it is broken)
-    or `trust`; `commands` are the ways to settle it.
+    """`kind` is `question`, `turn`, `tree`, `plan`, `approval`, `handoff`, `message`, `proposal`, `ledger`
+    (it is broken) or `trust`; `commands` are the ways to settle it.
     """
 
     kind: str
@@ -241,6 +241,13 @@ def _of_lane(ledger: Ledger, lane: Lane, entry: LedgerEntry) -> Item:
         way = f"runner ledger handoff {task} --lane {lane.name} --to X --reason R --ask TEXT"
         return _item(ledger, "handoff", entry, text, way)
     entry = ledger.entry(handoff.id)
+    if (stage := handoff.approval) is not None:
+        about = f"{entry.text('file')}: " if entry.text("file") else ""
+        text, way = (
+            f"{stage} waits for your approval: {about}{entry.text('ask')}",
+            f"runner approve {task} {stage}",
+        )
+        return _item(ledger, "approval", entry, text).replace(commands=(way, f"{way} --reject"))
     text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"
     return _item(ledger, "handoff", entry, text, f"runner ledger reply {task} TEXT --handles {entry.id}")
 

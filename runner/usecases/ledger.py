@@ -14,7 +14,8 @@ from itertools import islice
 from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable, UsageError
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly, next_speaker
+from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly
+from runner.ledger.turn import next_speaker
 from runner.model import is_name
 from runner.runtimes import NAMES
 from runner.state.authentic import own_invocation, refuse_foreign, tasks_of
@@ -159,7 +160,7 @@ def decide(
     that. PeopleOnly, NoProposal, AlreadyDecided, or ProposalOutdated.
     """
     kind = EntryType.FINALITY_SIGNED if signs else EntryType.FINALITY_REJECTED
-    payload = {"proposal": proposal, "signer": _signer(), "note": note}
+    payload = {"proposal": proposal, "signer": signer(), "note": note}
     return append(ledger, actor, kind, payload, is_shown=is_shown)
 
 
@@ -229,7 +230,7 @@ def cleaner(ledger: Ledger, actor: Author) -> Callable[[str], str]:
     return lambda text: known.redact_text(clean_terminal(text))
 
 
-def _signer() -> str:
+def signer() -> str:
     import pwd
 
     try:

@@ -10,7 +10,8 @@ import pytest
 from runner.errors import RunnerError
 from runner.ledger.entry import EntryType, NewEntry
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import HandleNotFound, LaneStatus, ProposalStatus, next_speaker
+from runner.ledger.lanes import HandleNotFound, LaneStatus, ProposalStatus
+from runner.ledger.turn import next_speaker
 from runner.usecases import ledger as use
 
 

@@ -22,7 +22,8 @@ from runner.cli.app import main
 from runner.errors import RunnerError
 from runner.ledger.entry import HUMAN, RUNNER, EntryType, NewEntry
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import State, advance, next_speaker
+from runner.ledger.lanes import State, advance
+from runner.ledger.turn import next_speaker
 from runner.model import Outcome
 from runner.state.store import RunDir
 from runner.usecases import inbox, ledger_part

@@ -1,0 +1,296 @@
+"""Approvals: what a stage of a pipeline asks of a person, and that nobody else can settle it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ended import an_ended_run
+
+from runner.errors import RunnerError
+from runner.ledger.entry import HUMAN, OWNER, EntryType, NewEntry
+from runner.ledger.file import Ledger
+from runner.model import Lineage
+from runner.state.plan_ledger import Breaker, PlanLedger
+from runner.state.store import RunDir, new_run_id
+from runner.usecases import approval, inbox
+from runner.usecases import ledger as ledgers
+from runner.usecases.ledger import Author
+
+PERSON = Author(HUMAN)
+DOCUMENT = "docs/prd.md"
+
+
+def a_pipeline(root: Path, at: float | None = None, after: RunDir | None = None) -> RunDir:
+    """A run of a pipeline, perhaps one that goes on with another one."""
+    run = an_ended_run(root, task="feature", runtime="plan", run_id=None if at is None else new_run_id(at))
+    lineage = None if after is None else Lineage(after.task_id, after.run_id, after.manifest)
+    progress = PlanLedger("", None, (), Breaker(3), resumed_from=lineage)
+    Path(run.ledger).write_text(json.dumps(progress.to_json()))
+    return run
+
+
+def write(root: Path, text: str = "What is wanted.\n") -> None:
+    (root / "docs").mkdir(exist_ok=True)
+    (root / DOCUMENT).write_text(text)
+
+
+def decide(run: RunDir, stage: str | None = None, *, approves: bool = True, note: str | None = None) -> Any:
+    ledger = ledgers.ledger_of(run)
+    asked = approval.meant(ledger, stage)
+    shown = approval.document(run.repo, asked.file) if asked.file else None
+    return approval.decide(ledger, PERSON, asked, shown, approves=approves, note=note)
+
+
+def refused(call: Any, *args: Any, **named: Any) -> RunnerError:
+    with pytest.raises(RunnerError) as found:
+        call(*args, **named)
+    return found.value
+
+
+def test_a_decision_is_none_until_a_person_has_made_it(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    write(tmp_path)
+    entry = approval.ask(run, "prd", "Is this what we want?", DOCUMENT)
+    assert approval.decision(run, entry) is None
+    (asked,) = approval.pending(ledgers.ledger_of(run))
+    assert (asked.id, asked.stage, asked.file, asked.run_id) == (entry, "prd", DOCUMENT, run.run_id)
+    made = decide(run, "prd", note="Yes.")
+    found = approval.decision(run, entry)
+    assert found is not None and found.approved and found.note == "Yes." and found.entry == made.id
+    assert found.digest == asked.digest == approval.document(run.repo, DOCUMENT).digest
+    assert approval.pending(ledgers.ledger_of(run)) == ()
+
+
+def test_an_approval_is_bound_to_the_bytes_of_its_document(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    write(tmp_path)
+    approval.ask(run, "prd", "Is it?", DOCUMENT)
+    ledger = ledgers.ledger_of(run)
+    asked, shown = approval.meant(ledger, "prd"), approval.document(run.repo, DOCUMENT)
+    write(tmp_path, "Something else.\n")
+    error = refused(approval.decide, ledger, PERSON, asked, shown, approves=True, note=None)
+    assert error.code == "proposal_outdated"
+    assert approval.pending(ledger) == (asked,)
+    os.remove(tmp_path / DOCUMENT)
+    assert refused(approval.decide, ledger, PERSON, asked, shown, approves=True, note=None).code == "conflict"
+    assert refused(approval.decide, ledger, PERSON, asked, None, approves=True, note=None).code == "conflict"
+    approval.decide(ledger, PERSON, asked, None, approves=False, note="It is gone.")
+    found = approval.decision(run, asked.id)
+    assert found is not None and (found.approved, found.note, found.digest) == (False, "It is gone.", None)
+
+
+@pytest.mark.parametrize(
+    "what", ["link out", "folder behind a link", "fifo", "folder", "too large", "missing"]
+)
+def test_what_is_no_plain_file_of_the_repository_cannot_be_approved(what: str, tmp_path: Path) -> None:
+    root, outside = tmp_path / "repo", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "prd.md").write_text("Not of the repository.")
+    root.mkdir()
+    run = a_pipeline(root)
+    if what == "folder behind a link":
+        (root / "docs").symlink_to(outside)
+    else:
+        (root / "docs").mkdir()
+    place = root / DOCUMENT
+    if what == "link out":
+        place.symlink_to(outside / "prd.md")
+    elif what == "fifo":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    elif what == "too large":
+        with place.open("wb") as file:
+            file.truncate((16 << 20) + 1)
+    approval.ask(run, "prd", "Is it?", DOCUMENT)
+    (asked,) = approval.pending(ledgers.ledger_of(run))
+    assert asked.digest is None
+    assert refused(decide, run).code == "conflict"
+    assert approval.pending(ledgers.ledger_of(run)) == (asked,)
+
+
+def test_a_link_inside_of_the_repository_leads_to_a_document(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    write(tmp_path)
+    (tmp_path / "docs/newest.md").symlink_to("prd.md")
+    entry = approval.ask(run, "prd", "Is it?", "docs/newest.md")
+    decide(run)
+    assert approval.decision(run, entry) is not None
+
+
+def test_of_two_people_at_once_one_decides_and_the_other_is_told_who(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    write(tmp_path)
+    entry = approval.ask(run, "prd", "Is it?", DOCUMENT)
+    asked, shown = approval.meant(ledgers.ledger_of(run), None), approval.document(run.repo, DOCUMENT)
+    codes: list[str] = []
+    together = threading.Barrier(8)
+
+    def one(n: int) -> None:
+        together.wait()
+        try:
+            ledger = Ledger(run.repo, "feature")
+            approval.decide(ledger, PERSON, asked, shown, approves=bool(n % 2), note=f"{n}")
+            codes.append("done")
+        except RunnerError as error:
+            codes.append(error.code)
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codes) == ["already_decided"] * 7 + ["done"]
+    found = approval.decision(run, entry)
+    assert found is not None and found.approved is bool(int(found.note or "") % 2)
+    assert refused(decide, run, "prd").code == "already_decided"
+
+
+# -- who may not ---------------------------------------------------------------------------------------------
+
+SPEAKERS = {
+    "owner": {"actor": OWNER},
+    "runner": {"actor": "runner"},
+    "another task": {"actor": "build", "run_id": "r1", "runtime": "codex"},
+    "a task with the name of the pipeline": {"actor": "feature", "run_id": "r2", "runtime": "claude"},
+    "a task that is called human": {"actor": "human", "run_id": "r3", "runtime": "codex"},
+}
+T = EntryType
+SETTLING: dict[str, tuple[EntryType, dict[str, Any], str | None]] = {
+    "approve": (T.REPLY, {"text": "yes", "decision": "approved", "signer": "me"}, None),
+    "reply": (T.REPLY, {"text": "fine"}, None),
+    "note": (T.NOTE, {"text": "fine"}, None),
+    "take": (T.HANDOFF_TAKEN, {}, None),
+    "propose": (T.FINALITY_PROPOSED, {"summary": "s", "evidence": "e"}, None),
+    "hand on": (T.HANDOFF, {"reason": "r", "ask": "a"}, "build"),
+    "supersede": (T.HANDOFF, {"reason": "r", "ask": "a", "supersedes": "e-0001"}, "build"),
+    "ask anew": (T.HANDOFF, {"reason": "r", "ask": "a", "supersedes": "e-0001", "approval": "prd"}, "human"),
+    "on its lane": (T.HANDOFF, {"reason": "r", "ask": "a", "lane": "prd"}, "build"),
+}
+
+
+@pytest.mark.parametrize("who", SPEAKERS)
+@pytest.mark.parametrize("how", SETTLING)
+def test_no_agent_settles_an_approval(who: str, how: str, tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    entry = approval.ask(run, "prd", "Is it?", None)
+    assert entry == "e-0001"
+    kind, payload, to = SETTLING[how]
+    handles = () if how == "on its lane" else (entry,)
+    draft = NewEntry(kind, payload=payload, to=to, handles=handles, **SPEAKERS[who])  # type: ignore[arg-type]
+    ledger = ledgers.ledger_of(run)
+    assert refused(ledger.append, draft, str).code in ("people_only", "entry_invalid", "not_your_turn")
+    assert [one.id for one in approval.pending(ledger)] == [entry]
+
+
+@pytest.mark.parametrize("how", [how for how in SETTLING if how not in ("approve", "take")])
+def test_a_person_settles_an_approval_by_a_decision_alone(how: str, tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    entry = approval.ask(run, "prd", "Is it?", None)
+    kind, payload, to = SETTLING[how]
+    handles = () if how == "on its lane" else (entry,)
+    ledger = ledgers.ledger_of(run)
+    error = refused(ledger.append, NewEntry(kind, HUMAN, payload, to, handles), str)
+    assert error.code == "entry_invalid"
+    assert how == "ask anew" or "runner approve TASK prd" in (error.hint or "")
+    assert [one.id for one in approval.pending(ledger)] == [entry]
+
+
+def test_a_reply_that_names_nothing_is_no_approval_and_a_handoff_goes_elsewhere(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    approval.ask(run, "prd", "Is it?", None)
+    ledger = ledgers.ledger_of(run)
+    error = refused(ledgers.append, ledger, PERSON, EntryType.REPLY, {"text": "Looks fine."})
+    assert (error.code, error.hint) == (
+        "entry_invalid",
+        "`runner approve feature prd`, with --reject if it is not to go on",
+    )
+    handed = ledgers.append(ledger, PERSON, EntryType.HANDOFF, {"reason": "r", "ask": "a"}, to="build")
+    assert handed.text("lane") == "main" and len(approval.pending(ledger)) == 1
+    ledgers.append(ledger, PERSON, EntryType.FINALITY_PROPOSED, {"summary": "s", "evidence": "e"})
+    signed = ledgers.decide(ledger, PERSON, signs=True)
+    assert signed.handles == (handed.id,)
+    assert [one.stage for one in approval.pending(ledger)] == ["prd"], (
+        "no signature of something else ends it"
+    )
+
+
+def test_nobody_but_the_run_of_a_pipeline_asks(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    assert refused(approval.ask, run, "prd", "Is it?", None).code == "entry_invalid"
+    asker = a_pipeline(tmp_path)
+    approval.ask(asker, "prd", "Is it?", None)
+    ledger, asked = ledgers.ledger_of(asker), approval.meant(ledgers.ledger_of(asker), None)
+    author = ledgers.of_run(asker)
+    error = refused(approval.decide, ledger, author, asked, None, approves=True, note=None)
+    assert error.code == "people_only"
+
+
+# -- asked again ---------------------------------------------------------------------------------------------
+
+
+def test_the_same_is_asked_once_and_another_document_anew(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    first = approval.ask(run, "prd", "Is it?", DOCUMENT)
+    assert approval.ask(run, "prd", "Is it?", DOCUMENT) == first
+    asked = approval.meant(ledgers.ledger_of(run), "prd")
+    write(tmp_path)
+    second = approval.ask(run, "prd", "Is it?", DOCUMENT)
+    assert second != first and [one.id for one in approval.pending(ledgers.ledger_of(run))] == [second]
+    assert approval.decision(run, first) is None
+    shown = approval.document(run.repo, DOCUMENT)
+    late = refused(approval.decide, ledgers.ledger_of(run), PERSON, asked, shown, approves=True, note=None)
+    assert late.code == "approval_not_found" and late.hint == "what waits: prd"
+    decide(run)
+    assert approval.ask(run, "prd", "Is it?", DOCUMENT) == second, "as the owner may have been killed"
+    write(tmp_path, "More.\n")
+    third = approval.ask(run, "prd", "Is it?", DOCUMENT)
+    assert third not in (first, second) and approval.decision(run, third) is None
+
+
+def test_what_was_decided_after_the_conductor_was_killed_counts_when_it_is_resumed(tmp_path: Path) -> None:
+    write(tmp_path)
+    killed = a_pipeline(tmp_path, 1_000_000.0)
+    entry = approval.ask(killed, "prd", "Is it?", DOCUMENT)
+    assert [item.kind for item in inbox.waiting(str(tmp_path))] == ["approval"]
+    decide(killed)
+    assert inbox.waiting(str(tmp_path)) == []
+    between = a_pipeline(tmp_path, 2_000_000.0, killed)
+    resumed = a_pipeline(tmp_path, 3_000_000.0, between)
+    assert approval.ask(resumed, "prd", "Is it?", DOCUMENT) == entry
+    found = approval.decision(resumed, entry)
+    assert found is not None and found.approved
+    anew = a_pipeline(tmp_path, 4_000_000.0)
+    assert approval.ask(anew, "prd", "Is it?", DOCUMENT) != entry, "a pipeline that begins anew asks anew"
+
+
+def test_a_run_that_goes_on_hears_what_was_rejected_and_may_ask_again(tmp_path: Path) -> None:
+    killed = a_pipeline(tmp_path, 1_000_000.0)
+    entry = approval.ask(killed, "review", "Go on?", None)
+    resumed = a_pipeline(tmp_path, 2_000_000.0, killed)
+    assert approval.ask(resumed, "review", "Go on?", None) == entry, "it waits still"
+    decide(resumed, approves=False, note="Not yet.")
+    found = approval.decision(resumed, entry)
+    assert found is not None and (found.approved, found.note) == (False, "Not yet.")
+    again = approval.ask(a_pipeline(tmp_path, 3_000_000.0, resumed), "review", "Go on?", None)
+    assert again != entry and [one.id for one in approval.pending(Ledger(killed.repo, "feature"))] == [again]
+
+
+def test_several_stages_wait_side_by_side_and_each_is_decided_by_its_name(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    ledger = ledgers.ledger_of(run)
+    assert refused(approval.meant, ledger, None).code == "approval_not_found"
+    for stage in ("prd", "release"):
+        approval.ask(run, stage, f"{stage}?", None)
+    error = refused(approval.meant, ledger, None)
+    assert error.code == "usage" and "prd" in error.message and "release" in error.message
+    error = refused(approval.meant, ledger, "relaese")
+    assert error.code == "approval_not_found" and error.hint == "what waits: release, prd"
+    decide(run, "release")
+    assert approval.meant(ledger, None).stage == "prd"
+    assert refused(approval.meant, ledger, "release").code == "already_decided"
