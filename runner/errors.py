@@ -3,7 +3,7 @@
     RunnerError
       UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
       NoSession                                          2
-      PlanInvalid                                        2
+      PlanInvalid  PipelineNotFound                      2
       TaskNotFound  RunNotFound  TurnNotFound            4
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady             8
@@ -113,6 +113,11 @@ class TaskNotFound(RunnerError):
     code = "task_not_found"
     exit_status = ExitStatus.NOT_FOUND
     default_hint = "`runner config show` lists the tasks"
+
+
+class PipelineNotFound(UsageError):
+    code = "pipeline_not_found"
+    default_hint = "`runner pipeline list` names them"
 
 
 class RunNotFound(RunnerError):

@@ -68,7 +68,7 @@ _VALUES = {
     },
     **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
     **{"--effort": ("efforts",), "--to": ("tasks", "runtimes"), "OWNER": ("tasks",)},
-    **{"--status": ("states",), "NAME": ("schemas",)},
+    **{"--status": ("states",), "NAME": ("schemas",), "PIPELINE": ("pipelines",)},
     **{"TARGET": ("tasks", "runtimes"), "RUNTIME": ("runtimes",)},
 }
 """What a value is, by the name of its option or the metavar of a positional."""

@@ -276,16 +276,17 @@ def sample(
 
 def _of_pipeline(root: str, env: Mapping[str, str], name: str) -> tuple[dict[str, str], Detected]:
     """The files of a shipped pipeline, by their paths here: first the tables for delegate.toml."""
-    from runner.config import detect, starter
+    from runner.config import detect
 
     found, types = detect.look(root, env), detect.typecheck(root)
-    tests = () if found.verify is None else found.verify.argv
-    commands = [argv for argv in (() if types is None else types.argv, tests) if argv]
-    texts = {
-        path.name: path.read_text(encoding="utf-8") for path in Path(shipped("pipelines"), name).iterdir()
-    }
-    tables = starter.pipeline(texts.pop(FILE_NAME), commands, tests)
-    return {FILE_NAME: tables, **{f"prompts/{name}/{one}": texts[one] for one in sorted(texts)}}, found
+    tests = [found.verify.argv] if found.verify else []
+    folder = shipped(f"pipelines/{name}")
+    texts = {one: Path(folder, one).read_text(encoding="utf-8") for one in sorted(os.listdir(folder))}
+    tables = texts.pop(FILE_NAME)
+    for mark, commands in (("@BUILT@", [types.argv, *tests] if types else tests), ("@TESTED@", tests)):
+        gate = f"gate = {json.dumps(commands)}" if commands else '# gate = [["make", "test"]]'
+        tables = tables.replace(mark, gate)
+    return {FILE_NAME: tables, **{f"prompts/{name}/{one}": text for one, text in texts.items()}}, found
 
 
 def init(
@@ -323,24 +324,19 @@ def init(
 
 
 def _add(root: str, texts: Mapping[str, str]) -> tuple[str, ...]:
-    """Writes these files, the first of them behind what it has already. OSError where that cannot be."""
+    """Writes these files, the first of them behind what it has. OSError where its place is taken."""
     path, *others = (os.path.join(root, name) for name in texts)
-    before, (tables, *rest) = _rules(path), texts.values()
-    whole = _extended(before, tables, path)
-    for folder in (os.path.dirname(os.path.dirname(others[0])), os.path.dirname(others[0])):
-        if os.path.islink(folder):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), folder)
-    for other in others:
-        if os.path.lexists(other):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), other)
-    os.makedirs(os.path.dirname(others[0]), exist_ok=True)
-    for other, text in zip(others, rest, strict=True):
+    tables, *prompts = texts.values()
+    whole = _extended(_rules(path), tables, path)
+    folder = os.path.dirname(others[0])
+    if os.path.islink(above := os.path.dirname(folder)):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), above)
+    os.makedirs(folder)
+    for other, text in zip(others, prompts, strict=True):
         Path(other).write_text(text, encoding="utf-8")
-    if before is None:
-        Path(path).write_text(whole, encoding="utf-8")
-    else:
-        data = whole.encode(errors="surrogateescape")
-        files.replace_bytes(path, data, mode=os.stat(path).st_mode & 0o777)
+    Path(path).touch()
+    mode = os.stat(path).st_mode & 0o777
+    files.replace_bytes(path, whole.encode(errors="surrogateescape"), mode=mode)
     return (path, *others)
 
 
@@ -348,19 +344,15 @@ def _extended(before: str | None, tables: str, path: str) -> str:
     """The text of delegate.toml with these tables behind what stands there, which stays as it is."""
     import tomllib
 
-    newline = "\r\n" if before and "\r\n" in before else "\n"
-    head = f"{before.rstrip()}{newline * 3}" if before and before.strip() else "schema_version = 1\n\n\n"
-    whole = head + tables.replace("\n", newline)
+    whole = f"{before.rstrip() if before else 'schema_version = 1'}\n\n\n{tables}"
     try:
-        known, more = tomllib.loads((before or "").removeprefix("\ufeff")), tomllib.loads(tables)
-        taken = [f"{kind}.{one}" for kind in more for one in more[kind] if one in known.get(kind, ())]
-        if not taken:
-            tomllib.loads(whole.removeprefix("\ufeff"))  # nothing can be added to a table on one line
+        known, more = tomllib.loads(before or ""), tomllib.loads(tables)
+        if taken := [f"{kind}.{one}" for kind in more for one in more[kind] if one in known.get(kind, ())]:
+            hint = "nothing was written; rename what is there, or take from --print what you want"
+            raise Conflict(f"{path} has {few(taken)} already", hint=hint)
+        tomllib.loads(whole)  # nothing can be added to a table on one line
     except (ValueError, TypeError) as error:
         raise ConfigInvalid(f"{path} cannot be extended: {error}", hint="nothing was written") from None
-    if taken:
-        hint = "nothing was written; rename what is there, or take from --print what you want"
-        raise Conflict(f"{path} has {few(taken)} already", hint=hint)
     return whole
 
 

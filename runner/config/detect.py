@@ -78,7 +78,6 @@ _TYPES = """\
 make typecheck|Makefile|typecheck:
 mypy|mypy.ini
 mypy|pyproject.toml|[tool.mypy]
-pyright|pyrightconfig.json
 npx --no-install tsc --noEmit|tsconfig.json
 cargo check --workspace|Cargo.toml|[package]|[workspace]
 go vet ./...|go.mod|module

@@ -6,8 +6,6 @@ from runner.lightjson import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runner.config.detect import Detected
 
 _TEXT = """\
@@ -52,10 +50,3 @@ def text(found: Detected) -> str:
         )
         verify += "".join(f"\n# Also found: {one}" for one in found.others)
     return _TEXT.format(scope=f"{scope:<33} # a change elsewhere is rejected", verify=verify)
-
-
-def pipeline(text: str, commands: Sequence[Sequence[str]], tests: Sequence[str]) -> str:
-    """The tables of a shipped pipeline, with the gates for which this repository has commands."""
-    built = f"gate = {dumps(commands)}" if commands else '# gate = [["make", "typecheck"]]'
-    tested = f"gate = {dumps([tests])}" if tests else '# gate = [["make", "test"]]'
-    return text.replace("@GATE@", built).replace("@TESTED@", tested)

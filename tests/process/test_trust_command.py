@@ -95,6 +95,7 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "audit": ("show",),
         "mode": ("show",),
         "plugin": ("print",),
+        "pipeline": ("list",),
         "resolve": ("work",),
         "schema": ("policy",),
         "completion": ("bash",),

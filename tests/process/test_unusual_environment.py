@@ -172,6 +172,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "schema": ("delegate",),
         "completion": ("bash",),
         "plugin": ("print", "--snippet"),
+        "pipeline": ("list",),
     }
     refused: dict[str, tuple[int, tuple[str, ...]]] = {
         "init": (9, ()),  # there is a delegate.toml

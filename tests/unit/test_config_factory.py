@@ -38,14 +38,6 @@ def test_what_stands_in_the_file_is_kept_to_the_last_comment(repo):
     assert {"hello", "build", "fix", "audit-claude"} <= tomllib.loads(text)["tasks"].keys()
 
 
-def test_the_ends_of_lines_are_those_of_the_file(repo):
-    repo.file.write_bytes(MINE.replace("\n", "\r\n").encode())
-
-    made(repo)
-
-    assert repo.file.read_bytes().count(b"\n") == repo.file.read_bytes().count(b"\r\n")
-
-
 def test_every_prompt_that_a_task_names_is_written_and_no_other(repo):
     report = made(repo)
 
@@ -111,13 +103,13 @@ def test_a_prompt_of_somebody_else_is_never_replaced(repo):
     theirs.parent.mkdir(parents=True)
     theirs.write_text("mine")
 
-    with pytest.raises(Conflict, match=r"build\.md exists"):
+    with pytest.raises(Conflict, match="prompts/factory exists"):
         made(repo)
 
     assert everything(repo) == {str(theirs): b"mine"}
 
 
-@pytest.mark.parametrize("place", ["prompts", "prompts/factory", "delegate.toml", ".gitignore"])
+@pytest.mark.parametrize("place", ["prompts", "delegate.toml", ".gitignore"])
 def test_no_link_is_followed(repo, place):
     outside = repo.root.parent / "outside"
     outside.mkdir()

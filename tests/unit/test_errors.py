@@ -17,6 +17,7 @@ CONTRACT = {
     "config_invalid": 2,
     "prompt_invalid": 2,
     "plan_invalid": 2,
+    "pipeline_not_found": 2,
     "task_not_found": 4,
     "turn_not_found": 4,
     "run_not_found": 4,
