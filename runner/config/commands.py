@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from runner.config import layers, policy
+from runner.config import layers, policy, trust
 from runner.config.find import (
     EXAMPLE_NAME,
     FILE_NAME,
@@ -96,6 +96,11 @@ def check(
             layers.setter(done.layers, ("tasks", name)).problem(("tasks", name), sentence)
             for name in config.tasks
             for sentence in policy.task_breaches(config, config.tasks[name])
+        ) + tuple(
+            layers.setter(done.layers, path).problem(path, sentence)
+            for name, pipeline in config.pipelines.items()
+            for path, commands in trust.gate_commands(name, pipeline["stages"])
+            for sentence in policy.check_breaches(config.policy, commands, "gate command")
         )
         absent = _absent(config, merged, done.layers, env) + _kept_from_git(config, done.layers)
         problems += _lacking(config, done.layers) + _unpriced(config, done.layers)

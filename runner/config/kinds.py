@@ -27,25 +27,16 @@ _DURATION_SCHEMA = {
     "anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "exclusiveMinimum": 0}]
 }
 _WORD = {"type": "string", "pattern": r"^[^\x00]*$"}
-COMMANDS_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {**_WORD, "minLength": 1},
-        {
-            "type": "array",
-            "items": {
-                "anyOf": [
-                    {"type": "string", "minLength": 1, "pattern": r"^\s*[^-\s\x00][^\x00]*$"},
-                    {
-                        "type": "array",
-                        "items": _WORD,
-                        "minItems": 1,
-                        "prefixItems": [{**_WORD, "minLength": 1}],
-                    },
-                ]
-            },
-        },
-    ]
+COMMAND_ARRAY = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {"type": "string", "minLength": 1, "pattern": r"^\s*[^-\s\x00][^\x00]*$"},
+            {"type": "array", "items": _WORD, "minItems": 1, "prefixItems": [{**_WORD, "minLength": 1}]},
+        ]
+    },
 }
+_COMMANDS = {"anyOf": [{**_WORD, "minLength": 1}, COMMAND_ARRAY]}
 
 
 def _count(least: int, *, zero: bool) -> tuple[PlainValidator, WithJsonSchema]:
@@ -105,7 +96,7 @@ CommitMessage = Annotated[
     WithJsonSchema({"type": "string", "pattern": values.MESSAGE_PATTERN}),
 ]
 _Command = Annotated[list[str], BeforeValidator(values.command)]
-Commands = Annotated[list[_Command], BeforeValidator(values.commands), WithJsonSchema(COMMANDS_SCHEMA)]
+Commands = Annotated[list[_Command], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS)]
 Notice = Annotated[
     list[str],
     BeforeValidator(values.notice),

@@ -1,47 +1,32 @@
-"""The tables of `[pipelines.NAME]`: every key with its type and its meaning. Pure.
-
-Of two layers the later one replaces the stages as a whole, so a key can be required here.
-"""
+"""The tables of `[pipelines.NAME]`. Of two layers the later one replaces the stages as a whole. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
 
-from runner.config.kinds import COMMANDS_SCHEMA, Commands, Name, Text
+from runner.config.kinds import COMMAND_ARRAY, Commands, Name, Text
 from runner.config.layers import DEFAULTS
 from runner.config.tables import Table, meaning
 from runner.config.values import INPUT_PATTERN, STAGE_KINDS
 from runner.text.problems import near
 
-if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
-
 _GATES = {"succeeded": {}, "approve": {"approve": True}}
-_PATH_SCHEMA = {
-    "type": "string",
-    "pattern": rf"^(?![/~])(?!(.*/)?\.\.(/|$))(?!.*/$)([^{{}}\n\x00]|\{{{INPUT_PATTERN}\}})+$",
-}
-_INPUT_SCHEMA = {"type": "string", "pattern": f"^{INPUT_PATTERN}$", "not": {"enum": [*DEFAULTS]}}
+_PLACE = rf"^(?![/~])(?!(.*/)?\.\.(/|$))(?!.*/$)([^{{}}\n\x00]|\{{{INPUT_PATTERN}\}})+$(?!\n)"
+_PATH = {"type": "string", "pattern": _PLACE}
+_INPUT = {"type": "string", "pattern": f"^{INPUT_PATTERN}$", "not": {"enum": [*DEFAULTS]}}
 _Severity = Literal["critical", "important", "minor"]
 
 
-class _Gate:
-    """Every form becomes the table that means the same."""
-
-    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> Any:
-        array = {**COMMANDS_SCHEMA["anyOf"][1], "minItems": 1}
-        return {"anyOf": [{"enum": [*_GATES]}, array, handler(core)]}
-
-    @staticmethod
-    def read(value: Any) -> Any:
-        if isinstance(value, (list, dict)) and value:
-            return {"commands": value} if isinstance(value, list) else value
-        if isinstance(value, str) and value in _GATES:
-            return _GATES[value]
-        wanted = "an array of commands, or a table with commands, no_findings or approve"
-        raise ValueError(f'expected "succeeded", "approve", {wanted}{near(value, _GATES)}')
+def _gate(value: Any) -> Any:
+    """Every form as the table that means the same."""
+    if isinstance(value, (list, dict)) and value:
+        return {"commands": value} if isinstance(value, list) else value
+    if isinstance(value, str) and value in _GATES:
+        return _GATES[value]
+    wanted = "an array of commands, or a table with commands, no_findings or approve"
+    raise ValueError(f'expected "succeeded", "approve", {wanted}{near(value, _GATES)}')
 
 
 class GateTable(Table):
@@ -51,6 +36,11 @@ class GateTable(Table):
     commands: Commands | None = meaning("Commands that must end with 0, written as those of `verify`.")
     no_findings: _Severity | None = meaning("No finding is as grave as that, or graver.")
     approve: bool | None = meaning("true: a person has to approve. Default false.")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> Any:
+        table = super().__get_pydantic_json_schema__(core, handler)
+        return {"anyOf": [{"enum": [*_GATES]}, {**COMMAND_ARRAY, "minItems": 1}, table]}
 
 
 class RepairTable(Table):
@@ -70,9 +60,7 @@ class CompareTable(Table):
     pattern: Literal["parallel", "adversarial"] | None = meaning(
         "parallel: both have the same prompt. adversarial: b reviews what a has made. Default parallel."
     )
-    passes: Annotated[int, Field(ge=1, le=2)] | None = meaning(
-        "2: one run argues for each finding before another one judges; default 1."
-    )
+    passes: Annotated[int, Field(ge=1, le=2)] | None = meaning("2: each is argued for first. Default 1.")
 
 
 class StageTable(Table):
@@ -86,21 +74,17 @@ class StageTable(Table):
     )
     name: Name = Field(description="No other stage of the pipeline has it.")
     tasks: Annotated[list[Text], Field(min_length=1)] | None = meaning("Tasks that run side by side.")
-    plan: Annotated[Text, WithJsonSchema(_PATH_SCHEMA)] | None = meaning(
-        "A plan, relative to the repository; {INPUT} is what the start says."
-    )
+    plan: Annotated[Text, WithJsonSchema(_PATH)] | None = meaning("A plan, with {INPUT} for what is given.")
     task: Text | None = meaning("Of a plan: the task that its batches are made of.")
     person: Annotated[
         str | None,
         BeforeValidator(lambda value: "" if value is True else value),
-        WithJsonSchema({"anyOf": [{"enum": [True, ""]}, _PATH_SCHEMA]}),
+        WithJsonSchema({"anyOf": [{"enum": [True, ""]}, _PATH]}),
     ] = meaning("A person is waited for: the document, written as `plan`, or true for none.")
     prompt: Text | None = meaning("What that person is asked.")
     compare: CompareTable | None = meaning("Two tasks of two runtimes, and a synthesis.")
     needs: list[Text] | None = meaning("Stages to be passed first; default the one before it, [] is none.")
-    gate: Annotated[GateTable, BeforeValidator(_Gate.read), _Gate()] | None = meaning(
-        'What has to hold: "succeeded" (the default), "approve", commands, or a table.'
-    )
+    gate: Annotated[GateTable, BeforeValidator(_gate)] | None = meaning('Default "succeeded".')
     repair: RepairTable | None = meaning("What is done about what `no_findings` forbids.")
 
 
@@ -108,7 +92,5 @@ class PipelineTable(Table):
     """A chain of stages. The key of the table is its name."""
 
     title: Text | None = meaning("A line for people.")
-    input: list[Annotated[str, WithJsonSchema(_INPUT_SCHEMA)]] | None = meaning(
-        "Names of what a start has to say with --set."
-    )
+    input: list[Annotated[str, WithJsonSchema(_INPUT)]] | None = meaning("Names of what a start has to say.")
     stages: Annotated[list[StageTable], Field(min_length=1, max_length=50)] | None = meaning("Its stages.")

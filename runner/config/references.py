@@ -247,7 +247,7 @@ class _Look:
                 value = stage.get(key, "")
                 filled = re.sub(r"{(\w*)}", lambda word: "x" if word[1] in given else "{", value)
                 if re.search(r"^[/~]|(^|/)\.\.(/|$)|/$|[{}\n\0]", filled):
-                    text = "a file relative to the repository, without `..`, and in braces a name of `input`"
+                    text = "a file in the repository, without `..`, and in braces a name of `input`"
                     self.complain((*here, key), f"found {found(value)}; expected {text}: {one_of(given)}")
             self.stage(here, stage)
         try:

@@ -169,6 +169,5 @@ def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in choice or choice.get("type") == "object" or "items" in choice:
             node = choice
     if "$ref" in node:
-        found: dict[str, Any] = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        return found
+        return _resolve(schema, schema["$defs"][node["$ref"].rpartition("/")[2]])
     return node

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    Path = tuple[str, ...]
+    from runner.text.positions import Path
 
 RUNS, SENDS, WIDENS, OTHER = "runs", "sends", "widens", "other"
 """Kinds of what is listed, in the order in which it is told."""
@@ -193,7 +193,10 @@ def _counting(merged: Mapping[str, Any], below: Mapping[str, Any]) -> Iterator[t
         if table in _NAMED_TABLES:
             for name, entry in content.items():
                 for key, value in entry.items():
-                    if key not in harmless:
+                    if (table, key) == ("pipelines", "stages"):
+                        yield from (((table, name, key, n), stage) for n, stage in enumerate(value))
+                        yield from gate_commands(name, value)
+                    elif key not in harmless:
                         yield from _leaves((table, name, key), value, merged, below)
         elif not isinstance(content, dict):
             yield (table,), content
@@ -201,6 +204,13 @@ def _counting(merged: Mapping[str, Any], below: Mapping[str, Any]) -> Iterator[t
             for key, value in content.items():
                 if key not in harmless:
                     yield from _leaves((table, key), value, merged, below)
+
+
+def gate_commands(name: str, stages: Sequence[Any]) -> Iterator[tuple[Path, Any]]:
+    """(path, commands) of each gate of a pipeline that has some."""
+    for n, stage in enumerate(stages):
+        if commands := stage.get("gate", {}).get("commands"):
+            yield ("pipelines", name, "stages", n, "gate", "commands"), commands
 
 
 def _leaves(
@@ -251,13 +261,17 @@ def _kind(path: Path, value: Any) -> str:
     ):
         return SENDS
     if path[0] == "runtimes" and "config" in path:
-        return RUNS if any(part in _STARTS for part in ".".join(path).split(".")) else OTHER
-    return RUNS if key in ("verify", "prepare", "command", "args") else OTHER
+        return RUNS if any(part in _STARTS for part in ".".join(map(str, path)).split(".")) else OTHER
+    return RUNS if key in ("verify", "prepare", "commands", "command", "args") else OTHER
+
+
+def _is_commands(path: Path) -> bool:
+    return path[0] != "runtimes" and path[-1] in ("verify", "prepare", "commands")
 
 
 def _words(path: Path, value: Any) -> str:
     """The value as a person reads it: commands as they would be typed."""
-    if path[-1] in ("verify", "prepare"):
+    if _is_commands(path):
         import shlex
 
         return "; ".join(shlex.join(command) for command in value)
@@ -266,11 +280,10 @@ def _words(path: Path, value: Any) -> str:
 
 def _files(path: Path, value: Any) -> Iterator[str]:
     """Names that may be files which are run."""
-    if path[-1] in ("verify", "prepare") and isinstance(value, list):
+    if _is_commands(path):
         for command in value:
-            if isinstance(command, list):
-                words = " ".join(command).translate(_BETWEEN).split()
-                yield from _with_inner([*scripts_of(command)], words)
+            words = " ".join(command).translate(_BETWEEN).split()
+            yield from _with_inner([*scripts_of(command)], words)
     elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
         if "/" in value:
             yield value

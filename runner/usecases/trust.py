@@ -115,7 +115,8 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False,
 
 def _concerns(key: str, task: str) -> bool:
     """Whether a run of the task does what this key says: not if it is of another one."""
-    return not task or key[:6] != "tasks." or key.startswith((f"tasks.{task}.", f'tasks."{task}".'))
+    table, _, rest = key.partition(".")
+    return not task or table not in ("tasks", "pipelines") or rest.startswith((f"{task}.", f'"{task}".'))
 
 
 def _changed_by_unfinished(root: str, came: Collection[str]) -> tuple[Changed, ...]:

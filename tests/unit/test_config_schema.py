@@ -44,6 +44,17 @@ def ours(data: dict, **options: bool) -> bool:
         {"delegate": {"commit": "delegated/plan-1", "max_parallel": 16, "files": "off"}},
         {"economics": {"fixed": 0, "batch": 10**9}},
         {"host": {"task": "fix-auth", "level": "guide", "may_edit": []}},
+        *(
+            {"pipelines": {"p": {"stages": [{"name": "a", "tasks": ["b"], "gate": gate}]}}}
+            for gate in (
+                "succeeded",
+                "approve",
+                [["a"], "b c"],
+                {"commands": ["a"]},
+                {"no_findings": "minor"},
+            )
+        ),
+        {"pipelines": {"p": {"input": ["a_1"], "stages": [{"name": "a", "person": True, "needs": []}]}}},
     ],
 )
 def test_both_accept(data):
@@ -93,6 +104,17 @@ def test_both_accept(data):
         {"host": {"level": "off"}},
         {"host": {"task": "a/b"}},
         {"host": {"may_edit": ["/etc/**"]}},
+        {"pipelines": {"p": {"stages": {"name": "a", "tasks": ["b"]}}}},
+        {"pipelines": {"p": {"stages": []}}},
+        {"pipelines": {"a/b": {}}},
+        *(
+            {"pipelines": {"p": {"stages": [{"name": "a", "tasks": ["b"]} | wrong]}}}
+            for wrong in (
+                *({"gate": gate} for gate in ("", "aprove", [], {}, [[]], True, {"approve": 1}, {"no": 1})),
+                *({"name": "é"}, {"tasks": []}, {"tasks": "b"}, {"needs": "b"}, {"need": ["b"]}),
+                *({"repair": {}}, {"repair": {"task": "a", "max_rounds": 0}}, {"compare": {"a": "x"}}),
+            )
+        ),
     ],
 )
 def test_both_refuse(data):

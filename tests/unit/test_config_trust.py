@@ -105,6 +105,8 @@ def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
         ("delegation", 'server = "registered"'),
         ("delegate", "commit = true"),
         ("git", 'owner = "b"'),
+        ("pipelines.p", 'title = "x"\nstages = [{ name = "s", tasks = ["a"] }]'),
+        ("pipelines.p", 'stages = [{ name = "s", person = true, gate = [["make"]] }]'),
     ],
 )
 def test_what_can_execute_send_or_widen_changes_the_digest(repo, table: str, line: str) -> None:
@@ -137,6 +139,25 @@ def test_what_can_execute_send_or_widen_changes_the_digest(repo, table: str, lin
 def test_what_can_do_none_of_it_may_change_unasked(repo, table: str, line: str) -> None:
     before = demanded(repo, BASE)
     assert demanded(repo, with_(table, line)).digest == before.digest
+
+
+def test_each_stage_of_a_pipeline_is_asked_for_and_its_gate_as_what_runs(repo) -> None:
+    stages = '{ name = "one", tasks = ["a"] }, { name = "two", person = true, gate = ["make test"] }'
+    found = demanded(repo, with_("pipelines.p", f"stages = [{stages}]"))
+    assert [item for item in found.items if "pipelines" in item[1]] == [
+        ("runs", "pipelines.p.stages[1].gate.commands", "make test"),
+        ("other", "pipelines.p.stages[0]", '{"name": "one", "tasks": ["a"]}'),
+        (
+            *("other", "pipelines.p.stages[1]"),
+            '{"name": "two", "person": "", "gate": {"commands": [["make", "test"]]}}',
+        ),
+    ]
+
+
+@pytest.mark.parametrize("key", ["verify", "prepare", "commands"])
+def test_a_key_of_an_agents_own_settings_is_no_command_of_ours(repo, key: str) -> None:
+    found = demanded(repo, with_("runtimes.codex.config", f"{key} = 1"))
+    assert ("other", f"runtimes.codex.config.{key}", "1") in found.items
 
 
 def test_the_order_and_the_form_of_a_file_do_not_count(repo) -> None:
@@ -283,6 +304,11 @@ def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains(
         ("tasks.b", 'verify = [["uv", "run", "python", "-m", "tools.check"]]', "tools/__init__.py"),
         ("tasks.b", 'verify = [["sh", "-c", "cd /; python3 -mtools"]]', "tools.py"),
         ("tasks.b", 'prepare = [["coverage", "run", "-m", "tools"]]', "tools/__main__.py"),
+        (
+            "pipelines.p",
+            'stages = [{ name = "s", person = true, gate = [["sh", "ci/gate.sh"]] }]',
+            "ci/gate.sh",
+        ),
     ],
 )
 def test_the_content_of_a_script_in_the_repository_counts(repo, table: str, line: str, file: str) -> None:
@@ -649,5 +675,9 @@ def test_a_rehearsal_needs_no_trust_in_what_is_of_other_tasks(repo, name: str) -
     for one, by in (("look", "nothing"), (name, None), ("", None)):
         assert trust.demanded(config, repo.env, rehearses=True, task=one).by == by
     assert trust.demanded(config, repo.env, task="look").by is None
+    pipeline = '[[pipelines.p.stages]]\nname = "s"\nperson = true\ngate = [["make"]]\n'
+    repo.write(f"{repo.file.read_text()}{pipeline}")
+    assert trust.demanded(repo.load(), repo.env, rehearses=True, task="look").by == "nothing"
+    assert trust.demanded(repo.load(), repo.env, rehearses=True, task="p").by is None
     repo.write(f'{repo.file.read_text()}[defaults]\nprepare = [["make"]]\n')
     assert trust.demanded(repo.load(), repo.env, rehearses=True, task="look").by is None
