@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "end": ("talk", "end a run that waits for messages, and judge it"),
     "events": ("events", "tell what became of all runs here, as it comes"),
     "inbox": ("events", "show what waits for a person, with the commands to settle it"),
+    "approve": ("approve", "let a stage of a pipeline that waits for you pass, or not"),
     "ledger": ("ledger", "what agents and people of a task tell each other"),
     "logs": ("logs", "show what a run did, readable and redacted"),
     "verify": ("recheck", "run the checks of a task or a finished run, without an agent"),

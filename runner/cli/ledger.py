@@ -366,11 +366,15 @@ def run_ledger_reject(args: Namespace) -> int:
 
 
 def _decided(args: Namespace, *, signs: bool) -> int:
+    from runner.cli.approve import settle
     from runner.cli.ledger_text import to_decide
+    from runner.usecases.approval import asked_of
 
     ledger, author = _open(args, people_only=True)
-    note = None if args.note is None else _text(args.note)
     named, waiting = args.proposal or None, settled(ledger).state.proposal
+    if named is not None and asked_of(ledger, named):
+        return settle(args, ledger, author, named, approves=signs, is_sure=True)
+    note = None if args.note is None else _text(args.note)
     if waiting is not None and waiting.decided_by is None and named in (None, waiting.id):
         if args.format == "text":
             pen.say(to_decide(ledger.entry(waiting.id), waiting))

@@ -108,6 +108,8 @@ def _lane(lane: Mapping[str, Any], called: Called) -> str:
 def _asked(payload: Json, *, whole: bool = True) -> Iterator[tuple[str, str]]:
     yield "reason", _cut(payload["reason"], whole)
     yield "ask", _cut(payload["ask"], whole)
+    if file := payload.get("file"):
+        yield "file", f"{one_line(file)}, sha256 {payload.get('digest') or 'of none yet'}"
     if refs := payload.get("context_refs"):
         yield "refs", "\n".join(map(one_line, refs))
 
@@ -161,7 +163,8 @@ class Conversation:
             body = "\n".join(f"{name:<7}{text}" for name, text in asked)
             return f"{by} to {to}, lane {payload.get('lane', MAIN)}", "yellow", body
         if kind in ("note", "message", "reply"):
-            return by + (f" to {to}" if to else ""), "", payload["text"]
+            decided = f" ({payload['signer']}): {payload['decision']}" if payload.get("signer") else ""
+            return by + (f" to {to}" if to else decided), "", payload["text"]
         if kind == "handoff_taken":
             return f"{by} has begun for {', '.join(entry['handles'])}", "cyan", ""
         if kind == "finality_proposed":

@@ -15,6 +15,7 @@ from runner.ledger.entry import (
     NO_HASH,
     OWNER,
     TASK,
+    WITHDRAWN,
     EntryInvalid,
     EntryType,
     LedgerEntry,
@@ -208,9 +209,8 @@ def advance(state: State, entry: LedgerEntry) -> State:
 
 def _handed(state: State, entry: LedgerEntry) -> State:
     state = _handled(state, entry)
-    is_for_task = entry.text("receiver") == TASK
-    told = (entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at, is_for_task)
-    opened = Handoff(*told, approval=entry.text("approval") or None)
+    who = (entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at)
+    opened = Handoff(*who, entry.text("receiver") == TASK, approval=entry.text("approval") or None)
     lane = Lane(entry.text("lane") or MAIN, LaneStatus.OPEN, opened.to, None, entry.seq, opened)
     if (made := state.proposal) is not None:  # of an outdated one the work that went on is why by now
         state = state.replace(proposal=made.replace(status=_after_handoff(made.status), run_ended=None))
@@ -299,10 +299,9 @@ def _decided(state: State, entry: LedgerEntry) -> State:
     status = ProposalStatus.SIGNED if is_signed else ProposalStatus.REJECTED
     by = {"decided_by": entry.text("signer"), "decided_at": entry.at, "decision": entry.id}
     decided = state.proposal.replace(status=status, **by)
-    if is_signed:
-        ended = LaneStatus.FINALIZED, None, None, entry.seq
-        lanes = [one if _is_approval(one) else Lane(one.name, *ended) for one in state.lanes]
-        state = state.replace(lanes=tuple(lanes))
+    for one in state.lanes if is_signed else ():
+        if one.handoff is None or one.handoff.approval is None:  # those are decided one by one
+            state = _with_lane(state, Lane(one.name, LaneStatus.FINALIZED, None, None, entry.seq))
     return state.replace(proposal=decided)
 
 
@@ -373,8 +372,8 @@ def told(state: State, draft: NewEntry) -> NewEntry:
 
 
 def _admitted_handoff(state: State, draft: NewEntry) -> NewEntry:
-    superseded, handles = draft.payload.get("supersedes"), draft.handles
-    if draft.payload.get("approval") and (draft.runtime, draft.to) != (CONDUCTOR, HUMAN):
+    superseded, stage, handles = *map(draft.payload.get, ("supersedes", "approval")), draft.handles
+    if stage is not None and (draft.runtime, draft.to) != (CONDUCTOR, HUMAN):
         raise EntryInvalid("the run of a pipeline asks a person for an approval, and nobody else")
     lane = state.lane(name := _lane_name(state, draft))
     if lane is not None and lane.handoff is not None and lane.handoff.id not in handles:
@@ -383,8 +382,7 @@ def _admitted_handoff(state: State, draft: NewEntry) -> NewEntry:
         raise HandleNotFound(f"`{superseded}` is no handoff that is open on lane `{name}`")
     for handle in handles:
         found = _found(state, handle)
-        is_same = found.approval == draft.payload.get("approval")  # an approval is asked for anew, or decided
-        if handle != superseded or not (_is_maker(found, draft) and is_same):
+        if handle != superseded or found.approval != stage or not _is_maker(found, draft):
             _refuse_other(found, draft)
     if lane is None and len(state.lanes) >= _MOST_LANES:
         raise Conflict(f"the ledger has {_MOST_LANES} lanes already", hint="hand off on one of them")
@@ -408,7 +406,6 @@ def _own_lane(state: State, draft: NewEntry) -> Lane | None:
     named = draft.payload.get("lane")
     own = [one for one in state.lanes if one.handoff is not None and _is_addressed(one.handoff, draft)]
     own = [one for one in own if named in (None, one.name)]
-    own = [one for one in own if draft.type is EntryType.REPLY or not _is_approval(one)]
     own = [one for one in own if one.status is LaneStatus.TAKEN] or own
     if len(own) > 1:
         names = ", ".join(lane.name for lane in own)
@@ -431,9 +428,9 @@ def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
         raise HandleNotFound(f"`{named}` is not the proposal that waits: that is {proposal.id}", hint=hint)
     if proposal.status is ProposalStatus.OUTDATED and (named is None or draft.is_shown):
         raise ProposalOutdated(f"{proposal.id} is outdated: {proposal.outdated_as}")
-    ended = (one.id for one in state.open if one.approval is None)  # those are decided one by one
-    handles = tuple(ended) if draft.type is EntryType.FINALITY_SIGNED else ()
-    return draft.replace(handles=handles, payload={**draft.payload, "proposal": proposal.id})
+    is_signed = draft.type is EntryType.FINALITY_SIGNED
+    ended = tuple(one.id for one in state.open if is_signed and one.approval is None)
+    return draft.replace(handles=ended, payload={**draft.payload, "proposal": proposal.id})
 
 
 def _refuse_agent(draft: NewEntry) -> None:
@@ -463,10 +460,7 @@ def _refuse_taken(handoff: Handoff, draft: NewEntry) -> None:
 
 def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
     if handoff.approval is not None:
-        _refuse_agent(draft)
-        if draft.type is not EntryType.REPLY or draft.payload.get("decision") not in DECISIONS:
-            way = f"`runner approve TASK {handoff.approval}`, with --reject if it is not to go on"
-            raise EntryInvalid(f"{handoff.id} waits for an approval, and this decides nothing", hint=way)
+        return _refuse_undecided(handoff, draft)
     if is_of_person(draft) or _is_addressed(handoff, draft):
         return
     if handoff.is_left and _is_maker(handoff, draft):
@@ -481,8 +475,14 @@ def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
     raise NotYourTurn(message, hint=f"wait for {turn}, or name another lane{mine}")
 
 
-def _is_approval(lane: Lane) -> bool:
-    return lane.handoff is not None and lane.handoff.approval is not None
+def _refuse_undecided(handoff: Handoff, draft: NewEntry) -> None:
+    word = draft.payload.get("decision") if draft.type is EntryType.REPLY else None
+    if (word, draft.runtime) == (WITHDRAWN, CONDUCTOR) and _is_maker(handoff, draft):
+        return
+    _refuse_agent(draft)
+    if word not in DECISIONS:
+        way = f"`runner approve TASK {handoff.approval}`, perhaps with --reject"
+        raise EntryInvalid(f"{handoff.id} is to be approved, and this decides nothing", hint=way)
 
 
 def _is_addressed(handoff: Handoff, draft: NewEntry) -> bool:
@@ -490,7 +490,7 @@ def _is_addressed(handoff: Handoff, draft: NewEntry) -> bool:
     if handoff.taken_by is not None and not handoff.is_left:
         return handoff.taken_by == draft.run_id
     if draft.run_id is None:
-        return handoff.to == draft.actor
+        return handoff.to == draft.actor and (handoff.approval is None or draft.type is EntryType.REPLY)
     names = (draft.actor, None if handoff.is_for_task else draft.runtime)
     return handoff.to in names and handoff.to not in (HUMAN, OWNER)
 

@@ -1,7 +1,6 @@
 """USE CASES of approvals: a stage of a pipeline asks, and a person approves or rejects. Edge: disk.
 
-Both stand in the ledger of the pipeline: a handoff of its run to a person, and the reply, with the digest of
-the document as it was then.
+Both stand in the ledger of the pipeline: a handoff of its run to a person, and the reply.
 """
 
 from __future__ import annotations
@@ -11,20 +10,17 @@ import os
 from runner.disk.digest import sha256
 from runner.disk.files import follow, read_up_to
 from runner.errors import Conflict, RunnerError, UsageError
-from runner.ledger.entry import APPROVED, HUMAN, REJECTED, EntryType, is_of_person
+from runner.ledger.entry import APPROVED, HUMAN, REJECTED, WITHDRAWN, EntryType, is_of_person
 from runner.ledger.lanes import AlreadyDecided, HandleNotFound, ProposalOutdated
-from runner.model import is_name
-from runner.state.store import RunDir, is_run_id
 from runner.text.words import few
 from runner.usecases import ledger as ledgers
 from runner.value import Count, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runner.ledger.entry import LedgerEntry
     from runner.ledger.file import Ledger
+    from runner.state.store import RunDir
     from runner.usecases.ledger import Author
 
 _LARGEST = 16 << 20
@@ -37,23 +33,10 @@ class ApprovalNotFound(RunnerError):
 
 
 class Document(Value):
-    """What is approved, as it was when it was read."""
+    """A file as it was read."""
 
     digest: str
     lines: Count
-
-
-class Asked(Value):
-    """What waits for a person."""
-
-    id: str
-    stage: str
-    prompt: str
-    file: str | None
-    digest: str | None
-    """Of the document when this was asked; None where it was not there, or could not be read."""
-    at: str
-    run_id: str | None
 
 
 class Approval(Value):
@@ -68,7 +51,7 @@ class Approval(Value):
 
 
 def document(repo: str, file: str) -> Document:
-    """The file of the repository as it is now. Conflict where it is not there, or none that can be read."""
+    """Conflict where it is not there, or no file of the repository that anybody would read."""
     try:
         fd, found = follow(os.path.join(repo, file))
         try:
@@ -89,118 +72,102 @@ def document(repo: str, file: str) -> Document:
 
 
 def ask(run: RunDir, stage: str, prompt: str, file: str | None) -> str:
-    """The id of the entry by which a person is asked. What this run, or one that it continues, has asked of
-    the same document counts still: also where it was decided, unless a run before this one was refused so.
+    """The id of the entry that asks a person. One of this run, or of one that it goes on with, counts still
+    where it is about the same document: as long as it is open, and once it is approved. What another run was
+    refused is asked anew.
     """
-    ledger, author, digest = ledgers.ledger_of(run), ledgers.of_run(run), None
-    if file is not None:
+    from runner.usecases.review import continued
+
+    ledger, digest = ledgers.ledger_of(run), None
+    if file is not None and os.path.lexists(os.path.join(run.repo, file)):
         try:
             digest = document(run.repo, file).digest
-        except RunnerError:  # it is still to be written
-            digest = None
-    found = _newest(ledger, stage)
-    if found is not None and (found.text("file") or None, found.text("digest") or None) == (file, digest):
-        decided = _decided(ledger, found.id)
-        is_open = ledger.state().lane_of(found.id) is not None
-        counts = is_open or (decided is not None and (decided.approved or found.run_id == run.run_id))
-        if counts and any(found.run_id == one for one in _continued(run)):
+        except Conflict:
+            digest = None  # whoever approves it is told why not
+    if (found := next(iter(asked_of(ledger, stage)), None)) is not None:
+        is_same = (found.text("file"), found.text("digest")) == (file or "", digest or "")
+        decided, is_open = decision(run, found.id), ledger.state().lane_of(found.id) is not None
+        is_mine = decided is not None and (decided.approved or found.run_id == run.run_id)
+        if is_same and (is_open or is_mine) and any(one.run_id == found.run_id for one in continued(run)):
             return found.id
     before = next((one.id for one in ledger.state().open if one.approval == stage), None)
-    payload = {
-        "reason": f"The stage {stage} waits for a person.",
-        "ask": prompt,
-        **{"lane": stage, "approval": stage, "file": file, "digest": digest, "supersedes": before},
-    }
-    return ledgers.append(ledger, author, EntryType.HANDOFF, payload, to=HUMAN).id
+    told = {"reason": f"The stage {stage} waits for a person.", "ask": prompt, "lane": stage}
+    payload = {**told, "approval": stage, "file": file, "digest": digest, "supersedes": before}
+    return ledgers.append(ledger, ledgers.of_run(run), EntryType.HANDOFF, payload, to=HUMAN).id
 
 
-def _continued(run: RunDir) -> Iterator[str]:
-    """The ids of this run and of those whose work it goes on with."""
-    seen: set[str] = set()
-    while run.run_id not in seen:
-        seen.add(run.run_id)
-        yield run.run_id
-        try:
-            before = run.read_ledger().resumed_from
-        except (RunnerError, ValueError):
-            return
-        if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
-            run = RunDir(run.repo, before.task_id, before.run_id)
+def withdraw(run: RunDir, entry: str) -> None:
+    """Nobody has to decide that any more. Nothing is said of what is closed."""
+    ledger, told = ledgers.ledger_of(run), {"text": WITHDRAWN, "decision": WITHDRAWN}
+    if ledger.state().lane_of(entry) is not None:
+        ledgers.append(ledger, ledgers.of_run(run), EntryType.REPLY, told, handles=(entry,))
 
 
 def decision(run: RunDir, entry: str) -> Approval | None:
     """How that was decided; None while it was not, and for what was asked anew since."""
-    ledger = ledgers.ledger_of(run)
-    if ledger.state().lane_of(entry) is not None:
-        return None  # most often
-    return _decided(ledger, entry)
+    return _decided(ledgers.ledger_of(run), entry)
 
 
 def _decided(ledger: Ledger, asked: str) -> Approval | None:
-    for one in ledger.entries(kinds=(EntryType.REPLY,)):
-        if asked in one.handles and is_of_person(one) and one.text("decision"):
-            said, word = one.text("text"), one.text("decision")
-            told = one.text("signer"), one.at, None if said == word else said, one.text("digest") or None
-            return Approval(word == APPROVED, *told, one.id)
+    replies = [] if ledger.state().lane_of(asked) else ledger.entries(kinds=(EntryType.REPLY,))
+    for one in replies:
+        if asked in one.handles and is_of_person(one) and (word := one.text("decision")):
+            note = None if one.text("text") == word else one.text("text")
+            told = one.text("signer"), one.at, note, one.text("digest") or None, one.id
+            return Approval(word == APPROVED, *told)
     return None
 
 
-def _newest(ledger: Ledger, stage: str) -> LedgerEntry | None:
-    """The latest time that this was asked."""
-    asked = ledger.entries(kinds=(EntryType.HANDOFF,))
-    return next((one for one in reversed(asked) if one.text("approval") == stage), None)
+def asked_of(ledger: Ledger, stage: str | None) -> list[LedgerEntry]:
+    """What was asked of that stage, or all, the newest first."""
+    found = [one for one in ledger.entries(kinds=(EntryType.HANDOFF,)) if one.text("approval")]
+    return [one for one in reversed(found) if stage in (None, one.text("approval"), one.id)]
 
 
 # -- people --------------------------------------------------------------------------------------------------
 
 
-def pending(ledger: Ledger) -> tuple[Asked, ...]:
-    """All that waits there, the newest first."""
-    return tuple(asked_by(ledger.entry(one.id)) for one in ledger.state().open if one.approval is not None)
+def pending(ledger: Ledger) -> tuple[LedgerEntry, ...]:
+    """What waits there for a decision, the newest first."""
+    return tuple(ledger.entry(one.id) for one in ledger.state().open if one.approval is not None)
 
 
-def asked_by(entry: LedgerEntry) -> Asked:
-    file, digest = entry.text("file") or None, entry.text("digest") or None
-    return Asked(entry.id, entry.text("approval"), entry.text("ask"), file, digest, entry.at, entry.run_id)
-
-
-def meant(ledger: Ledger, stage: str | None) -> Asked:
-    """The one of that stage, or with that id of an entry; without either the only one. ApprovalNotFound with
-    those that wait, AlreadyDecided, and UsageError where several do.
+def meant(ledger: Ledger, stage: str | None) -> LedgerEntry:
+    """What waits for that stage, or has this id of an entry; without either the only one. ApprovalNotFound,
+    AlreadyDecided, or UsageError.
     """
     waiting = pending(ledger)
-    found = [one for one in waiting if stage in (None, one.stage, one.id)]
+    found = [one for one in waiting if stage in (None, one.text("approval"), one.id)]
     if len(found) == 1:
         return found[0]
+    hint = f"what waits: {few([one.text('approval') for one in waiting])}" if waiting else None
     if found:
-        names = few([one.stage for one in found])
-        raise UsageError(f"several stages wait: {names}", hint=f"runner approve {ledger.task_id} STAGE")
-    asked = [one for one in ledger.entries(kinds=(EntryType.HANDOFF,)) if one.text("approval")]
-    for one in reversed(asked):
-        if stage in (None, one.text("approval"), one.id) and (was := _decided(ledger, one.id)) is not None:
-            how = APPROVED if was.approved else REJECTED
-            show = f"`runner ledger show {ledger.task_id}` says more"
-            raise AlreadyDecided(f"{one.text('approval')} was {how} by {was.signer} at {was.at}", hint=show)
+        raise UsageError("several stages wait: name the one", hint=hint)
+    for one in asked_of(ledger, stage):
+        if (was := _decided(ledger, one.id)) is not None:
+            how = f"{APPROVED if was.approved else REJECTED} by {was.signer} at {was.at}"
+            raise AlreadyDecided(f"{one.text('approval')} was {how}", hint=hint or "")
     what = "nothing" if stage is None else f"no stage `{stage[:80]}`"
-    hint = f"what waits: {few([one.stage for one in waiting])}" if waiting else None
     raise ApprovalNotFound(f"{what} waits for an approval in {ledger.relative}", hint=hint)
 
 
 def decide(
-    ledger: Ledger, author: Author, asked: Asked, shown: Document | None, *, approves: bool, note: str | None
+    ledger: Ledger,
+    author: Author,
+    asked: LedgerEntry,
+    shown: Document | None,
+    approves: bool,
+    note: str | None,
 ) -> LedgerEntry:
     """A person does, about what was `shown`. PeopleOnly; AlreadyDecided for the second of two;
-    ProposalOutdated where the document is not as it was shown, or it was asked anew.
+    ProposalOutdated where the document is another one by now.
     """
     ledgers.refuse_run(author)
-    if asked.file is not None and approves:
-        now = document(ledger.repo, asked.file)
-        if shown is None or now.digest != shown.digest:
-            hint = "read it again, and approve it then"
-            raise ProposalOutdated(f"{asked.file} is not as it was a moment ago", hint=hint)
-    said = APPROVED if approves else REJECTED
-    told = {"text": note or said, "lane": asked.stage, "decision": said, "signer": ledgers.signer()}
-    payload = {**told, "digest": None if shown is None else shown.digest}
+    if (file := asked.text("file")) and approves and document(ledger.repo, file) != shown:
+        raise ProposalOutdated(f"{file} is not as it was a moment ago", hint="read it, and approve it then")
+    word = APPROVED if approves else REJECTED
+    payload = {"text": note or word, "decision": word, "signer": ledgers.signer()}
+    payload |= {"lane": asked.text("approval")} | ({} if shown is None else {"digest": shown.digest})
     try:
         return ledgers.append(ledger, author, EntryType.REPLY, payload, handles=(asked.id,))
     except HandleNotFound:

@@ -14,8 +14,7 @@ from itertools import islice
 from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable, UsageError
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly
-from runner.ledger.turn import next_speaker
+from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly, ProposalStatus
 from runner.model import is_name
 from runner.runtimes import NAMES
 from runner.state.authentic import own_invocation, refuse_foreign, tasks_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from runner.ledger.entry import LedgerEntry
     from runner.ledger.file import Look
-    from runner.ledger.lanes import Lane
+    from runner.ledger.lanes import Lane, State
 
 LIMIT = 40
 """So many entries are read where nobody asks for more or fewer."""
@@ -309,6 +308,23 @@ def shown(
         "unproven": [entry.to_json() for entry in entries],
         "verification": told,
     }
+
+
+class Speaker(Value):
+    """Who is to speak next; `run_id` where it is one certain run."""
+
+    actor: str
+    run_id: str | None
+
+
+def next_speaker(state: State) -> Speaker | None:
+    """Of the newest open handoff; without one, who decides on a proposal, or whose handoff was answered."""
+    asked = [one for one in state.lanes if one.to is not None and one.handoff is not None]
+    answered = [one for one in state.lanes if one.to is not None and one.handoff is None]
+    if not asked and state.proposal is not None and state.proposal.status is ProposalStatus.AWAITING:
+        return Speaker(HUMAN, None)
+    found = max(asked or answered, key=lambda lane: lane.seq, default=None)
+    return None if found is None or found.to is None else Speaker(found.to, found.to_run)
 
 
 def state(ledger: Ledger, look: Look | None = None) -> dict[str, Any]:

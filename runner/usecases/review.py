@@ -151,18 +151,23 @@ def runs_of_plan(run: RunDir) -> list[Manifest]:
 def _tries(run: RunDir, plan: PlanLedger) -> dict[str, Manifest]:
     """Run id -> manifest of all runs of batches, also under the runs of the plan that this one continues."""
     found: dict[str, Manifest] = {}
+    for one in continued(run):
+        for child in children(one):
+            with contextlib.suppress(RunnerError):
+                found[child.run_id] = child.read_manifest()
+    return found
+
+
+def continued(run: RunDir) -> Iterator[RunDir]:
+    """A run of a plan, and those whose work it goes on with."""
     seen: set[str] = set()
     while run.run_id not in seen:
         seen.add(run.run_id)
-        for child in children(run):
-            with contextlib.suppress(RunnerError):
-                found[child.run_id] = child.read_manifest()
-        before = plan.resumed_from
-        if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
-            run = RunDir(run.repo, before.task_id, before.run_id)
-            with contextlib.suppress(ValueError):
-                plan = run.read_ledger()
-    return found
+        yield run
+        with contextlib.suppress(ValueError):
+            before = run.read_ledger().resumed_from
+            if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
+                run = RunDir(run.repo, before.task_id, before.run_id)
 
 
 def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:

@@ -87,6 +87,10 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     "watch": (("watch",),),
     "events": (("events",), ("events", "--session", HOSTILE)),
     "inbox": (("inbox",),),
+    "approve": (
+        *(("approve", name, HOSTILE, "--note", HOSTILE) for name in ("work", "plain", HOSTILE)),
+        ("approve", "work"),
+    ),
     "stats": (("stats",), ("stats", "--by", HOSTILE), ("stats", "--by", "model", "--format", "csv")),
     "status": (("status", "RUN"), ("status", "FORGED"), ("status", HOSTILE)),
     "wait": (("wait", "RUN", "FORGED"), ("wait", HOSTILE)),

@@ -184,6 +184,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "pause": (9, (run,)),
         "resume": (9, (run,)),
         "watch": (2, ()),  # there is no terminal
+        "approve": (2, (run,)),  # it is no pipeline
         "answer": (4, (run, "q-0001", "x")),  # it has asked nothing
     }
     assert words.keys() | refused.keys() == COMMANDS.keys()

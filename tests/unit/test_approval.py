@@ -42,8 +42,8 @@ def write(root: Path, text: str = "What is wanted.\n") -> None:
 def decide(run: RunDir, stage: str | None = None, *, approves: bool = True, note: str | None = None) -> Any:
     ledger = ledgers.ledger_of(run)
     asked = approval.meant(ledger, stage)
-    shown = approval.document(run.repo, asked.file) if asked.file else None
-    return approval.decide(ledger, PERSON, asked, shown, approves=approves, note=note)
+    shown = approval.document(run.repo, asked.text("file")) if asked.text("file") else None
+    return approval.decide(ledger, PERSON, asked, shown, approves, note)
 
 
 def refused(call: Any, *args: Any, **named: Any) -> RunnerError:
@@ -58,11 +58,11 @@ def test_a_decision_is_none_until_a_person_has_made_it(tmp_path: Path) -> None:
     entry = approval.ask(run, "prd", "Is this what we want?", DOCUMENT)
     assert approval.decision(run, entry) is None
     (asked,) = approval.pending(ledgers.ledger_of(run))
-    assert (asked.id, asked.stage, asked.file, asked.run_id) == (entry, "prd", DOCUMENT, run.run_id)
+    assert (asked.id, asked.text("file"), asked.run_id) == (entry, DOCUMENT, run.run_id)
     made = decide(run, "prd", note="Yes.")
     found = approval.decision(run, entry)
     assert found is not None and found.approved and found.note == "Yes." and found.entry == made.id
-    assert found.digest == asked.digest == approval.document(run.repo, DOCUMENT).digest
+    assert found.digest == asked.text("digest") == approval.document(run.repo, DOCUMENT).digest
     assert approval.pending(ledgers.ledger_of(run)) == ()
 
 
@@ -73,13 +73,13 @@ def test_an_approval_is_bound_to_the_bytes_of_its_document(tmp_path: Path) -> No
     ledger = ledgers.ledger_of(run)
     asked, shown = approval.meant(ledger, "prd"), approval.document(run.repo, DOCUMENT)
     write(tmp_path, "Something else.\n")
-    error = refused(approval.decide, ledger, PERSON, asked, shown, approves=True, note=None)
+    error = refused(approval.decide, ledger, PERSON, asked, shown, True, None)
     assert error.code == "proposal_outdated"
     assert approval.pending(ledger) == (asked,)
     os.remove(tmp_path / DOCUMENT)
-    assert refused(approval.decide, ledger, PERSON, asked, shown, approves=True, note=None).code == "conflict"
-    assert refused(approval.decide, ledger, PERSON, asked, None, approves=True, note=None).code == "conflict"
-    approval.decide(ledger, PERSON, asked, None, approves=False, note="It is gone.")
+    assert refused(approval.decide, ledger, PERSON, asked, shown, True, None).code == "conflict"
+    assert refused(approval.decide, ledger, PERSON, asked, None, True, None).code == "conflict"
+    approval.decide(ledger, PERSON, asked, None, False, "It is gone.")
     found = approval.decision(run, asked.id)
     assert found is not None and (found.approved, found.note, found.digest) == (False, "It is gone.", None)
 
@@ -109,7 +109,7 @@ def test_what_is_no_plain_file_of_the_repository_cannot_be_approved(what: str, t
             file.truncate((16 << 20) + 1)
     approval.ask(run, "prd", "Is it?", DOCUMENT)
     (asked,) = approval.pending(ledgers.ledger_of(run))
-    assert asked.digest is None
+    assert not asked.text("digest")
     assert refused(decide, run).code == "conflict"
     assert approval.pending(ledgers.ledger_of(run)) == (asked,)
 
@@ -135,7 +135,7 @@ def test_of_two_people_at_once_one_decides_and_the_other_is_told_who(tmp_path: P
         together.wait()
         try:
             ledger = Ledger(run.repo, "feature")
-            approval.decide(ledger, PERSON, asked, shown, approves=bool(n % 2), note=f"{n}")
+            approval.decide(ledger, PERSON, asked, shown, bool(n % 2), f"{n}")
             codes.append("done")
         except RunnerError as error:
             codes.append(error.code)
@@ -188,7 +188,7 @@ def test_no_agent_settles_an_approval(who: str, how: str, tmp_path: Path) -> Non
     assert [one.id for one in approval.pending(ledger)] == [entry]
 
 
-@pytest.mark.parametrize("how", [how for how in SETTLING if how not in ("approve", "take")])
+@pytest.mark.parametrize("how", [how for how in SETTLING if how != "approve"])
 def test_a_person_settles_an_approval_by_a_decision_alone(how: str, tmp_path: Path) -> None:
     run = a_pipeline(tmp_path)
     entry = approval.ask(run, "prd", "Is it?", None)
@@ -196,8 +196,8 @@ def test_a_person_settles_an_approval_by_a_decision_alone(how: str, tmp_path: Pa
     handles = () if how == "on its lane" else (entry,)
     ledger = ledgers.ledger_of(run)
     error = refused(ledger.append, NewEntry(kind, HUMAN, payload, to, handles), str)
-    assert error.code == "entry_invalid"
-    assert how == "ask anew" or "runner approve TASK prd" in (error.hint or "")
+    assert error.code == ("not_your_turn" if how == "take" else "entry_invalid")
+    assert how in ("ask anew", "take") or "runner approve TASK prd" in (error.hint or "")
     assert [one.id for one in approval.pending(ledger)] == [entry]
 
 
@@ -208,14 +208,14 @@ def test_a_reply_that_names_nothing_is_no_approval_and_a_handoff_goes_elsewhere(
     error = refused(ledgers.append, ledger, PERSON, EntryType.REPLY, {"text": "Looks fine."})
     assert (error.code, error.hint) == (
         "entry_invalid",
-        "`runner approve feature prd`, with --reject if it is not to go on",
+        "`runner approve feature prd`, perhaps with --reject",
     )
     handed = ledgers.append(ledger, PERSON, EntryType.HANDOFF, {"reason": "r", "ask": "a"}, to="build")
     assert handed.text("lane") == "main" and len(approval.pending(ledger)) == 1
     ledgers.append(ledger, PERSON, EntryType.FINALITY_PROPOSED, {"summary": "s", "evidence": "e"})
     signed = ledgers.decide(ledger, PERSON, signs=True)
     assert signed.handles == (handed.id,)
-    assert [one.stage for one in approval.pending(ledger)] == ["prd"], (
+    assert [one.text("approval") for one in approval.pending(ledger)] == ["prd"], (
         "no signature of something else ends it"
     )
 
@@ -227,7 +227,7 @@ def test_nobody_but_the_run_of_a_pipeline_asks(tmp_path: Path) -> None:
     approval.ask(asker, "prd", "Is it?", None)
     ledger, asked = ledgers.ledger_of(asker), approval.meant(ledgers.ledger_of(asker), None)
     author = ledgers.of_run(asker)
-    error = refused(approval.decide, ledger, author, asked, None, approves=True, note=None)
+    error = refused(approval.decide, ledger, author, asked, None, True, None)
     assert error.code == "people_only"
 
 
@@ -244,7 +244,7 @@ def test_the_same_is_asked_once_and_another_document_anew(tmp_path: Path) -> Non
     assert second != first and [one.id for one in approval.pending(ledgers.ledger_of(run))] == [second]
     assert approval.decision(run, first) is None
     shown = approval.document(run.repo, DOCUMENT)
-    late = refused(approval.decide, ledgers.ledger_of(run), PERSON, asked, shown, approves=True, note=None)
+    late = refused(approval.decide, ledgers.ledger_of(run), PERSON, asked, shown, True, None)
     assert late.code == "approval_not_found" and late.hint == "what waits: prd"
     decide(run)
     assert approval.ask(run, "prd", "Is it?", DOCUMENT) == second, "as the owner may have been killed"
@@ -288,9 +288,27 @@ def test_several_stages_wait_side_by_side_and_each_is_decided_by_its_name(tmp_pa
     for stage in ("prd", "release"):
         approval.ask(run, stage, f"{stage}?", None)
     error = refused(approval.meant, ledger, None)
-    assert error.code == "usage" and "prd" in error.message and "release" in error.message
+    assert error.code == "usage" and error.hint == "what waits: release, prd"
     error = refused(approval.meant, ledger, "relaese")
     assert error.code == "approval_not_found" and error.hint == "what waits: release, prd"
     decide(run, "release")
-    assert approval.meant(ledger, None).stage == "prd"
+    assert approval.meant(ledger, None).text("approval") == "prd"
     assert refused(approval.meant, ledger, "release").code == "already_decided"
+
+
+def test_the_run_that_asked_takes_it_back_and_nobody_else_does(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    entry = approval.ask(run, "prd", "Write it.", DOCUMENT)
+    ledger = ledgers.ledger_of(run)
+    told = {"text": "no", "decision": "withdrawn"}
+    for who in (PERSON, Author("feature", an_ended_run(tmp_path, task="feature"), "codex")):
+        error = refused(ledgers.append, ledger, who, EntryType.REPLY, told, handles=(entry,))
+        assert error.code in ("people_only", "entry_invalid")
+    plain = refused(
+        ledgers.append, ledger, ledgers.of_run(run), EntryType.REPLY, {"text": "x"}, handles=(entry,)
+    )
+    assert plain.code == "people_only", "what speaks inside of its program has not the words for it"
+    approval.withdraw(run, entry)
+    approval.withdraw(run, entry)
+    assert approval.pending(ledger) == () and approval.decision(run, entry) is None
+    assert refused(approval.meant, ledger, "prd").code == "approval_not_found"

@@ -11,8 +11,8 @@ from runner.errors import RunnerError
 from runner.ledger.entry import EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import HandleNotFound, LaneStatus, ProposalStatus
-from runner.ledger.turn import next_speaker
 from runner.usecases import ledger as use
+from runner.usecases.ledger import next_speaker
 
 
 def same(text: str) -> str:

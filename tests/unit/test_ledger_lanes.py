@@ -14,7 +14,7 @@ from runner.errors import RunnerError
 from runner.ledger.chain import written
 from runner.ledger.entry import SHAPES, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.lanes import State, admitted, advance, told
-from runner.ledger.turn import next_speaker
+from runner.usecases.ledger import next_speaker
 
 AT = "2026-11-20T10:15:04.438Z"
 T = EntryType

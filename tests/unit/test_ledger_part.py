@@ -23,12 +23,12 @@ from runner.errors import RunnerError
 from runner.ledger.entry import HUMAN, RUNNER, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import State, advance
-from runner.ledger.turn import next_speaker
 from runner.model import Outcome
 from runner.state.store import RunDir
 from runner.usecases import inbox, ledger_part
 from runner.usecases import ledger as usecases
 from runner.usecases.inbox import Item
+from runner.usecases.ledger import next_speaker
 from runner.verify.report_text import ledger_lines
 
 HANDOFF = {"reason": "it is focused work", "ask": "refuse an expired token"}

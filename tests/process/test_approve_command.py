@@ -1,0 +1,111 @@
+"""`runner approve`, in processes of their own: a person decides what a stage of a pipeline waits for."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from support.ended import an_ended_run
+from support.repo import Repo
+from support.terminal import Terminal
+
+from runner.state.store import RunDir
+from runner.usecases import approval
+
+DOCUMENT = "docs/prd.md"
+
+
+@pytest.fixture
+def run(repo: Repo) -> RunDir:
+    """Of a pipeline that asks for an approval of its document."""
+    repo.task()
+    (repo.root / "docs").mkdir()
+    (repo.root / DOCUMENT).write_text("Invoices.\nWho may see them?\n")
+    made = an_ended_run(repo.root, task="feature", runtime="plan")
+    approval.ask(made, "prd", "Is this what we want?", DOCUMENT)
+    return made
+
+
+def inbox(repo: Repo) -> list[Any]:
+    return [one for one in repo.json("inbox")["items"] if one["kind"] == "approval"]
+
+
+def test_without_a_terminal_the_command_is_the_act_and_comes_once(repo: Repo, run: RunDir) -> None:
+    (item,) = inbox(repo)
+    assert item["commands"] == ["runner approve feature prd", "runner approve feature prd --reject"]
+    assert DOCUMENT in item["text"] and "Is this what we want?" in item["text"]
+    done = repo.cli(*item["commands"][0].split()[1:], "--note", "As we said.")
+    assert done.status == 0 and "prd is approved by" in done.stdout
+    assert f"{DOCUMENT}, 2 lines, sha256 {approval.document(run.repo, DOCUMENT).digest}" in done.stderr
+    found = approval.decision(run, item["entry"])
+    assert found is not None and found.approved and found.note == "As we said."
+    assert inbox(repo) == []
+    again = repo.cli("approve", run.run_id, "prd", "--reject", "--json")
+    assert (again.status, again.error["code"]) == (9, "already_decided")
+    shown = repo.cli("ledger", "show", "feature").stdout
+    assert "approved" in shown and f"{DOCUMENT}, sha256" in shown
+
+
+def test_a_stage_may_be_left_out_where_one_waits_and_a_wrong_one_is_told_which_do(
+    repo: Repo, run: RunDir
+) -> None:
+    wrong = repo.cli("approve", "@latest", "prt", "--json")
+    assert (wrong.status, wrong.error["code"]) == (2, "approval_not_found")
+    assert wrong.error["hint"] == "what waits: prd"
+    approval.ask(run, "release", "Release it?", None)
+    assert repo.cli("approve", "feature", "--json").error["code"] == "usage"
+    told = repo.json("approve", "feature", "release", "--reject")
+    assert (told["payload"]["decision"], told["payload"]["lane"]) == ("rejected", "release")
+    assert repo.json("approve", "feature")["payload"]["decision"] == "approved"
+
+
+def test_an_agent_approves_nothing(repo: Repo, run: RunDir) -> None:
+    ways = [("approve", "feature", "prd"), ("ledger", "sign", "feature", "--proposal", "e-0001")]
+    for words in ways:
+        inside = repo.cli(*words, "--json", env={"RUNNER_MANIFEST": run.manifest})
+        assert (inside.status, inside.error["code"]) == (9, "people_only")
+        of_host = repo.cli(*words, "--json", env={"CLAUDECODE": "1"})
+        assert (of_host.status, of_host.error["code"]) == (5, "nested")
+    plain = repo.cli("ledger", "reply", "feature", "Fine.", "--json")
+    assert (plain.status, plain.error["hint"]) == (2, "`runner approve feature prd`, perhaps with --reject")
+    assert len(inbox(repo)) == 1
+
+
+@pytest.mark.parametrize(("verb", "decision"), [("sign", "approved"), ("reject", "rejected")])
+def test_a_ledger_is_signed_with_the_same_effect(repo: Repo, run: RunDir, verb: str, decision: str) -> None:
+    told = repo.json("ledger", verb, "feature", "--proposal", "e-0001")
+    assert (told["type"], told["payload"]["decision"], told["handles"]) == ("reply", decision, ["e-0001"])
+
+
+def test_on_a_terminal_the_question_is_for_the_document_as_it_was_shown(repo: Repo, run: RunDir) -> None:
+    seen = Terminal(repo, "approve", "feature")
+    try:
+        seen.asks()
+        assert "Is this what we want?" in seen.text and f"{DOCUMENT}, 2 lines" in seen.text
+        assert seen.type(b"n\n") == 1 and "nothing was decided" in seen.text
+    finally:
+        seen.close()
+    seen = Terminal(repo, "approve", "feature")
+    try:
+        seen.asks()
+        (repo.root / DOCUMENT).write_text("Everybody may see them.\n")
+        assert seen.type(b"y\n") == 9 and "is not as it was" in seen.text
+    finally:
+        seen.close()
+    assert len(inbox(repo)) == 1
+    seen = Terminal(repo, "approve", "feature", "--yes")
+    try:
+        assert seen.type(b"") == 0 and "prd is approved" in seen.text
+    finally:
+        seen.close()
+
+
+def test_a_document_that_is_gone_or_leads_away_is_not_approved_but_can_be_rejected(
+    repo: Repo, run: RunDir
+) -> None:
+    os.remove(repo.root / DOCUMENT)
+    assert repo.cli("approve", "feature").status == 9
+    (repo.root / DOCUMENT).symlink_to("/etc/hostname")
+    assert "outside of the repository" in repo.cli("approve", "feature").stderr
+    assert repo.json("approve", "feature", "--reject")["payload"]["decision"] == "rejected"
