@@ -57,9 +57,7 @@ class CompareTable(Table):
     a: Text = Field(description="A task.")
     b: Text = Field(description="A task of another runtime; one of the two is read-only.")
     task: Text = Field(description="The task that makes the synthesis; read-only.")
-    pattern: Literal["parallel", "adversarial"] | None = meaning(
-        "parallel: both have the same prompt. adversarial: b reviews what a has made. Default parallel."
-    )
+    pattern: Literal["parallel", "adversarial"] | None = meaning("Default parallel: both have one prompt.")
     passes: Annotated[int, Field(ge=1, le=2)] | None = meaning("2: each is argued for first. Default 1.")
 
 

@@ -255,14 +255,14 @@ class _Look:
                 TopologicalSorter({stage["name"]: stage["needs"] for stage in stages}).prepare()
         except CycleError as error:
             circle = error.args[1][::-1]
-            text = f"{' -> '.join(circle)}: each needs the next one, so none can begin"
-            self.complain((*path, "stages", names.index(circle[0])), text)
+            place = (*path, "stages", names.index(circle[0]))
+            self.complain(place, f"{' -> '.join(circle)}: each needs the next one, so none can begin")
 
     def stage(self, path: Path, stage: dict[str, Any]) -> None:
         kinds = [kind for kind in STAGE_KINDS if kind in stage]
         if len(kinds) != 1:
-            text = f"found {' and '.join(kinds) or 'none'}; expected exactly one of {', '.join(STAGE_KINDS)}"
-            self.complain(path, text)
+            told = " and ".join(kinds) or "none"
+            self.complain(path, f"found {told}; expected exactly one of {', '.join(STAGE_KINDS)}")
         for key, other in (("task", "plan"), ("plan", "task"), ("prompt", "person")):
             if key in stage and other not in stage:
                 self.complain((*path, key), f"is set without `{other}`")
@@ -273,24 +273,22 @@ class _Look:
         if repair and not gravest:
             self.complain((*path, "repair"), "is set without `no_findings` in `gate`")
         elif repair and SEVERITIES.index(least) < SEVERITIES.index(gravest):
-            text = f"repairs only what is {least}; expected severity = {found(gravest)}, as the gate has it"
-            self.complain((*path, "repair"), text)
+            self.complain((*path, "repair"), f"repairs only {least}; expected severity = {found(gravest)}")
         compare, known = stage.get("compare", {}), self.known("tasks")
         named: dict[Path, str] = {("tasks", n): name for n, name in enumerate(stage.get("tasks", ()))}
         named |= {("task",): stage["task"]} if "task" in stage else {}
-        named |= {("compare", key): compare[key] for key in ("a", "b", "task") if compare}
-        named |= {("repair", "task"): repair["task"]} if repair else {}
+        parts = (("compare", "a"), ("compare", "b"), ("compare", "task"), ("repair", "task"))
+        named |= {(part, key): stage[part][key] for part, key in parts if part in stage}
         for where, name in named.items():
             if name not in known:
                 self.unknown((*path, *where), name, "a task", known)
         tasks = {at: task_of(name, self.merged) for at, name in named.items() if name in self.merged["tasks"]}
         self.roles(path, tasks, is_review=bool(gravest), is_parallel=compare.get("pattern") != "adversarial")
 
-    def roles(
-        self, path: Path, tasks: dict[Path, dict[str, Any]], *, is_review: bool, is_parallel: bool
-    ) -> None:
+    def roles(self, path: Path, tasks: dict[Path, Any], *, is_review: bool, is_parallel: bool) -> None:
         """Whether the tasks of a stage can be what it makes of them."""
-        levels = {at: self.level(task["sandbox"]) for at, task in tasks.items()}
+        boxes = {name: {"level": name} for name in LEVELS} | self.merged["sandboxes"]
+        levels = {at: boxes.get(task["sandbox"], {}).get("level") for at, task in tasks.items()}
         first, second, judge = (("compare", key) for key in ("a", "b", "task"))
         readers = {at for at in tasks if is_review and at[0] == "tasks"} | {judge}
         readers |= {second} if levels.get(first) in LEVELS[1:] or not is_parallel else set()
@@ -303,15 +301,10 @@ class _Look:
                 self.complain((*path, *where), "waits for messages (open = true); expected one that does not")
         contracts = {task["output_contract"] for where, task in tasks.items() if where[0] == "tasks"}
         if is_review and contracts and contracts.isdisjoint((False, "findings")):
-            text = 'no task has output_contract = "findings", or none'
-            self.complain((*path, "gate"), f"nobody can pass it: {text}")
-        if first in tasks and second in tasks:
-            a, b = tasks[first], tasks[second]
-            if a["runtime"] == b["runtime"]:
-                self.complain((*path, *second), f"has the runtime of a, {a['runtime']}; expected another one")
-            if is_parallel and any(a.get(key) != b.get(key) for key in ("prompt", "prompt_file")):
-                self.complain((*path, *second), "has another prompt than a; expected the same in both")
-
-    def level(self, sandbox: str) -> str | None:
-        level: str | None = self.merged["sandboxes"].get(sandbox, {"level": sandbox}).get("level")
-        return level
+            text = 'nobody can pass it: no task has output_contract = "findings", or none'
+            self.complain((*path, "gate"), text)
+        a, b = tasks.get(first, {}), tasks.get(second, {})
+        if a and b and a["runtime"] == b["runtime"]:
+            self.complain((*path, *second), f"has the runtime of a, {a['runtime']}; expected another one")
+        if a and b and is_parallel and any(a.get(key) != b.get(key) for key in ("prompt", "prompt_file")):
+            self.complain((*path, *second), "has another prompt than a; expected the same in both")
