@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Self
 
+RESULT_FORMS = {"final": "result", "closing-turn": "result", "findings": "findings"} | dict.fromkeys(
+    ("synthesis", "advocacy"), "synthesis"
+)
+"""The schema of the result by `output_contract`. The last two, of two passes, only a conductor asks for."""
 THREAD = "THREAD-ID"
 """In `resume_argv`, the place of the session's id, which is unknown before the run."""
 

@@ -170,7 +170,8 @@ class DefaultsTable(Table):
     )
     output_contract: Contract | None = meaning(
         "How the result is asked for: final (the last message is JSON), closing-turn (JSON in a turn of "
-        "its own), status-block (a STATUS block in the last message), or false."
+        "its own), status-block (a STATUS block in the last message), findings (what a review has found, as "
+        "JSON), or false."
     )
     conformance: Literal["enforce", "report"] | None = meaning(
         "What a difference between what was declared and what was in force means: the end of the run, or a "

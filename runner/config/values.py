@@ -28,7 +28,7 @@ LEVELS = ("read-only", "workspace-write", "danger-full-access")
 TOOLS = Delegation.tools
 IN_LIMITS = ("timeout", "idle_timeout")
 """Keys of a task that may stand in its `limits` table instead."""
-CONTRACTS = ("final", "closing-turn", "status-block")
+CONTRACTS = ("final", "closing-turn", "status-block", "findings")
 STAGE_KINDS = ("tasks", "plan", "person", "compare")
 INPUT_PATTERN = "[a-z][a-z0-9_]{0,63}"
 SEVERITIES = ("critical", "important", "minor")

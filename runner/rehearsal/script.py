@@ -70,7 +70,11 @@ def default(task: str, contract: str | None = None) -> Script:
         return Script((Turn("\n".join((*lines, "ASSUMPTIONS: []", "PATTERNS_DISCOVERED: []"))),))
     result = {"status": "completed", "files_modified": [], "issues": [], "summary": said}
     closing = Turn(json.dumps({**result, "verification_summary": "Nothing was run."}))
+    review: dict[str, object] = {"summary": said, "findings": []}
+    both = {name: list[object]() for name in ("off_topic", "differences", "steelman", "rebuttals")} | review
     turns = {"final": (closing,), "closing-turn": (Turn(said), closing)}
+    turns["findings"] = (Turn(json.dumps({"status": "completed", **review})),)
+    turns["synthesis"] = turns["advocacy"] = (Turn(json.dumps(both)),)
     return Script(turns.get(contract or "", (Turn(said),)))
 
 

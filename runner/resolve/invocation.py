@@ -9,7 +9,7 @@ from runner.config import policy
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
 from runner.git_change import owning_task
-from runner.invocation import THREAD, Invocation, Rehearsal, SharedLedger, price_word
+from runner.invocation import RESULT_FORMS, THREAD, Invocation, Rehearsal, SharedLedger, price_word
 from runner.model import (
     SCHEMA_VERSION,
     Delegation,
@@ -314,7 +314,8 @@ def _commands(
     )
     wants_schema = {"output_schema": schema, "output_schema_text": found.schema_text}
     closing = asked.replace(resume_thread=THREAD, **wants_schema)
-    asked = asked.replace(**wants_schema) if contract == "final" else asked
+    is_asked = contract in RESULT_FORMS and contract != "closing-turn"
+    asked = asked.replace(**wants_schema) if is_asked else asked
     resumed = asked.replace(resume_thread=THREAD)
     first = asked if found.again is None else asked.replace(resume_thread=found.again.thread_id)
     return {

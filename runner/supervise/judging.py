@@ -14,6 +14,7 @@ from runner.disk.digest import sha256
 from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.errors import RunnerError
 from runner.git_change import OWN_REFS, owning_task
+from runner.invocation import RESULT_FORMS
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.authentic import why_foreign
@@ -29,6 +30,7 @@ from runner.verify.checks import Check, CheckCommand, run_check
 from runner.verify.classify import classify
 from runner.verify.evidence import Evidence
 from runner.verify.inspect import (
+    REVIEWS,
     Finding,
     Observed,
     Severity,
@@ -37,6 +39,7 @@ from runner.verify.inspect import (
     findings,
     of_checks,
     of_elsewhere,
+    of_places,
     of_settings,
     own_checks,
     relative,
@@ -131,6 +134,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
     elsewhere = _elsewhere(owner, checks)
     for finding in elsewhere if outcome is Outcome.SUCCEEDED else ():
         reason = reason.replace(message=f"{reason.message}; but {finding.message}", hint=editable.REPAIR)
+    pointed, drifted = of_places(() if claim is None else claim.findings), _drifted(owner)
     evidence = Evidence(
         outcome=outcome,
         reason=reason,
@@ -140,7 +144,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         problem=problem,
         checks=checks,
         checks_declared=len(owner.invocation.verify) if is_said_done else 0,
-        findings=(*_found(owner, claim, seen, checks), *settings, *elsewhere, *written, *_drifted(owner)),
+        findings=(*_found(owner, claim, seen, checks), *pointed, *settings, *elsewhere, *written, *drifted),
         repeated=repeated(owner.manifest, observed, checks),
         status=owner.progress.status,
     )
@@ -208,7 +212,7 @@ def _found(
     """A read-only run without a contract needs no finding about the missing observation."""
     invocation, was_recorded = owner.invocation, owner.manifest.workspace is not None
     terms = invocation.terms
-    if seen is None and not (was_recorded or terms.scope or terms.output_contract is not None):
+    if seen is None and not (was_recorded or terms.scope or terms.output_contract not in (None, *REVIEWS)):
         return ()
     root = invocation.cwd if seen is None else str(seen["root"])
     allowed, observed = _allowed(owner, root, () if seen is None else seen["changed"]), _observed(seen, claim)
@@ -280,7 +284,11 @@ def _claimed(
 
         found = read_status_block(message)
     else:
-        found = claims.read_claim(message)
+        found = claims.read_claim(message, RESULT_FORMS[contract])
+    if isinstance(found, claims.Claim) and found.findings:
+        from runner.verify.places import placed
+
+        found = found.replace(findings=placed(found.findings, owner.invocation.cwd))
     return (found, None) if isinstance(found, claims.Claim) else (None, found)
 
 

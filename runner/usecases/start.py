@@ -20,7 +20,7 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.invocation import Invocation, Rehearsal
+from runner.invocation import RESULT_FORMS, Invocation, Rehearsal
 from runner.model import Config, Level, Lineage, Program, Request, RuntimeSettings
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.invocation import Again, Found, composition, invocation
@@ -169,8 +169,8 @@ def _start(
 
             freeze(run, beside.config)
         place.protect(resolved.home)
-        if resolved.terms.output_contract in ("final", "closing-turn"):
-            write_new(run.result_schema, _result_schema())
+        if (form := RESULT_FORMS.get(resolved.terms.output_contract or "")) is not None:
+            write_new(run.result_schema, _result_schema(form))
         # The child does not wait for the disk; the command does, in `begin`.
         _write_invocation(run, resolved, env)
         replace_json(run.manifest, manifest.to_json(), durable=False)
@@ -266,14 +266,14 @@ def _write_invocation(run: RunDir, resolved: Invocation, env: Mapping[str, str])
 
 
 def _schema_text(choice: Choice, runtime: Runtime) -> str | None:
-    is_asked = choice.task.output_contract in ("final", "closing-turn")
-    return _result_schema().decode() if is_asked and runtime.schema_is_text else None
+    form = RESULT_FORMS.get(choice.task.output_contract or "")
+    return _result_schema(form).decode() if form is not None and runtime.schema_is_text else None
 
 
-def _result_schema() -> bytes:
+def _result_schema(form: str) -> bytes:
     from runner.config.find import shipped  # only a run that is asked for a result pays for it
 
-    with open(os.path.join(shipped("schemas"), "result.schema.json"), "rb") as file:
+    with open(os.path.join(shipped("schemas"), f"{form}.schema.json"), "rb") as file:
         return file.read()
 
 

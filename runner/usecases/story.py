@@ -13,6 +13,7 @@ import shlex
 
 from runner.disk.files import read_text
 from runner.errors import RunnerError
+from runner.invocation import RESULT_FORMS
 from runner.model import Outcome
 from runner.runtimes import get
 from runner.runtimes.base import Kind
@@ -381,10 +382,13 @@ def relative(text: str, roots: Iterable[str]) -> str:
 
 def summary(text: str) -> str:
     """What a result says in its own words; the text itself where it is none."""
-    claim = read_claim(text) if text.lstrip()[:1] in ("{", "`") else None
-    if not isinstance(claim, Claim):
-        return text
-    return "\n".join((f"{claim.status}: {claim.summary}", *(f"issue: {issue}" for issue in claim.issues)))
+    forms = dict.fromkeys(RESULT_FORMS.values()) if text.lstrip()[:1] in ("{", "`") else ()
+    for form in forms:
+        if isinstance(claim := read_claim(text, form), Claim):
+            found = (f"{one.severity}: {one.where}: {one.title}" for one in claim.findings)
+            told = (*(f"issue: {issue}" for issue in claim.issues), *found)
+            return "\n".join((f"{claim.status}: {claim.summary}", *told))
+    return text
 
 
 def _change(line: str) -> str:

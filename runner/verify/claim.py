@@ -7,11 +7,13 @@ of a claim are safe for a terminal. `status_block` reads the other form, the STA
 from __future__ import annotations
 
 from runner.text.terminal import clean_terminal
-from runner.text.words import few, one_line
+from runner.text.words import few, one_line, shortened
 from runner.value import Misfit, Value
+from runner.verify.review import FIELDS, ReviewFinding, Synthesis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Self
 
     from runner.model import Json
@@ -52,6 +54,8 @@ RESULT_SCHEMA: Json = {
 required and no other is allowed, as strict structured output wants it; the model reads the descriptions.
 """
 
+MOST_FINDINGS = 1000
+_NO_CHANGE: Json = {"files_modified": [], "issues": [], "verification_summary": ""}
 _STATUSES = (*RESULT_SCHEMA["properties"]["status"]["enum"], "blocked")
 _ASSUMPTION = ("assumption:", "assumptions:", "assumed:")
 _EXPANSION = ("scope expansion:", "scope_expansion:")
@@ -67,6 +71,9 @@ class Claim(Value):
     verification_summary: str
     assumed: tuple[str, ...] = ()
     """The ASSUMPTIONS of a STATUS block; a JSON result has them among its issues."""
+    findings: tuple[ReviewFinding, ...] = ()
+    """What a review or a synthesis has found."""
+    synthesis: Synthesis | None = None
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -94,8 +101,8 @@ class NoClaim(Value):
     message: str
 
 
-def read_claim(text: str | None) -> Claim | NoClaim:
-    """The claim in the text of a result or of a last message.
+def read_claim(text: str | None, form: str = "result") -> Claim | NoClaim:
+    """The claim in the text of a result or of a last message; `form` is the name of its schema.
 
     A text that is one fenced block and nothing else counts as what is in the fence: models fence JSON out of
     habit where no schema forces them, and it cannot be misread. JSON in the middle of prose does not count:
@@ -119,7 +126,7 @@ def read_claim(text: str | None) -> Claim | NoClaim:
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         return invalid(f"the result is not valid: {shown(what)}")
-    return _claim(value)
+    return _claim(value) if form == "result" else _review(value, FIELDS[form])
 
 
 def missing(message: str) -> NoClaim:
@@ -158,6 +165,41 @@ def _claim(value: Any) -> Claim | NoClaim:
         summary=clean_terminal(value["summary"]),
         verification_summary=clean_terminal(value["verification_summary"]),
     )
+
+
+def _review(value: Any, fields: Any) -> Claim | NoClaim:
+    """Of a review or a synthesis; what is longer than it may be is cut."""
+    try:
+        _exactly(value, fields)
+        for name, keys in fields.items():
+            for n, row in enumerate(value[name] if keys and isinstance(value[name], list) else ()):
+                _exactly(row, keys, f"{name}[{n}]")
+        value = _tidy(value)
+        made = Claim.from_json({"status": "completed", **_NO_CHANGE, **value})
+        said = Synthesis.from_json(value) if "rebuttals" in fields else None
+    except Misfit as misfit:
+        return invalid(f"the result is not valid: {shown(misfit, 300)}")
+    if (number := len(made.findings)) > MOST_FINDINGS:
+        return invalid(f"the result has {number:,} findings; at most {MOST_FINDINGS:,} are read")
+    named = paths([one.file for one in made.findings if one.file])
+    return named if isinstance(named, NoClaim) else made.replace(synthesis=said)
+
+
+def _exactly(value: Any, keys: Iterable[str], at: str = "") -> None:
+    if not isinstance(value, dict) or {*value} != {*keys}:
+        raise Misfit.of(value, f"an object with exactly the fields {', '.join(keys)}").inside(at)
+
+
+def _tidy(value: Any, name: str = "") -> Any:
+    """The same with texts that are safe and not too long. A quote stays whole, as it is looked for."""
+    if isinstance(value, dict):
+        return {key: _tidy(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_tidy(item, name) for item in value]
+    if not isinstance(value, str) or name == "file":
+        return value.encode(errors="replace").decode() if isinstance(value, str) else value
+    most = {"title": 200, "quote": MAX_RESULT_BYTES}.get(name, 4000)
+    return shortened(clean_terminal(value), most)
 
 
 def _wrong(value: Any) -> str | None:

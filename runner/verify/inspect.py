@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.verify.checks import Check
     from runner.verify.claim import Claim
+    from runner.verify.review import ReviewFinding
 
 _NAMED = 50
 
@@ -124,6 +125,8 @@ class Observed(Value):
     """How many lines of text files were added and removed; None where they were not counted."""
 
 
+REVIEWS = ("findings", "synthesis", "advocacy")
+"""Contracts of who looks and changes nothing."""
 WHILE_CHECKED = "written while its checks ran"
 _LOCAL_SETTINGS = "delegate.local.toml"
 """No work of an agent: it is never committed, so nobody reviews it."""
@@ -149,6 +152,7 @@ FINDINGS = {
     "changed_dirty": "the run changed a file that had uncommitted changes",
     "changed_ignored": "an ignored file that is executed or read as settings is other than before",
     "too_large": "a file became too large to be recorded, so no patch has it",
+    "place_missing": "a review finding names a file or a line that is not there, or outside of the work tree",
     "not_observed": "the changes are not known, or not for all paths",
 }
 """Every code and what it means; scripts read them."""
@@ -166,7 +170,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
         writes=invocation.sandbox.level is not Level.READ_ONLY,
         contract=contract,
         scope=terms.scope,
-        expects_change=terms.expects_change,
+        expects_change=terms.expects_change and terms.output_contract not in REVIEWS,
         may_commit=is_owner or is_free,
         protect=terms.protect,
         checks=invocation.verify,
@@ -234,6 +238,16 @@ def of_settings(
     severity = Severity.WARNING if is_wanted or not hidden else Severity.ERROR
     text = f"{_count(changed)} changed that later runs obey"
     return (_finding("settings_changed", severity, text, changed),)
+
+
+def of_places(found: Sequence[ReviewFinding]) -> tuple[Finding, ...]:
+    """Of review findings that point at nothing. They count all the same: only the place is wrong."""
+    words = {"no_file": "no such file", "no_line": "no such line", "outside": "outside"}
+    lost = [f"{one_line(one.where, 200)} ({words[one.place]})" for one in found if one.place in words]
+    if not lost:
+        return ()
+    text = f"{len(lost)} of {count(len(found), 'review finding')} name a place that is not there"
+    return (_finding("place_missing", Severity.WARNING, text, lost),)
 
 
 def of_elsewhere(command: str, lead: Lead) -> Finding:

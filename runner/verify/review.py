@@ -1,0 +1,81 @@
+"""What a review has found, and what a synthesis says of two reviews: claims of an agent. Pure values."""
+
+from __future__ import annotations
+
+from runner.value import Misfit, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+SEVERITIES = ("critical", "important", "minor")
+"""The gravest first."""
+
+
+class ReviewFinding(Value):
+    severity: str
+    file: str
+    """Empty where it is about no single file."""
+    line: int | None
+    title: str
+    detail: str
+    evidence: str
+    sources: tuple[str, ...] = ()
+    """Of a synthesis: the findings that this one keeps (`A1`, `B3`)."""
+    place: str | None = None
+    """`found`, `no_file`, `no_line` (beyond the end), `outside` of the work tree, or `none` where no file is
+    named; None: not looked for, or not known.
+    """
+    step: str | None = None
+    """In the report of a plan: the step that has it."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        made = super().from_json(data)
+        if made.severity not in SEVERITIES:
+            raise Misfit.of(made.severity, f"one of {', '.join(SEVERITIES)}").inside("severity")
+        return made
+
+    @property
+    def where(self) -> str:
+        return self.file if self.line is None or not self.file else f"{self.file}:{self.line}"
+
+
+class Remark(Value):
+    """Of a synthesis: a difference, a steelman, a rebuttal or an analysis that is off topic, each with those
+    of these fields that `FIELDS` names.
+    """
+
+    findings: tuple[str, ...] = ()
+    alpha: str = ""
+    beta: str = ""
+    finding: str = ""
+    argument: str = ""
+    file: str = ""
+    line: int | None = None
+    quote: str = ""
+    reasoning: str = ""
+    analysis: str = ""
+    reason: str = ""
+
+
+class Synthesis(Value):
+    off_topic: tuple[Remark, ...]
+    differences: tuple[Remark, ...]
+    steelman: tuple[Remark, ...]
+    rebuttals: tuple[Remark, ...]
+
+
+_OF_A_FINDING = ("severity", "file", "line", "title", "detail", "evidence")
+FIELDS: Any = {
+    "findings": {"status": "", "summary": "", "findings": _OF_A_FINDING},
+    "synthesis": {
+        "off_topic": ("analysis", "reason"),
+        "differences": ("alpha", "beta", "findings"),
+        "steelman": ("finding", "argument", "file", "line"),
+        "rebuttals": ("finding", "file", "line", "quote", "reasoning"),
+        "findings": (*_OF_A_FINDING, "sources"),
+        "summary": "",
+    },
+}
+"""By the name of a schema: its fields, and those of the rows in them. All are required, and no others."""
