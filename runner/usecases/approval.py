@@ -47,7 +47,6 @@ class Approval(Value):
     at: str
     note: str | None
     digest: str | None
-    entry: str
 
 
 def document(repo: str, file: str) -> Document:
@@ -113,8 +112,7 @@ def _decided(ledger: Ledger, asked: str) -> Approval | None:
     for one in replies:
         if asked in one.handles and is_of_person(one) and (word := one.text("decision")):
             note = None if one.text("text") == word else one.text("text")
-            told = one.text("signer"), one.at, note, one.text("digest") or None, one.id
-            return Approval(word == APPROVED, *told)
+            return Approval(word == APPROVED, one.text("signer"), one.at, note, one.text("digest") or None)
     return None
 
 

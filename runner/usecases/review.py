@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.state.manifest import Manifest
-    from runner.state.plan_ledger import PlanLedger
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
@@ -132,7 +131,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         found.append((name, reviewed.report))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     latest = {step.run.run_id for step in plan.steps if step.run is not None}
-    tries = _tries(run, plan)
+    tries = _tries(run)
     earlier = [manifest.usage.to_json() for name, manifest in tries.items() if name not in latest]
     if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
@@ -143,12 +142,13 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
 def runs_of_plan(run: RunDir) -> list[Manifest]:
     """Those of its batches that are still there, with those of the runs of the plan that it continues."""
     try:
-        return [*_tries(run, run.read_ledger()).values()]
+        run.read_ledger()
     except ValueError:
         return []
+    return [*_tries(run).values()]
 
 
-def _tries(run: RunDir, plan: PlanLedger) -> dict[str, Manifest]:
+def _tries(run: RunDir) -> dict[str, Manifest]:
     """Run id -> manifest of all runs of batches, also under the runs of the plan that this one continues."""
     found: dict[str, Manifest] = {}
     for one in continued(run):
