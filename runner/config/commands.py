@@ -288,7 +288,7 @@ def _of_pipeline(root: str, env: Mapping[str, str], name: str) -> tuple[dict[str
     folder = shipped(f"pipelines/{name}")
     texts = {one: Path(folder, one).read_text(encoding="utf-8") for one in sorted(os.listdir(folder))}
     tables = texts.pop(FILE_NAME)
-    for mark, commands in (("@BUILT@", [types.argv, *tests] if types else tests), ("@TESTED@", tests)):
+    for mark, commands in (("#BUILT", [types.argv, *tests] if types else tests), ("#TESTED", tests)):
         gate = f"gate = {json.dumps(commands)}" if commands else '# gate = [["make", "test"]]'
         tables = tables.replace(mark, gate)
     return {FILE_NAME: tables, **{f"prompts/{name}/{one}": text for one, text in texts.items()}}, found

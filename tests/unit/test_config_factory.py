@@ -38,6 +38,25 @@ def test_what_stands_in_the_file_is_kept_to_the_last_comment(repo):
     assert {"hello", "build", "fix", "audit-claude"} <= tomllib.loads(text)["tasks"].keys()
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"pyproject.toml": "[tool.mypy]\n[tool.pytest.ini_options]\n"},
+        {"package.json": '{"scripts": {"test": "node --test"}}', "tsconfig.json": "{}"},
+        {"delegate.toml": MINE},
+    ],
+)
+def test_what_is_written_checks(repo, files):
+    for name, text in files.items():
+        (repo.root / name).write_text(text)
+
+    made(repo)
+
+    assert repo.check().problems == () and repo.check().breaches == ()
+    assert list(repo.load().pipelines) == ["factory"]
+
+
 def test_every_prompt_that_a_task_names_is_written_and_no_other(repo):
     report = made(repo)
 

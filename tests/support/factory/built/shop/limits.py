@@ -1,0 +1,3 @@
+"""How much is exported at once."""
+
+MOST = 10_000
