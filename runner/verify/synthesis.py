@@ -1,0 +1,103 @@
+"""Holds a synthesis of two reviews to its protocol: nothing vanishes, and only code rebuts. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from runner.text.words import and_more, one_line
+from runner.verify.review import SEVERITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from runner.verify.claim import Claim
+    from runner.verify.review import Remark, ReviewFinding
+
+_NEAR = 40
+_SHORTEST = 8
+_ENDS = r"(?=\W*(?:$|[\n,;!)-]|[.:]\s|(?:because|overall|and|but|for|as|since|due)\b))"
+_SCORE = re.compile(
+    r"\b(?:scor(?:e|es|ed|ing)|rat(?:ed|ing|ings)|graded?|confidence)\b\W{0,4}"
+    r"(?:(?:is|of|at|as|it|this|them|a|an)\W+){0,3}\d[\d./]*"
+    rf"|(?<![\w./])(?<!\bon )(?<!\bpage )\d\d?0?(?:\.\d+)?\s*(?:/|out of)\s*100?\b{_ENDS}"
+    rf"|[:=]\W{{0,3}}\d(?:\.\d)?/5\b{_ENDS}",
+    re.IGNORECASE,
+)
+
+
+def check(
+    said: Claim,
+    alpha: Sequence[ReviewFinding],
+    beta: Sequence[ReviewFinding],
+    look: Callable[[str], str | None],
+    *,
+    advocacy: bool = False,
+) -> tuple[str, ...]:
+    """What is wrong with it, one sentence each. The findings are A1, A2, ... and B1, B2, ... in their order;
+    `look` gives the text of a file of the tree. `advocacy`: the first of two passes, which judges nothing.
+    """
+    known = {f"{side}{n}": one for side, some in (("A", alpha), ("B", beta)) for n, one in enumerate(some, 1)}
+    if (synthesis := said.synthesis) is None:
+        return ("it is no synthesis",)
+    kept = [name for one in said.findings for name in one.sources]
+    rebutted = [one.finding for one in synthesis.rebuttals]
+    differing = [name for one in synthesis.differences for name in one.findings]
+    argued = [one.finding for one in synthesis.steelman if one.argument.strip()]
+    both = [one.sources for one in said.findings] + [
+        one.findings for one in synthesis.differences if advocacy
+    ]
+    shared = {name for pair in both if sorted(name[:1] for name in pair) == ["A", "B"] for name in pair}
+    named = dict.fromkeys((*kept, *rebutted, *differing, *argued))
+    found = [f"there is no finding `{one_line(name, 20)}`" for name in named if name not in known]
+    for name in known:
+        times = kept.count(name) + (name in rebutted)
+        if not times and not advocacy:
+            found.append(f"{name} has vanished: it is neither kept nor rebutted")
+        elif times > (not advocacy):
+            found.append(f"{name} is {'judged' if advocacy else 'kept or rebutted twice'}")
+        if name not in differing and (advocacy or name not in shared):
+            found.append(f"{name} is in no difference")
+        if name not in argued and name not in shared:
+            found.append(f"{name} has no steelman")
+    for one in said.findings:
+        found += _of_kept(one, {name: known[name] for name in one.sources if name in known})
+    for row in synthesis.rebuttals:
+        name = one_line(row.finding, 20)
+        found += (f"{name} is not rebutted: {why}" for why in _of_rebuttal(row, look))
+    texts = [said.summary, *(text for one in said.findings for text in (one.title, one.detail))]
+    for row in (*synthesis.off_topic, *synthesis.differences, *synthesis.steelman, *synthesis.rebuttals):
+        texts += (row.alpha, row.beta, row.argument, row.reasoning, row.reason)
+    scores = filter(None, map(_SCORE.search, texts))
+    found += (f"it gives a score: `{one_line(score[0], 60)}`" for score in scores)
+    return tuple(and_more(found, 50))
+
+
+def _of_kept(one: ReviewFinding, sources: dict[str, ReviewFinding]) -> Iterator[str]:
+    where = f"the finding `{one_line(one.title, 60)}`"
+    if not 1 <= len(one.sources) <= len({name[:1] for name in one.sources}):
+        yield f"{where} has not one source, or one of each analysis"
+    if not (one.title.strip() and one.detail.strip()):
+        yield f"{where} does not say what is wrong"
+    if lost := [name for name, source in sources.items() if source.file != one.file]:
+        yield f"{where} is about another file than {lost[0]}"
+    grave = [source.severity for source in sources.values()] or [one.severity]
+    if one.severity != min(grave, key=SEVERITIES.index):
+        yield f"{where} has not the gravest severity of its sources"
+
+
+def _of_rebuttal(one: Remark, look: Callable[[str], str | None]) -> Iterator[str]:
+    text, quote = look(one.file), one_line(one.quote)
+    lines = [] if text is None else text.removesuffix("\n").split("\n")
+    if text is None:
+        yield f"`{one_line(one.file, 100)}` is no file that can be looked at"
+    elif one.line is None or not 1 <= one.line <= len(lines):
+        yield f"`{one_line(one.file, 100)}` has no such line"
+    elif len(quote.replace(" ", "")) < _SHORTEST:
+        yield "its quote is too short to show anything"
+    else:
+        near = lines[max(0, one.line - 1 - _NEAR) : one.line + _NEAR + one.quote.count("\n")]
+        if quote not in one_line("\n".join(near)):
+            yield f"its quote does not stand at line {one.line} of `{one_line(one.file, 100)}`"
+    if not one.reasoning.strip():
+        yield "it does not say why the analysis is wrong"

@@ -1,0 +1,206 @@
+"""A synthesis of two reviews: whatever it loses, joins, lowers or only claims is found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.verify.claim import Claim
+from runner.verify.review import Remark, ReviewFinding, Synthesis
+from runner.verify.synthesis import check
+
+CODE = "\n".join(f"line {n} of the code" for n in range(1, 101)) + "\n"
+TREE = {"a.py": CODE, "b.py": "def safe(name):\n    return   quoted(name)\n"}
+
+
+def found(severity: str = "minor", file: str = "a.py", **more: Any) -> ReviewFinding:
+    return ReviewFinding(severity, file, 1, "a title", "a detail", "evidence", **more)
+
+
+ALPHA = (found("critical"), found("important"), found("minor", "b.py"))
+BETA = (found("important"), found("minor", "b.py"))
+REBUTTAL = Remark(finding="A3", file="b.py", line=1, quote="return quoted(name)", reasoning="It is quoted.")
+SAID = Claim(
+    status="completed",
+    files_modified=(),
+    issues=(),
+    summary="Both look at names.",
+    verification_summary="",
+    findings=(
+        found("critical", sources=("A1", "B1")),
+        found("important", sources=("A2",)),
+        found("minor", "b.py", sources=("B2",)),
+    ),
+    synthesis=Synthesis(
+        off_topic=(),
+        differences=(Remark(alpha="It says so.", beta="Nothing.", findings=("A2", "A3", "B2")),),
+        steelman=tuple(Remark(finding=name, argument="It is so.") for name in ("A2", "A3", "B2")),
+        rebuttals=(REBUTTAL,),
+    ),
+)
+IDS = ("A1", "A2", "A3", "B1", "B2")
+
+
+def problems(said: Claim, **more: Any) -> tuple[str, ...]:
+    return check(said, ALPHA, BETA, TREE.get, **more)
+
+
+def beside(said: Claim = SAID, **changes: Any) -> Claim:
+    assert said.synthesis is not None
+    return said.replace(synthesis=said.synthesis.replace(**changes))
+
+
+def with_sources(change: Any) -> Claim:
+    """Without findings that have none left."""
+    some = (one.replace(sources=change(one.sources)) for one in SAID.findings)
+    return SAID.replace(findings=tuple(one for one in some if one.sources))
+
+
+def test_a_synthesis_that_keeps_to_the_protocol_is_right() -> None:
+    assert problems(SAID) == ()
+    assert problems(SAID.replace(synthesis=None)) == ("it is no synthesis",)
+    empty = beside(differences=(), steelman=(), rebuttals=()).replace(findings=())
+    assert check(empty, (), (), TREE.get) == ()
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_finding_that_vanished_is_missed(name: str) -> None:
+    said = with_sources(lambda sources: tuple(one for one in sources if one != name))
+    said = beside(said, rebuttals=() if name == "A3" else (REBUTTAL,))
+    assert any(one.startswith(f"{name} has vanished") for one in problems(said))
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_finding_that_is_kept_twice_or_kept_and_rebutted_is_found(name: str) -> None:
+    copy = found(ALPHA[0].severity, sources=(name,))
+    assert f"{name} is kept or rebutted twice" in problems(SAID.replace(findings=(*SAID.findings, copy)))
+    if name != "A3":
+        said = beside(rebuttals=(REBUTTAL, REBUTTAL.replace(finding=name)))
+        assert f"{name} is kept or rebutted twice" in problems(said)
+
+
+@pytest.mark.parametrize("name", [name for name in IDS if name != "A3"])
+@pytest.mark.parametrize("other", ["A9", "B0", "C1", "a1", "", "1", "A01"])
+def test_an_id_that_nobody_gave_is_found(name: str, other: str) -> None:
+    said = with_sources(lambda sources: tuple(other if one == name else one for one in sources))
+    found = problems(said)
+    assert f"there is no finding `{other}`" in found and any(one.startswith(name) for one in found)
+
+
+def test_two_of_one_analysis_are_not_joined() -> None:
+    joined = (found("critical", sources=("A1", "A2", "B1")), SAID.findings[2])
+    assert any("one of each analysis" in one for one in problems(SAID.replace(findings=joined)))
+    twice = (found("critical", sources=("A1", "A2")), found("important", sources=("B1",)), SAID.findings[2])
+    assert any("one of each analysis" in one for one in problems(SAID.replace(findings=twice)))
+    assert any("one of each analysis" in one for one in problems(SAID.replace(findings=(found(),))))
+
+
+@pytest.mark.parametrize(
+    ("n", "severity"), [(0, "important"), (0, "minor"), (1, "minor"), (1, "critical"), (2, "critical")]
+)
+def test_a_severity_is_the_gravest_of_the_sources(n: int, severity: str) -> None:
+    some = [*SAID.findings]
+    some[n] = some[n].replace(severity=severity)
+    (problem,) = problems(SAID.replace(findings=tuple(some)))
+    assert "gravest severity" in problem
+
+
+def test_a_finding_stays_with_its_file_and_says_what_is_wrong() -> None:
+    for change, word in (({"file": "b.py"}, "another file than A1"), ({"detail": " "}, "what is wrong")):
+        first = SAID.findings[0].replace(**change)
+        assert any(word in one for one in problems(SAID.replace(findings=(first, *SAID.findings[1:]))))
+
+
+@pytest.mark.parametrize("name", ["A2", "A3", "B2"])
+def test_what_only_one_analysis_has_is_argued_for_and_in_a_difference(name: str) -> None:
+    synthesis = SAID.synthesis
+    assert synthesis is not None
+    without = tuple(one for one in synthesis.steelman if one.finding != name)
+    assert problems(beside(steelman=without)) == (f"{name} has no steelman",)
+    hollow = (*without, Remark(finding=name, argument="\n", file="a.py"))
+    assert problems(beside(steelman=hollow)) == (f"{name} has no steelman",)
+    others = tuple(one for one in ("A2", "A3", "B2") if one != name)
+    assert problems(beside(differences=(Remark(findings=others),))) == (f"{name} is in no difference",)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"quote": "return escaped(name)"}, "does not stand"),
+        ({"quote": "line 7 of the code"}, "does not stand"),
+        ({"file": "a.py", "quote": "line 43 of the code"}, "does not stand"),
+        ({"quote": "   return  "}, "too short"),
+        ({"quote": ""}, "too short"),
+        ({"file": "c.py"}, "no file"),
+        ({"file": ""}, "no file"),
+        ({"line": None}, "no such line"),
+        ({"line": 0}, "no such line"),
+        ({"line": 3}, "no such line"),
+        ({"reasoning": " "}, "does not say why"),
+    ],
+)
+def test_only_code_that_stands_there_rebuts(change: dict[str, Any], why: str) -> None:
+    (problem,) = problems(beside(rebuttals=(REBUTTAL.replace(**change),)))
+    assert problem.startswith("A3 is not rebutted") and why in problem
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quote": "def safe(name):\n  return quoted(name)", "line": 2},
+        {"file": "a.py", "line": 60, "quote": "line 20 of the code\n\tline 21  of the code"},
+        {"file": "a.py", "line": 60, "quote": "line 100 of the code"},
+    ],
+)
+def test_blanks_and_a_line_nearby_are_no_matter(change: dict[str, Any]) -> None:
+    assert problems(beside(rebuttals=(REBUTTAL.replace(**change),))) == ()
+
+
+SCORES = (
+    *("Security: 7/10", "score: 8", "9 out of 10", "I rate it 8/10.", "Score of 95", "Overall 7.5/10, fine."),
+    *("a rating of 4", "Confidence: 90%", "Alpha (9/10) is better", "quality = 80/100", "Style: 4/5"),
+)
+NO_SCORES = (
+    *("1/10 of the requests fail", "9 out of 10 requests fail", "since 2026/10", "on 7/10, it broke"),
+    *("version 1.7/10.2", "7/10/2026", "see src/10/a.py", "the score is kept", "`score` is unused"),
+    *("HTTP/1.1", "10/100 Mbit", "a rate of requests", "tests 3/5 pass", "underscored 8", "page 3/10."),
+)
+
+
+@pytest.mark.parametrize("text", SCORES)
+def test_a_score_is_found_wherever_it_stands(text: str) -> None:
+    rebuttal = REBUTTAL.replace(reasoning=text)
+    places = (
+        SAID.replace(summary=text),
+        SAID.replace(findings=(SAID.findings[0].replace(detail=text), *SAID.findings[1:])),
+        beside(rebuttals=(rebuttal,)),
+    )
+    for said in places:
+        (problem,) = problems(said)
+        assert problem.startswith("it gives a score")
+
+
+@pytest.mark.parametrize("text", NO_SCORES)
+def test_what_only_looks_like_a_score_is_none(text: str) -> None:
+    assert problems(SAID.replace(summary=text)) == ()
+
+
+def test_evidence_may_have_any_score() -> None:
+    said = SAID.replace(findings=tuple(one.replace(evidence="score = 8; // 7/10") for one in SAID.findings))
+    assert problems(said) == ()
+
+
+def test_the_first_of_two_passes_argues_for_everything_and_judges_nothing() -> None:
+    differences = (Remark(findings=("A1", "B1")), Remark(findings=("A2", "A3", "B2")))
+    first = beside(differences=differences, rebuttals=()).replace(findings=())
+    assert problems(first, advocacy=True) == ()
+    assert problems(beside(first, rebuttals=(REBUTTAL,)), advocacy=True) == ("A3 is judged",)
+    all_in_one = beside(first, differences=(Remark(findings=IDS),))
+    assert problems(all_in_one, advocacy=True) == ("A1 has no steelman", "B1 has no steelman")
+
+
+def test_problems_without_end_are_counted() -> None:
+    many = tuple(found() for _ in range(1000))
+    told = check(beside(rebuttals=()).replace(findings=()), many, many, TREE.get)
+    assert len(told) == 51 and told[-1].endswith("more")
