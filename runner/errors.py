@@ -117,7 +117,6 @@ class TaskNotFound(RunnerError):
 
 class PipelineNotFound(UsageError):
     code = "pipeline_not_found"
-    default_hint = "`runner pipeline list` names them"
 
 
 class RunNotFound(RunnerError):

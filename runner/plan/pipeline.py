@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from runner.errors import PipelineNotFound
-from runner.text.words import nearest
 from runner.value import Count, Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
 
 
 class Gate(Value):
@@ -85,15 +78,6 @@ class Pipeline(Value):
     def stage(self, name: str) -> Stage:
         """KeyError for one that it does not have."""
         return {stage.name: stage for stage in self.stages}[name]
-
-
-def named(pipelines: Mapping[str, Any], name: str) -> Pipeline:
-    """The one of `Config.pipelines`. PipelineNotFound with the nearest name."""
-    if name not in pipelines:
-        near = nearest(name, pipelines)
-        hint = f"perhaps you meant `{near[0]}`" if near else None
-        raise PipelineNotFound(f"no pipeline `{name[:80]}`", hint=hint)
-    return Pipeline.from_json(pipelines[name])
 
 
 def steps(pipeline: Pipeline) -> dict[str, int]:

@@ -145,7 +145,7 @@ def test_a_name_that_is_none_is_told_with_the_nearest(capsys: pytest.CaptureFixt
 
     assert (error["code"], error["hint"]) == ("pipeline_not_found", "perhaps you meant `feature`")
     assert main(["pipeline", "show", "zzz"]) == 2
-    assert "runner pipeline list" in capsys.readouterr().err
+    assert "known: feature" in capsys.readouterr().err
 
 
 def test_the_list_has_those_of_the_settings(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
