@@ -27,11 +27,13 @@ def add_report(parser: Parser) -> None:
     )
     parser.also_as("markdown", "Markdown for a pull request")
     parser.also_as("html", "a page of its own")
+    parser.also_as("sarif", "the review findings as SARIF 2.1.0")
     parser.examples(
         "runner report",
         "runner report fix-auth --format markdown > report.md",
         "runner report fix-auth --format html > report.html",
         "runner report fix-auth --format json",
+        "runner report review-auth --format sarif > review.sarif",
         "runner report fix-auth --surface",
     )
 
@@ -49,6 +51,10 @@ def run_report(args: Namespace) -> int:
     found = review.report(run)
     if args.format == "json":
         emit(found.report.to_json())
+    elif args.format == "sarif":
+        from runner.verify.sarif import document
+
+        emit(document(found.report))
     else:
         from runner.verify.report_text import as_markdown, as_text
 

@@ -13,6 +13,7 @@ from runner.text.globs import covers
 from runner.text.words import and_more, count, one_line
 from runner.value import Misfit, StrEnum, Value
 from runner.verify.own_checks import OwnChecks, guarded
+from runner.verify.review import PLACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -242,8 +243,7 @@ def of_settings(
 
 def of_places(found: Sequence[ReviewFinding]) -> tuple[Finding, ...]:
     """Of review findings that point at nothing. They count all the same: only the place is wrong."""
-    words = {"no_file": "no such file", "no_line": "no such line", "outside": "outside"}
-    lost = [f"{one_line(one.where, 200)} ({words[one.place]})" for one in found if one.place in words]
+    lost = [f"{one_line(one.where, 200)}{PLACES[one.place]}" for one in found if one.place in PLACES]
     if not lost:
         return ()
     text = f"{len(lost)} of {count(len(found), 'review finding')} name a place that is not there"

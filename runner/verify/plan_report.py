@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.conformance import Agreement, Conformance, Conformity
 from runner.verify.report import Claims, Report, ReportedFiles
+from runner.verify.review import gravest_first
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def of_plan(
         ),
         usage=_spent([*(one.usage for _, one in batches), *earlier]),
         residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
+        review_findings=None
+        if all(one.review_findings is None for _, one in batches)
+        else gravest_first(
+            one.replace(step=name) for name, report in batches for one in report.review_findings or ()
+        ),
         refused=_named((name, one.refused) for name, one in batches),
     )
 

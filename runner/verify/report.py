@@ -12,6 +12,7 @@ from runner.text.words import and_more, count, one_line
 from runner.value import Value
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, outside_scope
+from runner.verify.review import ReviewFinding, gravest_first
 
 _REFUSED = 20
 _REFUSED_CHARS = 300
@@ -75,6 +76,8 @@ class Report(Value):
     """The checks that failed before the agent began; None where they were not run then."""
     ledger: Json | None = None
     """What the ledger of its task has of it, and how the lanes are now; None where there is none."""
+    review_findings: tuple[ReviewFinding, ...] | None = None
+    """What a review claims to have found, the gravest first; None where there is no result."""
 
 
 def report(
@@ -111,6 +114,7 @@ def report(
         refused=_of_refused(refused),
         failed_before=manifest.get("failed_before"),
         ledger=_redacted(ledger, clean_terminal),
+        review_findings=None if claim is None else gravest_first(claim.findings),
     )
     clean: Report = _redacted(made, redact)
     return clean

@@ -11,6 +11,7 @@ import re
 
 from runner.text.terminal import clean_terminal
 from runner.text.words import and_more, failed_before, one_line
+from runner.verify.review import PLACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from runner.verify.checks import Check
     from runner.verify.inspect import Finding
     from runner.verify.report import Report, ReportedFiles
+    from runner.verify.review import ReviewFinding
 
 _LINE_CHARS = 300
 _BLOCK_LINES = 30
@@ -71,6 +73,8 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     yield "checks", [*checks, *([] if before is None else [show(before)])]
     if report.findings:
         yield "findings", [line for finding in report.findings for line in _found(finding, show)]
+    if report.review_findings:
+        yield "review findings", _listed([_review(one, show) for one in report.review_findings])
     claims = report.claims
     if claims.status is not None:
         said = [f"its checks: {show(claims.verification_summary)}"] if claims.verification_summary else []
@@ -139,6 +143,12 @@ def _found(finding: Finding, show: Callable[[object], str]) -> list[str]:
 def _finding(finding: Finding, show: Callable[[object], str]) -> str:
     seen = ", ".join(and_more([show(one) for one in finding.evidence], 5))
     return f"{finding.severity}: {show(finding.message)}" + (f" [{seen}]" if seen else "")
+
+
+def _review(one: ReviewFinding, show: Callable[[object], str]) -> str:
+    step = f"{show(one.step)}: " if one.step else ""
+    at = f"{show(one.where)}: " if one.where else ""
+    return f"{step}{one.severity}: {at}{show(one.title)}{PLACES.get(one.place or '', '')}"
 
 
 def _setting(name: str, setting: Conformity, show: Callable[[object], str]) -> str:

@@ -6,10 +6,13 @@ from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Self
 
 SEVERITIES = ("critical", "important", "minor")
 """The gravest first."""
+PLACES = {"no_file": " (no such file)", "no_line": " (no such line)", "outside": " (outside)"}
+"""What is said of a place that is not there."""
 
 
 class ReviewFinding(Value):
@@ -39,6 +42,10 @@ class ReviewFinding(Value):
     @property
     def where(self) -> str:
         return self.file if self.line is None or not self.file else f"{self.file}:{self.line}"
+
+
+def gravest_first(findings: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...]:
+    return tuple(sorted(findings, key=lambda one: SEVERITIES.index(one.severity)))
 
 
 class Remark(Value):
