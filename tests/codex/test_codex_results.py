@@ -378,3 +378,30 @@ def test_a_second_writer_may_wait_for_the_first(repo: Repo) -> None:
     assert ended["workspace"]["kind"] == "in-place"
     assert (repo.root / "src/two.txt").exists()
     assert ended["started_at"] >= first.on_disk()["ended_at"]
+
+
+def test_a_review_ends_with_findings_whose_places_are_looked_up(repo: Repo) -> None:
+    """A task that looks and writes nothing is not missed a change, whatever its sandbox lets it do."""
+    one = {
+        "severity": "minor",
+        "file": "src/app.py",
+        "line": 99,
+        "title": "x",
+        "detail": "d",
+        "evidence": "e",
+    }
+    found = [one, one | {"severity": "critical", "file": "./src/app.py", "line": 1}]
+    last = json.dumps({"status": "completed", "summary": "Looked.", "findings": found})
+    run = starts(repo, call("cat src/app.py") + says(last), 'output_contract = "findings"')
+    judged(run, 0, "succeeded", "completed", "completed")
+    report = run.ask("report").json()
+    places = [(one["file"], one["place"]) for one in report["review_findings"]]
+    assert places == [("src/app.py", "found"), ("src/app.py", "no_line")]
+    assert [one["code"] for one in report["findings"]] == ["place_missing"]
+    assert "`severity`" in run.file("prompt.md")
+
+
+def test_findings_that_are_no_json_are_no_review(repo: Repo) -> None:
+    run = starts(repo, call("true") + says("Nothing found."), 'output_contract = "findings"')
+    judged(run, 1, "failed", "bad_result", "result_invalid")
+    assert run.ask("report").json()["review_findings"] is None

@@ -57,7 +57,7 @@ def test_a_mistake_of_the_script_is_told_as_one_and_not_as_one_of_the_provider(r
     assert "the mistake is in the script" in reason["hint"]
 
 
-@pytest.mark.parametrize("contract", ["", "final", "closing-turn", "status-block"])
+@pytest.mark.parametrize("contract", ["", "final", "closing-turn", "status-block", "findings"])
 def test_the_default_rehearsal_needs_no_script(contract: str, repo: Repo) -> None:
     asked = f'output_contract = "{contract}"\nsandbox = "workspace-write"\n' if contract else ""
     repo.config(f'[tasks.work]\nprompt = "Do it."\n{asked}')
