@@ -246,7 +246,7 @@ def of_places(found: Sequence[ReviewFinding]) -> tuple[Finding, ...]:
     lost = [f"{one_line(one.where, 200)}{PLACES[one.place]}" for one in found if one.place in PLACES]
     if not lost:
         return ()
-    text = f"{len(lost)} of {count(len(found), 'review finding')} name a place that is not there"
+    text = f"of {count(len(found), 'review finding')}, the place of {len(lost)} is not there"
     return (_finding("place_missing", Severity.WARNING, text, lost),)
 
 

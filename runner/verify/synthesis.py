@@ -44,9 +44,8 @@ def check(
     rebutted = [one.finding for one in synthesis.rebuttals]
     differing = [name for one in synthesis.differences for name in one.findings]
     argued = [one.finding for one in synthesis.steelman if one.argument.strip()]
-    both = [one.sources for one in said.findings] + [
-        one.findings for one in synthesis.differences if advocacy
-    ]
+    both = [one.sources for one in said.findings]
+    both += (one.findings for one in synthesis.differences if advocacy)
     shared = {name for pair in both if sorted(name[:1] for name in pair) == ["A", "B"] for name in pair}
     named = dict.fromkeys((*kept, *rebutted, *differing, *argued))
     found = [f"there is no finding `{one_line(name, 20)}`" for name in named if name not in known]
