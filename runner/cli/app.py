@@ -267,8 +267,10 @@ def _run(words: list[str]) -> int:
     gc.freeze()  # nor does a fork copy what nobody looks at any more
     gc.set_threshold(10_000)  # what a command makes and imports from here on is not garbage either
     gc.enable()
-    status: int = getattr(_module_of(verb), f"run_{_function(verb)}")(args)
-    return status
+    run = getattr(_module_of(verb), f"run_{_function(verb)}", None)
+    if run is None:
+        raise UsageError("say it in two words", hint=f"runner {verb} {args.action}")
+    return int(run(args))
 
 
 def verb_of(words: Sequence[str]) -> tuple[str, list[str]]:

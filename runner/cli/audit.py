@@ -41,10 +41,6 @@ def add_audit(parser: Parser) -> None:
     add_actions(parser, "audit")
 
 
-def run_audit(args: Namespace) -> int:
-    raise UsageError("say it in two words", hint=f"runner audit {args.action}")
-
-
 def add_audit_show(parser: Parser) -> None:
     parser.add_argument("--task", metavar="ID", help="only the runs of this task")
     parser.add_argument("--run", metavar="ID", help="only this run: its id or a part of it")

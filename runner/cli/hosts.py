@@ -9,7 +9,7 @@ from runner.cli.actions import add_actions
 from runner.cli.parser import HIDDEN, Namespace, Parser, here
 from runner.cli.render import answer, emit
 from runner.disk.decisions import name_of
-from runner.errors import ExitStatus, UsageError
+from runner.errors import ExitStatus
 from runner.hosts.mode import HOSTS, LEVELS, Broken, Mode, every, read, session_here
 from runner.text.words import one_line
 from runner.usecases.find import find_root
@@ -18,10 +18,6 @@ from runner.usecases.find import find_root
 def add_mode(parser: Parser) -> None:
     parser.examples("runner mode show", "runner mode on codex", "runner mode off")
     add_actions(parser, "mode")
-
-
-def run_mode(args: Namespace) -> int:
-    raise UsageError("say it in two words", hint=f"runner mode {args.action}")
 
 
 def _add_session(parser: Parser) -> None:

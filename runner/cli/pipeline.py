@@ -8,7 +8,7 @@ from shlex import join
 from runner.cli.actions import add_actions
 from runner.cli.parser import Namespace, Parser, add_settings, settings
 from runner.cli.render import answer, fitted
-from runner.errors import ExitStatus, PipelineNotFound, PlanInvalid, UsageError
+from runner.errors import ExitStatus, PipelineNotFound, PlanInvalid
 from runner.plan.pipeline import Pipeline, steps
 from runner.resolve.choose import near_match
 from runner.text.durations import about
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 def add_pipeline(parser: Parser) -> None:
     parser.examples("runner pipeline list", "runner pipeline show factory")
     add_actions(parser, "pipeline")
-
-
-def run_pipeline(args: Namespace) -> int:
-    raise UsageError("say it in two words", hint=f"runner pipeline {args.action}")
 
 
 def add_pipeline_list(parser: Parser) -> None:
@@ -98,10 +94,8 @@ def _picture(stage: Stage, tasks: dict[str, Any], plans: dict[str, Any]) -> Iter
     """Its lines: what each is about, and what is said of it."""
     yield "needs", ", ".join(stage.needs) or "nothing"
     if stage.plan is not None:
-        plan = plans[stage.name]
-        size = (
-            f"{count(plan['batches'], 'batch', 'batches')}, {about(plan['seconds'])}" if plan else "unknown"
-        )
+        of = plans[stage.name]
+        size = f"{count(of['batches'], 'batch', 'batches')}, {about(of['seconds'])}" if of else "unknown"
         yield "plan", f"{one_line(stage.plan)}: {size}"
     if stage.person is not None:
         yield "person", one_line(f"{stage.person} {stage.prompt or ''}")

@@ -24,10 +24,6 @@ def add_plugin(parser: Parser) -> None:
     add_actions(parser, "plugin")
 
 
-def run_plugin(args: Namespace) -> int:
-    raise UsageError("say it in two words", hint=f"runner plugin {args.action}")
-
-
 def _add_host(parser: Parser, verb: str) -> None:
     parser.add_argument("--host", choices=HOSTS, required=True, help="the CLI that you work in")
     parser.examples(*(f"runner plugin {verb} --host {host}" for host in HOSTS))

@@ -332,33 +332,32 @@ def _add(root: str, texts: Mapping[str, str]) -> tuple[str, ...]:
     """Writes these files, the first of them behind what it has. OSError where its place is taken."""
     path, *others = (os.path.join(root, name) for name in texts)
     tables, *prompts = texts.values()
-    whole = _extended(_rules(path), tables, path)
-    folder = os.path.dirname(others[0])
+    before, folder = _rules(path), os.path.dirname(others[0])
+    added = _fitting(before, tables, path)
     if os.path.islink(above := os.path.dirname(folder)):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), above)
     os.makedirs(folder)
     for other, text in zip(others, prompts, strict=True):
         Path(other).write_text(text, encoding="utf-8")
-    Path(path).touch()
-    mode = os.stat(path).st_mode & 0o777
-    files.replace_bytes(path, whole.encode(errors="surrogateescape"), mode=mode)
+    with open(path, "x" if before is None else "a", encoding="utf-8") as file:
+        file.write(added)
     return (path, *others)
 
 
-def _extended(before: str | None, tables: str, path: str) -> str:
-    """The text of delegate.toml with these tables behind what stands there, which stays as it is."""
+def _fitting(before: str | None, tables: str, path: str) -> str:
+    """What is added to delegate.toml for these tables: all that stands there stays as it is."""
     import tomllib
 
-    whole = f"{before.rstrip() if before else 'schema_version = 1'}\n\n\n{tables}"
+    added = f"{'schema_version = 1' if before is None else ''}\n\n\n{tables}"
     try:
         known, more = tomllib.loads(before or ""), tomllib.loads(tables)
         if taken := [f"{kind}.{one}" for kind in more for one in more[kind] if one in known.get(kind, ())]:
             hint = "nothing was written; rename what is there, or take from --print what you want"
             raise Conflict(f"{path} has {few(taken)} already", hint=hint)
-        tomllib.loads(whole)  # nothing can be added to a table on one line
+        tomllib.loads((before or "") + added)  # nothing can be added to a table on one line
     except (ValueError, TypeError) as error:
         raise ConfigInvalid(f"{path} cannot be extended: {error}", hint="nothing was written") from None
-    return whole
+    return added
 
 
 def place_of(start_dir: str, env: Mapping[str, str], config_file: str | None = None) -> tuple[str, str]:

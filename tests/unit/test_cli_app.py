@@ -61,7 +61,9 @@ def test_every_verb_has_its_functions_and_its_line_in_the_overview(capfd: pytest
     for verb, (module, text) in COMMANDS.items():
         loaded = __import__(f"runner.cli.{module}", fromlist=["x"])
         word = verb.replace("-", "_")
-        assert callable(getattr(loaded, f"add_{word}")) and callable(getattr(loaded, f"run_{word}"))
+        assert callable(getattr(loaded, f"add_{word}"))
+        is_of_two_words = any(two.startswith(f"{verb} ") for two in SUBCOMMANDS)
+        assert is_of_two_words or callable(getattr(loaded, f"run_{word}"))
         assert f"  {verb} " in out and text in out
     for verb, (module, _) in SUBCOMMANDS.items():
         loaded = __import__(f"runner.cli.{module}", fromlist=["x"])
