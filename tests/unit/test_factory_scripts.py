@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.factory import BUILT, INJECTED, PLACE, REPAIRED, prepare
@@ -13,6 +13,8 @@ from support.factory import BUILT, INJECTED, PLACE, REPAIRED, prepare
 from runner.config.find import shipped
 from runner.plan import load
 from runner.rehearsal import script
+from runner.verify.claim import Claim, read_claim
+from runner.verify.synthesis import check
 
 TABLES = tomllib.loads(Path(shipped("pipelines/factory"), "delegate.toml").read_text())
 
@@ -51,12 +53,39 @@ def test_the_finding_stands_where_the_injection_is_and_the_repair_takes_it_out(t
     assert (found["severity"], found["file"], found["line"]) == ("critical", file, line)
 
 
-@pytest.mark.parametrize("codex", [0, 1])
-def test_the_synthesis_keeps_every_finding_whoever_is_alpha(tmp_path: Path, codex: int) -> None:
-    import shlex
+@pytest.mark.parametrize("is_codex_alpha", [True, False])
+def test_the_synthesis_keeps_to_the_protocol_whoever_is_alpha(tmp_path: Path, is_codex_alpha: bool) -> None:
+    scripts = prepare(tmp_path / "shop")
+    script_text = tomllib.loads((scripts / "second-opinion.synthesis.toml").read_text())
+    words = shlex.split(script_text["turns"][0]["shell"].replace(";", " ; "))
+    texts = [word for word in words if word.startswith('{"')]
+    said = claimed(texts[0 if is_codex_alpha else 1], "synthesis")
+    codex, claude = (claimed(last_of(scripts / f"second-opinion.{side}.toml")) for side in "ab")
+    alpha, beta = (codex, claude) if is_codex_alpha else (claude, codex)
 
-    said = tomllib.loads((prepare(tmp_path / "shop") / "second-opinion.synthesis.toml").read_text())
-    words = shlex.split(said["turns"][0]["shell"].replace(";", " ; "))
-    texts: list[dict[str, Any]] = [json.loads(word) for word in words if word.startswith('{"')]
-    kept = [source for one in texts[codex]["findings"] for source in one["sources"]]
-    assert sorted(kept) == ["A1", "A2", "B1", "B2"]
+    assert not check(said, alpha.findings, beta.findings, in_built)
+    fewer = said.replace(findings=said.findings[:-1])
+    assert "has vanished" in check(fewer, alpha.findings, beta.findings, in_built)[0]
+
+
+def test_each_review_can_be_read_and_points_at_lines_that_are_there(tmp_path: Path) -> None:
+    scripts = prepare(tmp_path / "shop")
+    for path in (*scripts.glob("review.review-*.toml"), *scripts.glob("second-opinion.[ab].toml")):
+        for one in claimed(last_of(path)).findings:
+            lines = (BUILT / one.file).read_text().splitlines()
+            assert one.line is not None and lines[one.line - 1].strip() == one.evidence, path
+
+
+def last_of(path: Path) -> str:
+    text: str = tomllib.loads(path.read_text())["turns"][-1]["message"]
+    return text
+
+
+def claimed(text: str, form: str = "findings") -> Claim:
+    claim = read_claim(text, form)
+    assert isinstance(claim, Claim), claim
+    return claim
+
+
+def in_built(path: str) -> str | None:
+    return (BUILT / path).read_text() if (BUILT / path).is_file() else None
