@@ -19,7 +19,10 @@ _COLOURS = {
     "interrupted": "yellow",
     "blocked": "dim",
     "waiting": "dim",
+    "replaced": "dim",
+    "asked": "yellow",
 }
+_STAGES = {"passed": "green", "skipped": "dim", "running": "cyan", "failed": "red", "parked": "yellow"}
 _UNITS_WIDTH = 40
 _LONGEST = 120
 """Characters of a reason."""
@@ -36,7 +39,10 @@ def plan_text(plan: Mapping[str, Any], called: Callable[[str], str] = str) -> st
 
 
 def _lines(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[str]:
-    batches, breaker = plan["batches"], plan["breaker"]
+    batches = plan["batches"]
+    if plan.get("stages"):
+        yield from _stages(plan, called)
+        return
     over = sum(one["status"] in ("succeeded", "done") for one in batches)
     yield f"{plan['file']}: {over} of {len(batches)} batches done"
     width = max((min(_UNITS_WIDTH, len(", ".join(one["units"]))) for one in batches), default=0)
@@ -44,13 +50,33 @@ def _lines(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[st
         shown = shortened(", ".join(one["units"]), _UNITS_WIDTH)
         word = paint(f"{one['status']:<11}", _COLOURS.get(one["status"], "dim"))
         yield f"{one['n']:>4}  {shown:<{width}}  {word}  {_after(one, called)}".rstrip()
-    yield _breaker(breaker)
+    yield from _ending(plan)
+
+
+def _ending(plan: Mapping[str, Any]) -> Iterator[str]:
+    yield _breaker(plan["breaker"])
     if plan["left"]:
         yield f"left: {', '.join(plan['left'])}"
     if plan["local"]:
         yield f"not delegated: {', '.join(plan['local'])}"
     if plan["resumed_from"]:
         yield f"continues {plan['resumed_from']}"
+
+
+def _stages(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[str]:
+    """Of a pipeline: each stage, and its steps below it."""
+    stages = plan["stages"]
+    over = sum(one["status"] in ("passed", "skipped") for one in stages)
+    yield f"{plan['file']}: {over} of {len(stages)} stages passed"
+    for stage in stages:
+        word = paint(f"{stage['status']:<8}", _STAGES.get(stage["status"], "dim"))
+        yield f"  {word}  {_line(stage['name'])}"
+        for one in plan["batches"]:
+            if one["stage"] == stage["name"]:
+                word = paint(f"{one['status']:<10}", _COLOURS.get(one["status"], "dim"))
+                title = shortened(_line(one["title"]), _UNITS_WIDTH)
+                yield f"    {word}  {title}  {_after(one, called)}".rstrip()
+    yield from _ending(plan)
 
 
 def _after(one: Mapping[str, Any], called: Callable[[str], str]) -> str:

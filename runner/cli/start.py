@@ -128,19 +128,31 @@ def add_start(parser: Parser) -> None:
         "runner start --plan plan.toml --task build --dry-run",
         "runner start --plan plan.toml --task build --follow",
         "runner start --plan plan.toml --task build --resume",
+        "runner start --pipeline feature --set name=login --set question=@question.md --follow",
         note="Ctrl-C while waiting detaches; the run continues, unless it is tied to the command.",
     )
 
 
 def _add_plan(parser: Parser) -> None:
-    group = parser.add_argument_group("plans")
+    group = parser.add_argument_group("plans and pipelines")
     group.add_argument(
         "--plan", metavar="FILE", help="run this plan in batches; TASK is the template of each"
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="show what every batch would execute; change nothing"
+        "--pipeline",
+        metavar="NAME",
+        help="carry out this pipeline; --set INPUT=TEXT or INPUT=@FILE gives its input",
     )
-    group.add_argument("--resume", action="store_true", help="continue the plan's last run")
+    group.add_argument(
+        "--from",
+        dest="start",
+        metavar="STAGE",
+        help="begin the pipeline with this stage; what it needs is there",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="show what every run of it would execute; change nothing"
+    )
+    group.add_argument("--resume", action="store_true", help="continue its last run")
     group.add_argument(
         "--done",
         metavar="UNIT",
@@ -212,10 +224,12 @@ def _run_id(text: str) -> str:
 
 def run_start(args: Namespace) -> int:
     _add_words(args, task_named(args))
-    if args.plan is not None:
-        from runner.cli import start_plan
-
-        begun = start_plan.begin(args)
+    if args.pipeline is not None or args.plan is not None:
+        if args.pipeline is not None:
+            from runner.cli.start_pipeline import begin
+        else:
+            from runner.cli.start_plan import begin
+        begun = begin(args)
         return begun if isinstance(begun, int) else _begun(args, begun)
     only = (
         args.dry_run,
@@ -225,9 +239,10 @@ def run_start(args: Namespace) -> int:
         args.yes,
         args.done,
         args.as_read,
+        args.start,
     )
     if any(only):
-        raise UsageError("this option needs a plan", hint="name it with --plan FILE")
+        raise UsageError("this option needs a plan", hint="name it with --plan FILE, or --pipeline NAME")
     from runner.usecases import start  # not for its options alone, which a shell asks for
 
     request = _request(args, tied_to(args))

@@ -13,21 +13,28 @@ from runner.cli.pen import paint
 from runner.cli.render import emit, invocation_text
 from runner.cli.tie import tied_to
 from runner.conduct import consent, preflight, start_plan
-from runner.conduct.plan_record import Options
+from runner.conduct.options import Options
 from runner.errors import ExitStatus, UsageError
 from runner.plan.overview import as_text
 from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runner.conduct.start_plan import PreparedPlan
     from runner.state.manifest import Manifest
+    from runner.state.plan_ledger import Step
 
-_NOT_WITH_PLAN = {
-    **dict.fromkeys(("prompt", "parent", "run_id"), "a batch's prompt is made from the task and its units"),
+_WITH_NEITHER = {
+    **dict.fromkeys(("prompt", "parent", "run_id"), "the prompts of its runs are made from their tasks"),
     **dict.fromkeys(("file", "paste"), "name them in `files` or `paste` of the task"),
-    **dict.fromkeys(("ledger", "handoff"), "the runs of a plan have the ledger of its task"),
-    "open": "nobody sends messages to the batches of a plan",
+    **dict.fromkeys(("ledger", "handoff"), "its runs have the ledgers of their tasks"),
+    "open": "nobody sends messages to these runs",
+    "baseline": "`runner verify` runs the checks of all tasks",
+}
+_NOT_WITH_PLAN = {
+    "start": "--resume goes on where a plan ended",
     "effort": "a unit has an `effort` of its own; --set delegate.effort_floor=high raises all of them",
 }
 
@@ -40,15 +47,20 @@ def begin(args: Namespace) -> Manifest | int:
         preflight.refuse_nested(env)
     prepared = (start_plan.prepare_again if args.resume else start_plan.prepare)(here(), asked, env)
     if args.dry_run:
-        return _show(args, prepared)
+        return show(args, prepared)
     start_plan.refuse_unclear(prepared)
     start_plan.refuse_begun(prepared)
-    pass_gate(args, prepared.config, rehearses=_rehearses(prepared))
+    pass_gate(args, prepared.config, rehearses=rehearses(prepared))
     if not _is_wanted(args, prepared):
         pen.tell("nothing was started")
         return ExitStatus.NOT_SUCCESSFUL
+    return carry_out(args, prepared, env)
+
+
+def carry_out(args: Namespace, prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
+    """Begins it, once consent is given and all that it needs was looked at."""
     _pass_gates(prepared)
-    checks = preflight.examine(prepared.config, prepared.choices, env, rehearse=_rehearses(prepared))
+    checks = preflight.examine(prepared.config, prepared.choices, env, rehearse=rehearses(prepared))
     preflight.refuse_unready(checks)
     for note in start_plan.notes(prepared, env):
         pen.note(note)
@@ -57,13 +69,7 @@ def begin(args: Namespace) -> Manifest | int:
 
 
 def _asked(args: Namespace) -> start_plan.PlanRequest:
-    if args.baseline:
-        raise UsageError(
-            "--baseline cannot be combined with --plan", hint="`runner verify` runs the checks of all tasks"
-        )
-    for name, hint in _NOT_WITH_PLAN.items():
-        if getattr(args, name) not in (None, [], False):
-            raise UsageError(f"--{name.replace('_', '-')} cannot be combined with --plan", hint=hint)
+    refuse_options(args, _NOT_WITH_PLAN, "--plan")
     if args.done and not args.resume:
         raise UsageError("--done needs --resume", hint="add --resume")
     task = task_named(args)
@@ -71,22 +77,10 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
         raise UsageError(
             "no task named", hint="name the template of the batches with --task TASK (`runner tasks`)"
         )
-    folder = here()
-    options = Options(
-        model=args.model,
-        sandbox=args.sandbox,
-        map=_placed(folder, args.map) if args.map else args.map,
-        rehearse=args.rehearse is not None,
-        rehearsal_script=_placed(folder, args.rehearse) if args.rehearse else None,
-        allow_danger=args.allow_danger,
-        config_file=_placed(folder, args.config) if args.config else None,
-        sets=tuple(args.sets),
-        folder=folder,
-    )
     return start_plan.PlanRequest(
         file=args.plan,
         task_id=task,
-        options=options,
+        options=options_of(args, args.sets),
         forced=args.force_delegate,
         timeout_s=args.timeout,
         as_read=args.as_read,
@@ -96,11 +90,34 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
     )
 
 
+def refuse_options(args: Namespace, hints: Mapping[str, str], beside: str) -> None:
+    """UsageError for one that has no meaning there."""
+    for name, hint in {**_WITH_NEITHER, **hints}.items():
+        if getattr(args, name) not in (None, [], False):
+            shown = "TASK" if name == "name" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{shown} cannot be combined with {beside}", hint=hint)
+
+
+def options_of(args: Namespace, sets: Sequence[str]) -> Options:
+    folder = here()
+    return Options(
+        model=args.model,
+        sandbox=args.sandbox,
+        map=_placed(folder, args.map) if args.map else args.map,
+        rehearse=args.rehearse is not None,
+        rehearsal_script=_placed(folder, args.rehearse) if args.rehearse else None,
+        allow_danger=args.allow_danger,
+        config_file=_placed(folder, args.config) if args.config else None,
+        sets=tuple(sets),
+        folder=folder,
+    )
+
+
 def _placed(folder: str, path: str) -> str:
     return os.path.normpath(os.path.join(folder, path))
 
 
-def _rehearses(prepared: PreparedPlan) -> bool:
+def rehearses(prepared: PreparedPlan) -> bool:
     return prepared.assignment.options.rehearse or prepared.choice.task.rehearse
 
 
@@ -135,7 +152,7 @@ def _pass_gates(prepared: PreparedPlan) -> None:
     for choice in prepared.choices:
         try:
             preflight.refuse_without_consent(
-                config.root, choice.runtime, choice.sandbox, env, _rehearses(prepared)
+                config.root, choice.runtime, choice.sandbox, env, rehearses(prepared)
             )
         except preflight.ConsentMissing:
             if not asked_for_consent(config, choice, env):
@@ -143,12 +160,15 @@ def _pass_gates(prepared: PreparedPlan) -> None:
             consent.give(config.root, choice.runtime, choice.sandbox, env)
 
 
-def _show(args: Namespace, prepared: PreparedPlan) -> int:
-    """--dry-run: the decision, and of every batch exactly what would be executed. Nothing is touched."""
-    batches = start_plan.dry_run(prepared, os.environ)
+def show(args: Namespace, prepared: PreparedPlan) -> int:
+    """--dry-run: the decision, and of every run exactly what would be executed. Nothing is touched."""
+    steps = start_plan.dry_run(prepared, os.environ)
     delegate = prepared.config.delegate
     if args.format == "json":
-        shown = [{"n": n, "invocation": {**one.to_json(), "prompt": one.prompt}} for n, one in batches]
+        shown = [
+            {"n": step.n, **_stage(step), "invocation": {**one.to_json(), "prompt": one.prompt}}
+            for step, one in steps
+        ]
         decision = None if prepared.decision is None else prepared.decision.to_json()
         left = list(prepared.ledger.left)
         emit({"decision": decision, "runs": shown, "left": left, "delegate": delegate.to_json()})
@@ -159,9 +179,13 @@ def _show(args: Namespace, prepared: PreparedPlan) -> int:
         commits = "nothing is committed"
     else:
         where = "the current branch" if delegate.commit is True else f"branch {delegate.commit}"
-        commits = f"each batch is committed to {where}"
+        commits = f"each {'change' if prepared.ledger.stages else 'batch'} is committed to {where}"
     pen.say(f"{commits}; {delegate.max_failures} failures in a row stop the plan\n")
-    for n, one in batches:
-        pen.say(paint(f"batch {n}", "bold"))
+    for step, one in steps:
+        pen.say(paint(step.called, "bold"))
         pen.say(invocation_text(one))
     return ExitStatus.OK
+
+
+def _stage(step: Step) -> dict[str, str | None]:
+    return {} if step.stage is None else {"stage": step.stage, "kind": str(step.kind), "title": step.title}

@@ -19,6 +19,7 @@ def main(argv: list[str]) -> int:
     from runner.conduct import plan_record
     from runner.conduct.conductor import Conductor
     from runner.conduct.summary import Ended, ended
+    from runner.conduct.works import work_of
     from runner.disk.files import unwritable
     from runner.errors import RunnerError
     from runner.runtimes import plan
@@ -35,8 +36,8 @@ def main(argv: list[str]) -> int:
     }
     try:
         given, found = plan_record.load(run)
-        config = thawed(run, env)
-        found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
+        work = work_of(thawed(run, env), run, given)
+        found = Conductor(run, work, found, dict(os.environ), say).carry_out()
     except (RunnerError, OSError) as error:
         refused = unwritable(error) if isinstance(error, OSError) else error
         text = "\n".join((refused.message, *refused.problems))

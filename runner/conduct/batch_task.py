@@ -16,6 +16,7 @@ from runner.model import Config, Level, Model, Request, Task
 from runner.plan.checks import joined
 from runner.plan.units import EFFORTS
 from runner.resolve.choose import choose, find_task
+from runner.state.plan_ledger import Step
 from runner.text.globs import covers
 from runner.text.problems import dotted
 from runner.text.words import few
@@ -23,13 +24,15 @@ from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from runner.conduct.plan_record import Assignment, Options
-    from runner.plan.units import Unit
+    from runner.conduct.options import Options
+    from runner.conduct.plan_record import Assignment
+    from runner.plan.decision import Decision
+    from runner.plan.units import Plan, Unit
     from runner.resolve.choose import Choice
-    from runner.state.plan_ledger import PlanLedger, Step
+    from runner.state.plan_ledger import PlanLedger
 
 _NO_MODEL = "(the runtime's own)"
 """Names a model that is only an effort; no name that delegate.toml can give."""
@@ -97,7 +100,7 @@ def batch_config(
     return config.replace(
         tasks={**config.tasks, task_id: task.replace(prompt_file=None, **changes)},
         models=models,
-        origins=_origins(config, task, changes),
+        origins=origins_of(config, task, changes, _ORIGIN),
     )
 
 
@@ -235,8 +238,30 @@ def _effort(own: str | None, wanted: str | None) -> str | None:
     return max(own, wanted, key=EFFORTS.index) if own in EFFORTS else own
 
 
-def _origins(config: Config, task: Task, changes: Mapping[str, Any]) -> dict[str, str]:
+def origins_of(config: Config, task: Task, changes: Mapping[str, Any], origin: str) -> dict[str, str]:
+    """Where the values come from, once these changes are made."""
     changed = {name for name, value in changes.items() if value != getattr(task, name)}
-    origins = {**config.origins} | {dotted(("tasks", task.id, name)): _ORIGIN for name in sorted(changed)}
+    origins = {**config.origins} | {dotted(("tasks", task.id, name)): origin for name in sorted(changed)}
     origins.pop(dotted(("tasks", task.id, "prompt_file")), None)
     return origins
+
+
+def steps_of(plan: Plan, decision: Decision) -> Iterator[Step]:
+    """The batches as the ledger has them at first."""
+    units = {unit.id: unit for unit in plan.units}
+    local = {one.unit for one in decision.local}
+    for batch in decision.batches:
+        waits = _local_before([units[name] for name in batch.units], units, local)
+        yield Step(batch.n, batch.units, batch.after, waits, batch.wave)
+
+
+def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[str]) -> tuple[str, ...]:
+    """The units not delegated that these wait for, also over others that are not delegated."""
+    queue = [name for unit in inside for name in unit.depends_on if name in local]
+    found: dict[str, None] = {}
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found[name] = None
+            queue += [other for other in units[name].depends_on if other in local]
+    return tuple(name for name in units if name in found)

@@ -1,4 +1,4 @@
-"""Runs a plan: which batch begins when, what its end means, when to stop. Edges: disk, processes.
+"""Runs a plan or a pipeline: which step begins when, what its end means, when to stop. Edges: as its work.
 
 Every step is in the ledger before the next one depends on it. So another conductor can continue after one
 that was killed at any point: it asks the runs how they ended.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
-from runner.conduct.batch_task import choices_of, config_of, is_apart, request_for, units_of
+from runner.conduct.conductor_run import READERS
 from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, end_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
@@ -22,7 +23,7 @@ from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.state.authentic import next_run_id, refuse_foreign
 from runner.state.lineage import lineage_of
-from runner.state.plan_ledger import PlanLedger, Status
+from runner.state.plan_ledger import PlanLedger, Status, StepKind
 from runner.state.store import RunDir
 from runner.text.words import few
 from runner.usecases import accept, control, start
@@ -35,37 +36,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runner.conduct.plan_record import Assignment
-    from runner.model import Config
+    from runner.conduct.work import Work
     from runner.state.manifest import Manifest
     from runner.state.plan_ledger import Step
 
     Ended = list[tuple[int, RunDir, Manifest]]
 
 _MAY_NOT_COMMIT = "commit_refused"
+_POLL_S = 0.5
+"""Between two looks at what a person is waited for with."""
 
 
 class Conductor:
-    """Of one run of a plan. `say` gets a line for people whenever something is worth one."""
+    """Of one run of a plan or a pipeline. `say` gets a line for people whenever something is worth one."""
 
     def __init__(
-        self,
-        run: RunDir,
-        assignment: Assignment,
-        ledger: PlanLedger,
-        config: Config,
-        env: Mapping[str, str],
-        say: Callable[[str], None],
+        self, run: RunDir, work: Work, ledger: PlanLedger, env: Mapping[str, str], say: Callable[[str], None]
     ) -> None:
-        self._run, self._assignment, self._config = run, assignment, config
+        self._run, self._work, self._config = run, work, work.config
         self._env, self._say = env, say
-        self._task = config.tasks[run.task_id]
-        self._is_apart = is_apart(config, run.task_id)
-        self._commits = config.delegate.commit is not False
+        self._commits = self._config.delegate.commit is not False
         self._base: commits.Base | None = None
         self._is_refused = False
-        chosen = choices_of(config, assignment, run.task_id)
-        names = {name for one in chosen for name in one.settings.env}
+        names = {name for one in work.choices() for name in one.settings.env}
         self._redactor = Redactor(env[name] for name in sorted(names) if name in env)
         self._edited: dict[int, tuple[str, ...]] = {}
         """Batch -> the files that had changes which are not of the plan when it began."""
@@ -76,8 +69,8 @@ class Conductor:
         self.ledger = ledger
 
     def carry_out(self) -> PlanLedger:
-        """From where the ledger is, as far as the plan comes; the ledger then."""
-        if self._is_apart or self._commits:
+        """From where the ledger is, as far as it comes; the ledger then."""
+        if self._work.may_be_apart or self._commits:
             changed = {path for step in self.ledger.steps for path in step.changed}
             if self._commits:
                 changed = commits.settled(self.ledger) - commits.unsettled(self._run.repo, self.ledger)
@@ -86,9 +79,28 @@ class Conductor:
         self._forget_gone()
         self._recall()
         self._see_to_owed()
-        while group := self._next():
-            self._finish(self._await([begun for step in group if (begun := self._begin(step))]))
-        return self.ledger
+        while True:
+            self._keep(self._work.grown(self.ledger))
+            if self._look():
+                continue
+            if group := self._next():
+                self._finish(self._await([begun for step in group if (begun := self._begin(step))]))
+            elif any(not step.has_run for step in self.ledger.runnable()):
+                time.sleep(_POLL_S)
+            else:
+                return self.ledger
+
+    def _look(self) -> bool:
+        """At the steps that have no run; whether one of them is settled now."""
+        for step in [step for step in self.ledger.runnable() if not step.has_run]:
+            self._keep(self._work.looked(self.ledger, step, self._env))
+            now = self.ledger.step(step.n)
+            if now.asked != step.asked:
+                self._tell(step.n, "waits for a person: `runner inbox` says how to answer")
+            if now.status is not step.status:
+                self._tell(step.n, now.status if now.why is None else f"{now.status}: {now.why.message}")
+                return True
+        return False
 
     def _see_to_owed(self) -> None:
         """What a conductor before this one has folded in and not seen to pass."""
@@ -124,9 +136,13 @@ class Conductor:
     # -- what begins ---------------------------------------------------------------------------------
 
     def _next(self) -> tuple[Step, ...]:
-        """The batches that begin now: one, or those of a wave that can, each in a tree of its own."""
-        ready = self.ledger.runnable()
+        """The steps that begin now: those that only read, else one, or those of a wave that can, each in a
+        tree of its own.
+        """
+        ready = tuple(step for step in self.ledger.runnable() if step.has_run)
         most = self._config.delegate.max_parallel
+        if readers := tuple(step for step in ready if step.is_reader):
+            return readers[: max(most, READERS)]
         if most == 1 or not ready:
             return ready[:1]
         wave = min(step.wave for step in ready)
@@ -134,19 +150,19 @@ class Conductor:
 
     def _begin(self, step: Step) -> tuple[int, RunDir] | None:
         """Its run; None where it could not even be started, which stops the plan."""
-        run_id, task_id = next_run_id(self._run.repo), self._run.task_id
+        run_id, task_id = next_run_id(self._run.repo), self._work.task_of(step)
         child = RunDir(self._run.repo, task_id, run_id)
         self._recalled.discard(step.n)  # what is verified of it now is ours
         self._keep(self.ledger.began(step.n, lineage_of(child)))
         try:
-            config = config_of(self._config, task_id, self._assignment, self.ledger, step)
-            request = request_for(self._assignment, task_id, step.n).replace(
+            config = self._work.config_of(self.ledger, step)
+            request = self._work.request_of(step).replace(
                 parent=self._run.manifest,
                 run_id=run_id,
                 base=None if self._base is None else self._base.tip,
                 earlier=self._earlier(step),
             )
-            if self._commits and self._base is not None and not self._is_apart:
+            if self._commits and self._base is not None and not self._is_apart(step.n):
                 self._edited[step.n] = commits.edited(self._config, self._base.tip, None)
             start.start(config, request, self._env)
         except RunnerError as error:
@@ -155,7 +171,8 @@ class Conductor:
                 self._keep(self.ledger.refused(step.n, why))
                 self._tell(step.n, f"not started: {why.message}")
                 return None
-        self._tell(step.n, f"{', '.join(step.units)} started as {run_id}")
+        units = f"{', '.join(step.units)} " if step.units else ""
+        self._tell(step.n, f"{units}started as {run_id}")
         return step.n, child
 
     def _earlier(self, step: Step) -> Earlier | None:
@@ -194,19 +211,21 @@ class Conductor:
         ends = []
         for _, run, _ in ended:
             refuse_foreign(run)
-        if self._is_apart and self._commits:
-            self._note_edits(ended)
+        if self._commits and (apart := [one for one in ended if self._is_apart(one[0])]):
+            self._note_edits(apart)
         tip = None if self._base is None else self._base.tip
         is_fresh = self._recalled.isdisjoint(n for n, _, _ in ended)
         for n, run, manifest in ended:
             end = end_of(manifest, record.load(run.result))
             end = end.replace(dirty_before=self._edited.get(n, end.dirty_before))
-            if end.meaning is Meaning.SUCCESS and self._is_apart:
+            end = self._work.judged(self.ledger, self.ledger.step(n), run, end)
+            if end.meaning is Meaning.SUCCESS and self._is_apart(n):
                 end = self._taken_over(run, end)
                 if end.meaning is Meaning.SUCCESS and tip is not None and is_fresh:
                     tip = self._make(n, manifest, end, tip)
             ends.append((n, run, manifest, end))
-        passes = self._holds_together([n for n, _, _, end in ends if end.meaning is Meaning.SUCCESS])
+        fine = [n for n, _, _, end in ends if end.meaning is Meaning.SUCCESS]
+        passes = self._holds_together([n for n in fine if not self.ledger.step(n).is_reader])
         for n, run, manifest, end in ends:
             if end.meaning is Meaning.SUCCESS:
                 self._close(n, manifest, end, passes=passes)
@@ -232,18 +251,22 @@ class Conductor:
         """The batch did not succeed; what is left of it in the tree is noted."""
         assert end.why is not None
         kept: tuple[str, ...] = ()
-        if self._is_apart:
-            if end.why.code not in KEEPING and self._task.on_failure != "keep":
+        if self._is_apart(n):
+            task = self._config.tasks[run.task_id]
+            if end.why.code not in KEEPING and task.on_failure != "keep":
                 merge_back.put_away(run)
         elif not end.is_back:
             kept = end.changed if end.is_observed else self._own(n, left_by(run))
         counts = end.meaning is Meaning.FAILURE
         change = self.ledger.failed if counts else self.ledger.parked
-        self._keep(change(n, end.why, kept=kept))
+        given_up = change(n, end.why, kept=kept)
+        if counts and self.ledger.step(n).kind is StepKind.REPAIR:  # the review after it says what is left
+            given_up = given_up.replaced(n, end.why)
+        self._keep(given_up)
         if end.why.code == FOLD_CONFLICT:
             self._tell(n, f"{end.why.code}: {end.why.message}")
         if counts and self.ledger.breaker.is_open:
-            self._say(f"{in_a_row(self.ledger.breaker)}: no other batch starts")
+            self._say(f"{in_a_row(self.ledger)}: no other one starts")
 
     def _taken_over(self, run: RunDir, end: BatchEnd) -> BatchEnd:
         """The end once the change of its own work tree is in the user's, or why it is not."""
@@ -278,9 +301,10 @@ class Conductor:
 
     def _close(self, n: int, manifest: Manifest, end: BatchEnd, *, passes: bool) -> None:
         """The batch is done: its commit, if it is to have one, and the ledger."""
-        step, found = self.ledger.step(n), self._outside(n, end)
+        step = self.ledger.step(n)
+        found = self._work.outside(step, end.changed)
         sha = None
-        if self._base is not None and passes and not self._is_refused:
+        if self._base is not None and passes and not self._is_refused and not step.is_reader:
             try:
                 sha = self._commit(step, manifest, end)
             except RunnerError as error:
@@ -310,9 +334,13 @@ class Conductor:
         if self._commits and (odd := self._nobodys(step.n, end, paths)):
             raise Conflict(f"these files are named neither by a unit nor by the agent: {_few(odd)}")
         made = self._made.get(step.n) or commits.make(
-            self._config, before.tip, paths, self._message(step, manifest), manifest.ended_at
+            self._config,
+            before.tip,
+            paths,
+            self._work.message(self.ledger, step, manifest),
+            manifest.ended_at,
         )
-        if self._commits and (not self._is_apart or step.n in self._recalled):
+        if self._commits and (not self._is_apart(step.n) or step.n in self._recalled):
             run = RunDir(self._run.repo, manifest.task_id, manifest.run_id)
             if other := merge_back.strayed(run, commits.repository_root(self._config), end.tree, paths):
                 raise Conflict(f"these files changed after they were verified: {_few(other)}")
@@ -329,32 +357,26 @@ class Conductor:
         step = self.ledger.step(n)
         paths = sorted({*end.changed, *step.kept})
         with contextlib.suppress(RunnerError):  # it is reported when the branch has to move
-            text = self._message(step, manifest)
+            text = self._work.message(self.ledger, step, manifest)
             self._made[n] = commits.make(self._config, tip, paths, text, manifest.ended_at)
         return self._made.get(n, tip)
 
-    def _message(self, step: Step, manifest: Manifest) -> str:
-        units = units_of(self._assignment, self.ledger, step)
-        title, batches = self._assignment.plan.title, len(self.ledger.steps)
-        return commits.message(self._config, title, step.n, batches, units, manifest)
-
     def _nobodys(self, n: int, end: BatchEnd, paths: Sequence[str]) -> tuple[str, ...]:
         """What may be foreign, from work in the same tree; a run's own tree has none."""
-        if self._is_apart or self._config.delegate.files == "off":
+        if self._is_apart(n) or self._config.delegate.files == "off":
             return ()
         root = self._config.root
         said = {relative(path, top) for path in end.claimed for top in (root, os.path.realpath(root))}
-        return tuple(
-            path for path in merge_back.outside(self._assignment.units(n), paths) if path not in said
-        )
-
-    def _outside(self, n: int, end: BatchEnd) -> tuple[str, ...]:
-        return merge_back.outside(self._assignment.units(n), end.changed)
+        odd = self._work.outside(self.ledger.step(n), paths)
+        return tuple(path for path in odd if path not in said)
 
     def _own(self, n: int, left: Sequence[str]) -> tuple[str, ...]:
         """The changed files of a run whose end was not seen: those that its units name."""
-        other = {*merge_back.outside(self._assignment.units(n), left)}
+        other = {*self._work.outside(self.ledger.step(n), left)}
         return tuple(path for path in left if path not in other)
+
+    def _is_apart(self, n: int) -> bool:
+        return self._work.is_apart(self.ledger.step(n))
 
     # -- after another conductor ---------------------------------------------------------------------
 
@@ -375,7 +397,7 @@ class Conductor:
         ended = self._await(running)
         again = [one for one in ended if _came_to_nothing(one[2])]
         for n, run, _ in again:
-            kept = () if self._is_apart else self._own(n, left_by(run))
+            kept = () if self._is_apart(n) else self._own(n, left_by(run))
             merge_back.put_away(run)
             self._keep(self.ledger.waits(n, kept=kept))
         self._finish([one for one in ended if one not in again])
@@ -400,15 +422,18 @@ class Conductor:
     # -- words ---------------------------------------------------------------------------------------
 
     def _keep(self, ledger: PlanLedger) -> None:
-        self.ledger = ledger
-        assignments.keep(self._run, ledger)
+        if ledger is not self.ledger:
+            self.ledger = ledger
+            assignments.keep(self._run, ledger)
 
     def _why(self, code: str, message: str) -> Reason:
         """The ledger is read by others: what an error says may quote anything."""
         return Reason(code, self._redactor.redact_text(message))
 
     def _tell(self, n: int, text: str) -> None:
-        self._say(f"batch {n} of {len(self.ledger.steps)}: {text}")
+        step = self.ledger.step(n)
+        of = "" if step.stage else f" of {len(self.ledger.steps)}"
+        self._say(f"{step.called}{of}: {text}")
 
 
 def _came_to_nothing(manifest: Manifest) -> bool:

@@ -1,4 +1,4 @@
-"""The invocation of a plan's own run, whose program is the conductor. Pure."""
+"""The invocation of the run of a plan or a pipeline, whose program is the conductor. Pure."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _TITLE_CHARS = 200
+READERS = 4
+"""So many runs that only read are side by side, where no more batches may be."""
 
 
 def invocation(
@@ -74,7 +76,7 @@ def _delegation(config: Config, *, enabled: bool) -> Delegation:
     return own.replace(
         enabled=enabled,
         max_depth=own.max_depth + 1,
-        max_children=max(own.max_children, config.delegate.max_parallel),
+        max_children=max(own.max_children, config.delegate.max_parallel, READERS),
         tasks=None,
         on_parent_end="cancel",
     )

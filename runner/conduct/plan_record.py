@@ -1,4 +1,4 @@
-"""The conductor's input: the plan, its batches, and how to run them. Edge: disk.
+"""The conductor's input: the plan, its batches, and how to run them, or the pipeline. Edge: disk.
 
 It is `plan.json` in the folder of a plan's run, written once. The ledger beside it has the progress of the
 batches. A run that resumes the plan copies it.
@@ -6,7 +6,12 @@ batches. A run that resumes the plan copies it.
 
 from __future__ import annotations
 
-from runner.disk.files import read, read_text
+import contextlib
+
+from runner.conduct.options import Options
+from runner.conduct.pipeline_record import PipelineAssignment
+from runner.conduct.pipeline_record import file_of as pipeline_file
+from runner.disk.files import read, read_text, replace_bytes
 from runner.errors import Conflict, PlanInvalid
 from runner.model import SCHEMA_VERSION
 from runner.plan.load import read as parsed
@@ -25,30 +30,6 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
 _LARGEST = 64 * 1024 * 1024
-
-
-class Options(Value):
-    """The command line of `start --plan`, as far as it is about the runs of the batches."""
-
-    model: str | None = None
-    sandbox: str | None = None
-    map: str | None = None
-    rehearse: bool = False
-    rehearsal_script: str | None = None
-    """A script for every batch, or a folder with `batch-<n>.toml`."""
-    allow_danger: bool = False
-    config_file: str | None = None
-    sets: tuple[str, ...] = ()
-    folder: str | None = None
-    """From where the settings are looked for."""
-
-    @classmethod
-    def from_json(cls, data: Any) -> Self:
-        """Misfit for an unknown option, too: the batches would not obey it."""
-        made = super().from_json(data)
-        if unknown := data.keys() - {*cls._fields}:
-            raise Misfit("it is not known").inside(min(unknown))
-        return made
 
 
 class Part(Value):
@@ -93,8 +74,16 @@ class Assignment(Stored):
 
     plan: Plan
 
+    @property
+    def identity(self) -> Plan:
+        """Equal of what is the same plan for its breaker."""
+        return self.plan
+
     def units(self, n: int) -> tuple[Unit, ...]:
         return tuple(self.plan.units[at] for at in self.parts[n - 1].units)
+
+    def ids(self, n: int) -> tuple[str, ...]:
+        return tuple(unit.id for unit in self.units(n))
 
     @property
     def models(self) -> tuple[str | None, ...]:
@@ -115,7 +104,8 @@ class _NameInLedger(Value):
 
 
 class _NameInPlan(Value):
-    name: str
+    name: str = ""
+    pipeline: Json = {}
 
 
 def parts_of(plan: Plan, decision: Decision) -> tuple[Part, ...]:
@@ -135,32 +125,50 @@ def file_of(run: RunDir) -> str | None:
     except ValueError:
         pass
     try:
-        return _NameInPlan.from_json(_json(run.plan)).name
+        found = _NameInPlan.from_json(_json(run.plan))
     except ValueError:
         return None
+    return found.name or (pipeline_file(str(found.pipeline.get("name"))) if found.pipeline else None)
 
 
-def load(run: RunDir) -> tuple[Assignment, PlanLedger]:
-    """Of a plan's run. ForeignRun where its files were not written here by us; Conflict where it carries out
-    no plan, or they cannot be read: an agent without a sandbox can reach them.
+def load(run: RunDir) -> tuple[Assignment | PipelineAssignment, PlanLedger]:
+    """Of the run of a plan or a pipeline. ForeignRun where its files were not written here by us; Conflict
+    where it carries out neither, or they cannot be read: an agent without a sandbox can reach them.
     """
     try:
         texts = [read(path, _LARGEST) for path in (run.plan, run.ledger)]
-        stored = Stored.from_json(json_value(texts[0]))
-        found = PlanLedger.from_json(json_value(texts[1]))
-        assignment = Assignment(**stored.__dict__, plan=parsed(stored.text, stored.name))
-        units = assignment.plan.units
-        inside = [tuple(units[at].id for at in part.units) for part in assignment.parts]
-        if inside != [step.units for step in found.steps]:
+        data, found = json_value(texts[0]), PlanLedger.from_json(json_value(texts[1]))
+        given = _assignment(data)
+        if isinstance(given, PipelineAssignment):
+            inside = (given.name, tuple(stage.name for stage in given.pipeline.stages))
+            if inside != (found.file, found.stages):
+                raise ValueError("the ledger belongs to another pipeline")
+        elif [given.ids(n) for n, _ in enumerate(given.parts, 1)] != [step.units for step in found.steps]:
             raise ValueError("the ledger belongs to another plan")
     except (OSError, ValueError, IndexError, RecursionError, PlanInvalid) as error:
         raise Conflict(
             f"the plan of run `{run.run_id}` cannot be read: {error}",
-            hint="`runner start --plan FILE --task T` starts the plan from the beginning",
+            hint="start it from the beginning: `runner start --plan FILE --task T`, or --pipeline NAME",
         ) from error
     for path, text in zip((run.plan, run.ledger), texts, strict=True):
         refuse_forged(path, text)
-    return assignment, found
+    return given, found
+
+
+def _assignment(data: Any) -> Assignment | PipelineAssignment:
+    if type(data) is dict and "pipeline" in data:
+        return PipelineAssignment.from_json(data)
+    stored = Stored.from_json(data)
+    return Assignment(**stored.__dict__, plan=parsed(stored.text, stored.name))
+
+
+def load_stage(path: str) -> Assignment:
+    """The plan of a stage, as the conductor has kept it. OSError, ValueError, or ForeignRun."""
+    text = read(path, _LARGEST)
+    refuse_forged(path, text)
+    made = _assignment(json_value(text))
+    assert isinstance(made, Assignment)
+    return made
 
 
 def _json(path: str) -> Any:
@@ -168,10 +176,26 @@ def _json(path: str) -> Any:
     return json_value(read_text(path, _LARGEST) or "")
 
 
-def write(run: RunDir, assignment: Assignment, found: PlanLedger) -> None:
+def write(run: RunDir, assignment: Assignment | PipelineAssignment, found: PlanLedger) -> None:
     """Into the folder of a run that is about to start. OSError if the disk refuses."""
     write_record(run.plan, assignment.to_json())
     keep(run, found)
+
+
+def take_over(run: RunDir, before: RunDir, found: PlanLedger) -> None:
+    """What the run of a pipeline before this one has read and made: the plans of stages, and the analyses
+    that were compared. OSError.
+    """
+    for stage in found.stages:
+        for name in (f"plan-{stage}.json", f"labels-{stage}.json"):
+            with contextlib.suppress(FileNotFoundError):
+                text = read(f"{before.path}/{name}", _LARGEST)
+                refuse_forged(f"{before.path}/{name}", text)
+                write_record(f"{run.path}/{name}", json_value(text))
+        with contextlib.suppress(FileNotFoundError):
+            replace_bytes(
+                f"{run.path}/synthesis-{stage}.md", read(f"{before.path}/synthesis-{stage}.md", _LARGEST)
+            )
 
 
 def keep(run: RunDir, found: PlanLedger) -> None:

@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from runner.conduct.plan_record import Options, Part
+    from runner.conduct.options import Options
+    from runner.conduct.plan_record import Part
     from runner.model import Config
     from runner.plan.units import Plan, Unit
     from runner.resolve.choose import Choice
@@ -36,11 +37,16 @@ def refuse_surroundings(
     units: Sequence[Unit],
     unsettled: Collection[str] = (),
     ledger: PlanLedger | None = None,
+    *,
+    is_begun: bool = False,
 ) -> None:
     """What the template and the work tree do not allow: ConfigInvalid, Conflict. `unsettled` is what batches
-    have left to be committed, the `ledger` has what is done.
+    have left to be committed, the `ledger` has what is done. Of a plan in a pipeline that `is_begun` the tree
+    was looked at before.
     """
     check_template(config, request_of(options, task_id), units)
+    if is_begun:
+        return
     is_wanted = config.delegate.commit is not False
     done = {path for step in ledger.steps for path in step.changed} if ledger is not None else set()
     if is_wanted and ledger is not None:

@@ -1,4 +1,4 @@
-"""USE CASES on plans: start one as a run, resume it, show what it would do. Edges: disk, git.
+"""USE CASES on plans and pipelines: start one as a run, resume it, show what it would do. Edges: disk, git.
 
 The run's program is the conductor (`runner.conduct`). All preconditions are checked before that run
 exists: a refused plan leaves nothing on disk.
@@ -11,10 +11,11 @@ import os
 from runner import runtimes
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
-from runner.conduct.batch_task import choices_of, config_of, is_apart, request_for, request_of
+from runner.conduct.batch_task import request_of, steps_of
 from runner.conduct.conductor_run import invocation
 from runner.conduct.difference import difference
-from runner.conduct.plan_record import Assignment, Options
+from runner.conduct.options import Options
+from runner.conduct.plan_record import Assignment
 from runner.conduct.refusals import (
     BreakerOpen,
     PlanRuns,
@@ -23,6 +24,7 @@ from runner.conduct.refusals import (
     refuse_surroundings,
     refuse_unverified,
 )
+from runner.conduct.works import work_of
 from runner.config import load as load_config
 from runner.disk import editable
 from runner.disk.programs import placed
@@ -49,12 +51,14 @@ from runner.workspace import commit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.conduct.work import Work
     from runner.model import Config, Identity
     from runner.plan.decision import Decision
-    from runner.plan.units import Plan, Unit
+    from runner.plan.units import Plan
     from runner.resolve.choose import Choice
     from runner.state.manifest import Manifest
 
@@ -101,13 +105,22 @@ class PlanRequest(Value):
     tied_to: Identity | None = None
     """The process with which its run is to end."""
 
+    def name(self, root: str) -> str:
+        """As its ledger and its manifest call it: the path in the repository, or the absolute one. That of a
+        link is its own: what kind of file it is goes by it.
+        """
+        folder, name = os.path.split(os.path.abspath(self.file))
+        path, top = os.path.join(os.path.realpath(folder), name), os.path.realpath(root).rstrip("/")
+        return os.path.relpath(path, top) if path.startswith(f"{top}/") else path
+
 
 class PreparedPlan(Value):
     """What would be carried out; nothing has been touched for it."""
 
     asked: PlanRequest
     choice: Choice
-    assignment: Assignment
+    """Of the run itself, whose program is the conductor."""
+    assignment: Assignment | PipelineAssignment
     ledger: PlanLedger
     decision: Decision | None
     """None for a resumed plan, which was decided before."""
@@ -120,8 +133,17 @@ class PreparedPlan(Value):
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """What its batches are run with, each once."""
-        return choices_of(self.config, self.assignment, self.asked.task_id)
+        """What its runs are run with, each once."""
+        return self.work.choices()
+
+    @property
+    def work(self) -> Work:
+        """For a look at what would be done: no run is there yet."""
+        return work_of(self.config, RunDir(self.config.root, self.asked.task_id, ""), self.assignment)
+
+    @property
+    def title(self) -> str:
+        return self.ledger.title or self.assignment.name
 
 
 # -- what would be done --------------------------------------------------------------------------------
@@ -131,7 +153,7 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     """A plan that is to be begun. PlanInvalid, ConfigInvalid, PolicyRefused, TaskNotFound, or Conflict where
     the work tree does not allow what `[delegate]` wants.
     """
-    config = _settings(folder, asked.options, env)
+    config = settings(folder, asked.options, env)
     choice = choose(config, request_of(asked.options, asked.task_id))
     text = load.text_of(asked.file)
     reading = load.examined(text, asked.file, config.models)
@@ -149,7 +171,7 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     parts = assignments.parts_of(plan, decision)
     refuse_unverified(choice, plan, parts)
     is_clean = merge_back.is_clean(config)
-    name = _name(config.root, asked.file)
+    name = asked.name(config.root)
     given = Assignment(
         name=name,
         text=text,
@@ -162,7 +184,7 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     ledger = PlanLedger(
         file=name,
         title=plan.title,
-        steps=tuple(_steps(plan, decision)),
+        steps=tuple(steps_of(plan, decision)),
         breaker=Breaker(config.delegate.max_failures),
         local=tuple(local.unit for local in decision.local),
         done=tuple(unit.id for unit in plan.units if unit.done),
@@ -174,7 +196,7 @@ def prepare_again(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Pr
     """A plan to resume, from where its last run ended. Conflict where there is none, it still runs, nothing
     is left of it, its breaker is open, or the plan file has changed.
     """
-    config = _settings(folder, asked.options, env)
+    config = settings(folder, asked.options, env)
     find_task(config, asked.task_id)
     text = load.text_of(asked.file)
     reading = load.examined(text, asked.file, config.models)
@@ -187,7 +209,9 @@ def prepare_again(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Pr
     run, manifest = found
     refuse_foreign(run)
     refuse_running(manifest)
-    given, ledger = _load(run, manifest, asked)
+    given, ledger = loaded(run, manifest, asked)
+    if not isinstance(given, Assignment):
+        raise Conflict(f"run `{run.run_id}` carries out no plan", hint="start the plan without --resume")
     changed = difference(given.name, given.text, text, given.plan, _ticked(plan, given.plan, ledger))
     if changed:
         raise PlanChanged("the plan file has changed since the plan began", problems=changed)
@@ -195,11 +219,11 @@ def prepare_again(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Pr
     if unknown:
         raise UsageError(f"the plan has no unit {', '.join(unknown)}", hint="--done takes the id of a unit")
     if ledger.is_complete and ledger.breaker.parked is None:
-        raise Conflict(f"nothing of {asked.file} is left to delegate", hint=_begin_anew(run))
+        raise Conflict(f"nothing of {asked.file} is left to delegate", hint=begin_anew(run))
     refuse_open(ledger, asked.reset)
-    options = _newer(asked.options, given.options)
+    options = newer(asked.options, given.options)
     if options != asked.options:
-        asked, config = asked.replace(options=options), _settings(folder, options, env)
+        asked, config = asked.replace(options=options), settings(folder, options, env)
     choice = choose(config, request_of(options, asked.task_id))
     limit = config.delegate.max_failures
     again = ledger.again(lineage_of(run), done=asked.done, reset=asked.reset, limit=limit)
@@ -230,16 +254,12 @@ def refuse_begun(prepared: PreparedPlan) -> None:
     _refuse_another(prepared, last(prepared.config.root, prepared.asked))
 
 
-def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
-    """What each batch that is left would execute, as far as it is known before those ahead of it have run."""
-    for step in prepared.ledger.steps:
-        if step.status in ("waiting", "running"):
-            task_id = prepared.asked.task_id
-            config = config_of(prepared.config, task_id, prepared.assignment, prepared.ledger, step)
-            yield (
-                step.n,
-                start.resolve(config, request_for(prepared.assignment, task_id, step.n), env),
-            )
+def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[Step, Invocation]]:
+    """What each step that is left would execute, as far as it is known before those ahead of it have run."""
+    work = prepared.work
+    for step in work.ahead(prepared.ledger):
+        config = work.config_of(prepared.ledger, step)
+        yield step, start.resolve(config, work.request_of(step), env)
 
 
 # -- beginning -----------------------------------------------------------------------------------------
@@ -247,9 +267,8 @@ def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[in
 
 def notes(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[str]:
     """What a person should know before the first batch, a sentence each."""
-    config, task = prepared.config, prepared.choice.task
-    checks = [*task.verify, *(argv for unit in prepared.assignment.plan.units for argv in unit.verify)]
-    if led := editable.first_lead(checks, env, config.root, is_apart=is_apart(config, task.id)):
+    config, work = prepared.config, prepared.work
+    if led := editable.first_lead(work.checks(), env, config.root, is_apart=work.may_be_apart):
         yield f"{led}; {editable.REPAIR}"
     if behind := [f"batch {n}" for n in commits.left_behind(config, prepared.ledger)]:
         yield f"what is checked out has neither commit nor files of what counts as done: {few(behind)}"
@@ -267,9 +286,9 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
     with lock_task(root, asked.task_id):  # two that look at once would both begin
         before = _refuse_another(prepared, last(root, asked))
         prepared = _counted_on(prepared, before)
-        title = prepared.assignment.plan.title or prepared.assignment.name
+        title = f"{'pipeline' if prepared.ledger.stages else 'plan'}: {prepared.title}"
         resolved = invocation(
-            prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
+            prepared.choice, env, title=title, prompt=_told(prepared), timeout_s=asked.timeout_s
         )
         notify, chosen = waking(placed(prepared.config.notify, env), env, root), prepared.choices
         for one in chosen:
@@ -282,7 +301,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
 
 def _refuse_another(
     prepared: PreparedPlan, found: tuple[RunDir, Manifest] | None
-) -> tuple[Assignment, PlanLedger] | None:
+) -> tuple[Assignment | PipelineAssignment, PlanLedger] | None:
     """What the newest run of the plan has against another one; what it carried out, if that can be read."""
     if found is None:
         return None
@@ -292,17 +311,21 @@ def _refuse_another(
     if resumed is not None and resumed.run_id != run.run_id:
         raise PlanRuns(f"run `{run.run_id}` has continued the plan meanwhile")
     try:
-        given, ledger = _load(run, manifest, prepared.asked)
+        given, ledger = loaded(run, manifest, prepared.asked)
     except BreakerOpen:
         raise
     except Conflict:  # it cannot be resumed, so it must be possible to start over
         return None
-    if resumed is None and given.plan == prepared.assignment.plan:  # what says something else is another plan
+    if (
+        resumed is None and given.identity == prepared.assignment.identity
+    ):  # what says something else is another plan
         refuse_open(ledger, prepared.asked.reset)
     return given, ledger
 
 
-def _load(run: RunDir, manifest: Manifest, asked: PlanRequest) -> tuple[Assignment, PlanLedger]:
+def loaded(
+    run: RunDir, manifest: Manifest, asked: PlanRequest
+) -> tuple[Assignment | PipelineAssignment, PlanLedger]:
     """As `assignments.load`. That its files are broken closes no breaker: the manifest knows of it too."""
     try:
         return assignments.load(run)
@@ -312,13 +335,15 @@ def _load(run: RunDir, manifest: Manifest, asked: PlanRequest) -> tuple[Assignme
         raise
 
 
-def _counted_on(prepared: PreparedPlan, before: tuple[Assignment, PlanLedger] | None) -> PreparedPlan:
+def _counted_on(
+    prepared: PreparedPlan, before: tuple[Assignment | PipelineAssignment, PlanLedger] | None
+) -> PreparedPlan:
     """To its breaker, the same plan started over is the same plan."""
     ledger = prepared.ledger
     if ledger.resumed_from is not None or before is None or prepared.asked.reset:
         return prepared
     given, then = before
-    if given.plan != prepared.assignment.plan:
+    if given.identity != prepared.assignment.identity:
         return prepared
     breaker = ledger.breaker.replace(failures=then.breaker.failures)
     return prepared.replace(ledger=ledger.replace(breaker=breaker))
@@ -340,9 +365,12 @@ class _Desk(Workplace):
         }
 
     def prepare(self, run: RunDir) -> None:
-        config, task_id = self._prepared.config, self._prepared.asked.task_id
-        task = config.tasks[task_id]
-        frozen.freeze(run, config, {task_id: start.own_text(config, task)} if task.prompt_file else {})
+        config = self._prepared.config
+        tasks = [config.tasks[one.task.id] for one in self._prepared.choices]
+        texts = {task.id: start.own_text(config, task) for task in tasks if task.prompt_file}
+        frozen.freeze(run, config, texts)
+        if (before := self._prepared.ledger.resumed_from) is not None:
+            assignments.take_over(run, RunDir(run.repo, before.task_id, before.run_id), self._prepared.ledger)
         assignments.write(run, self._prepared.assignment, self._prepared.ledger)
 
 
@@ -350,7 +378,7 @@ def last(root: str, asked: PlanRequest) -> tuple[RunDir, Manifest] | None:
     """The newest run of this task that has carried out this plan, and the truth about it. One that is foreign
     and not done does nothing any more, and one whose starter was killed before its ledger has done nothing.
     """
-    name = _name(root, asked.file)
+    name = asked.name(root)
     for run in runs_of(root, asked.task_id):
         try:
             manifest = run.read_manifest()
@@ -376,7 +404,7 @@ def _told(prepared: PreparedPlan) -> str:
 # -- its preconditions ---------------------------------------------------------------------------------
 
 
-def _settings(folder: str, options: Options, env: Mapping[str, str]) -> Config:
+def settings(folder: str, options: Options, env: Mapping[str, str]) -> Config:
     return load_config(folder, config_file=options.config_file, env=env, sets=options.sets)
 
 
@@ -387,26 +415,6 @@ def _with_one_model(plan: Plan, options: Options) -> Plan:
     return plan.replace(units=tuple(unit.replace(model=None) for unit in plan.units))
 
 
-def _steps(plan: Plan, decision: Decision) -> Iterator[Step]:
-    units = {unit.id: unit for unit in plan.units}
-    local = {one.unit for one in decision.local}
-    for batch in decision.batches:
-        waits = _local_before([units[name] for name in batch.units], units, local)
-        yield Step(batch.n, batch.units, batch.after, waits, batch.wave)
-
-
-def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[str]) -> tuple[str, ...]:
-    """The units not delegated that these wait for, also over others that are not delegated."""
-    queue = [name for unit in inside for name in unit.depends_on if name in local]
-    found: dict[str, None] = {}
-    while queue:
-        name = queue.pop()
-        if name not in found:
-            found[name] = None
-            queue += [other for other in units[name].depends_on if other in local]
-    return tuple(name for name in units if name in found)
-
-
 def _ticked(plan: Plan, then: Plan, ledger: PlanLedger) -> Plan:
     """The plan without the ticks that say what the ledger knows: a box is ticked as work goes on."""
     open_ones = {*ledger.left, *ledger.local} - {*ledger.done}
@@ -414,20 +422,11 @@ def _ticked(plan: Plan, then: Plan, ledger: PlanLedger) -> Plan:
     return plan.replace(units=tuple(u.replace(done=before.get(u.id, u.done)) for u in plan.units))
 
 
-def _begin_anew(run: RunDir) -> str:
+def begin_anew(run: RunDir) -> str:
     return f"`runner status {run.run_id}` shows how it ended; without --resume the plan starts over"
 
 
-def _newer(now: Options, then: Options) -> Options:
+def newer(now: Options, then: Options) -> Options:
     """The options of now, and for those that are not given, the options of then."""
     given = {name: getattr(now, name) for name in Options._fields}
     return then.replace(**{name: value for name, value in given.items() if value != getattr(Options, name)})
-
-
-def _name(root: str, file: str) -> str:
-    """A plan's name: its path in the repository, or its absolute one. That of a link is its own: what kind of
-    file it is goes by it.
-    """
-    folder, name = os.path.split(os.path.abspath(file))
-    path, top = os.path.join(os.path.realpath(folder), name), os.path.realpath(root).rstrip("/")
-    return os.path.relpath(path, top) if path.startswith(f"{top}/") else path

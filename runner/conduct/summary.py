@@ -11,9 +11,9 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.state.plan_ledger import Breaker, PlanLedger, Step
+    from runner.state.plan_ledger import PlanLedger, Step
 
-_DONE = (Status.SUCCEEDED, Status.DONE)
+_DONE = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
 
 
 class Ended(Value):
@@ -28,11 +28,15 @@ class Ended(Value):
 def ended(ledger: PlanLedger, task_id: str) -> Ended:
     """As the ledger says it."""
     code, message = _end(ledger)
-    done = [step for step in ledger.steps if step.status in _DONE]
-    lines = [f"{len(done)} of {count(len(ledger.steps), 'batch', 'batches')} done: {message}"]
+    if ledger.stages:
+        lines = [f"{len(ledger.passed)} of {count(len(ledger.stages), 'stage')} passed: {message}"]
+    else:
+        done = [step for step in ledger.steps if step.status in _DONE]
+        lines = [f"{len(done)} of {count(len(ledger.steps), 'batch', 'batches')} done: {message}"]
     for step in ledger.steps:
         if step.status not in _DONE:
-            lines.append(f"- batch {step.n} ({', '.join(step.units)}): {_why(ledger, step)}")
+            units = f" ({', '.join(step.units)})" if step.units and not step.stage else ""
+            lines.append(f"- {step.called}{units}: {_why(ledger, step)}")
     local = [unit for unit in ledger.local if unit not in ledger.done]
     if local:
         lines.append(f"not delegated, left to you: {', '.join(local)}")
@@ -43,11 +47,13 @@ def _hint(ledger: PlanLedger, task_id: str, code: str) -> str | None:
     if code == "completed":
         return None
     file = f"./{ledger.file}" if ledger.file.startswith("-") else ledger.file
-    command = f"runner start --plan {quote(file)} --task {task_id} --resume"
+    named = f"--pipeline {task_id}" if ledger.stages else f"--plan {quote(file)} --task {task_id}"
+    command = f"runner start {named} --resume"
     if code == BREAKER_OPEN:
         return f"check what failed; then `{command} --reset-breaker` continues"
     if code == BATCHES_LEFT:
-        return f"`{command}` tries the rest; --done UNIT skips a unit that you have done yourself"
+        more = "" if ledger.stages else "; --done UNIT skips a unit that you have done yourself"
+        return f"`{command}` tries the rest{more}"
     return f"correct that; then `{command}` continues"
 
 
@@ -55,7 +61,7 @@ def _end(ledger: PlanLedger) -> tuple[str, str]:
     breaker = ledger.breaker
     if breaker.is_open:
         left = ", ".join(ledger.left)
-        return BREAKER_OPEN, f"{in_a_row(breaker)}; left: {left}"
+        return BREAKER_OPEN, f"{in_a_row(ledger)}; left: {left}"
     if breaker.parked is not None:
         return breaker.parked.code, breaker.parked.message
     if ledger.is_complete:
@@ -63,16 +69,18 @@ def _end(ledger: PlanLedger) -> tuple[str, str]:
     return BATCHES_LEFT, f"left: {', '.join(ledger.left)}"
 
 
-def in_a_row(breaker: Breaker) -> str:
-    """How often the plan has failed."""
-    if breaker.failures == 1:
-        return "a batch has failed"
-    return f"{breaker.failures} batches in a row have failed"
+def in_a_row(ledger: PlanLedger) -> str:
+    """How often it has failed."""
+    one, several = ("a step", "steps") if ledger.stages else ("a batch", "batches")
+    failures = ledger.breaker.failures
+    return f"{one} has failed" if failures == 1 else f"{failures} {several} in a row have failed"
 
 
 def _why(ledger: PlanLedger, step: Step) -> str:
     if blocking := ledger.blocking(step):
         numbers = ", ".join(map(str, blocking))
+        if ledger.stages:
+            return f"waits for {', '.join(ledger.step(n).called for n in blocking)}"
         return f"waits for batch{'es' * (len(blocking) > 1)} {numbers}"
     if missing := ledger.missing(step):
         return f"waits for {', '.join(missing)}, not delegated"

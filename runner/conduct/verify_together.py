@@ -1,4 +1,4 @@
-"""Verifies in one work tree the batches that were verified separately. Edge: processes."""
+"""Verifies a work tree: batches that were verified separately, or what a gate demands. Edge: processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from runner.processes.tree import Tree
 from runner.state.authentic import own_invocation
 from runner.supervise.begin import PROGRAM as SUPERVISOR
 from runner.supervise.begin import reap
+from runner.value import Value
 from runner.verify.checks import CheckCommand, judge, run_check
 
 TYPE_CHECKING = False
@@ -19,9 +20,30 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
 
+class Verifying(Value):
+    """A command that is run as the checks of a run are; `names` are the variables that it gets."""
+
+    argv: tuple[str, ...]
+    program: str | None
+    names: tuple[str, ...]
+    timeout_s: float
+
+
 def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mapping[str, str]) -> str | None:
     """Runs the checks of all these batches in `cwd`, each once; what failed, or None. ForeignRun where one of
     the runs is not ours.
+    """
+    invocations = [own_invocation(batch) for batch in batches]
+    commands = [
+        Verifying(argv, program, one.env_names, one.verify_timeout_s)
+        for one in invocations
+        for argv, program in one.checks
+    ]
+    return verify(run, cwd, commands, env)
+
+
+def verify(run: RunDir, cwd: str, commands: Sequence[Verifying], env: Mapping[str, str]) -> str | None:
+    """What failed of these commands, each of which is run once, or None.
 
     What a check leaves running is ended with it: everything that carries the mark of this plan's `run` and
     was not there before, but for the supervisor of this run, which may be a new one.
@@ -31,19 +53,16 @@ def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mappi
     tree = Tree(run.run_id, me, reap=reap)
     tree.spare(_older(run))
     done: set[tuple[str, ...]] = set()
-    for batch in batches:
-        invocation = own_invocation(batch)
-        names = (*invocation.env_names, "RUNNER_RUN_ID", "RUNNER_MANIFEST")
-        ours = {name: env[name] for name in names if name in env}
-        for argv, program in invocation.checks:
-            if argv in done:
-                continue
-            done.add(argv)
-            log = f"{run.path}/verify-{len(done)}.log"
-            command = CheckCommand(argv, cwd, ours, log, invocation.verify_timeout_s, program=program)
-            check = run_check(command, sweep=lambda: tree.sweep(1.0))
-            if (failed := judge((check,))) is not None:
-                return failed[1].message
+    for one in commands:
+        if one.argv in done:
+            continue
+        done.add(one.argv)
+        ours = {name: env[name] for name in (*one.names, "RUNNER_RUN_ID", "RUNNER_MANIFEST") if name in env}
+        log = f"{run.path}/verify-{len(done)}.log"
+        command = CheckCommand(one.argv, cwd, ours, log, one.timeout_s, program=one.program)
+        check = run_check(command, sweep=lambda: tree.sweep(1.0))
+        if (failed := judge((check,))) is not None:
+            return failed[1].message
     return None
 
 

@@ -19,7 +19,7 @@ PROGRESS, ENDED = "progress", "ended"
 """The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "hint", "text"}`.
 The message is one line.
 """
-_RESUME = "`runner start --plan FILE --task T --resume` continues it"
+_RESUME = "`runner start --plan FILE --task T --resume`, or --pipeline NAME --resume, continues it"
 
 BREAKER_OPEN = "breaker_open"
 BATCHES_LEFT = "batches_left"
@@ -46,7 +46,7 @@ class ConductorRuntime(Runtime):
         if ending := endings.killed(end):
             return ending
         if end.turn is Kind.TURN_COMPLETED and end.exit_code in (0, None):
-            return Outcome.SUCCEEDED, Reason("completed", "every batch of the plan is done")
+            return Outcome.SUCCEEDED, Reason("completed", "all of it is done")
         if end.turn is Kind.TURN_FAILED and end.failure:
             said, _, hint = end.failure.partition("\n")
             code, _, message = said.partition(": ")

@@ -112,7 +112,7 @@ def _batches(manifest: Manifest) -> tuple[int | None, int | None]:
         states = [one["status"] for one in (manifest.plan or {})["batches"]]
     except (LookupError, TypeError):
         return None, None
-    return len(states), sum(state in ("succeeded", "done") for state in states)
+    return len(states), sum(state in ("succeeded", "done", "replaced") for state in states)
 
 
 def _duration_s(manifest: Manifest) -> float | None:

@@ -1,7 +1,8 @@
-"""The progress of a plan: its batches, their runs, and the breaker. Pure.
+"""The progress of a plan or a pipeline: its steps, their runs, and the breaker. Pure.
 
-The conductor writes it before and after every step; its supervisor, `status` and a run that resumes the plan
-read it.
+The steps of a plan are its batches. Those of a pipeline come up as it goes on: a stage has none before what
+it needs has passed. The conductor writes the ledger before and after every step; its supervisor, `status` and
+a run that resumes it read it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import Any, Self
 
+    from runner.model import Json
+
+
+class StepKind(StrEnum):
+    """What a step is."""
+
+    BATCH = "batch"
+    TASK = "task"
+    REVIEW = "review"
+    """A task of a stage again, which looks at repairs."""
+    REPAIR = "repair"
+    """Of one finding."""
+    COMPARE = "compare"
+    SYNTHESIS = "synthesis"
+    GATE = "gate"
+    """The conductor looks whether the stage has passed; no run."""
+    PERSON = "person"
+    """Somebody writes a document, or signs; no run."""
+
 
 class Status(StrEnum):
-    """Of a batch."""
+    """Of a step."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -26,17 +46,20 @@ class Status(StrEnum):
     """Stopped without a fault of the batch: it is tried again when the plan is resumed."""
     DONE = "done"
     """A person says that all of it is done."""
+    REPLACED = "replaced"
+    """Steps after it decide instead."""
 
 
-_OVER = (Status.SUCCEEDED, Status.DONE)
+_OVER = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
 _STOPPED = (Status.FAILED, Status.PARKED)
 
 
 class Step(Value):
-    """One batch and its result."""
+    """One step and its result: a batch, or what `kind` says it is."""
 
     n: Count
     units: tuple[str, ...]
+    """Of a batch; () of all else."""
     after: tuple[Count, ...] = ()
     """The batches that it waits for."""
     local: tuple[str, ...] = ()
@@ -56,6 +79,36 @@ class Step(Value):
     """The first of these tries."""
     outside: tuple[str, ...] = ()
     """What it changed although its units do not name it."""
+    stage: str | None = None
+    """Of a pipeline."""
+    kind: StepKind = StepKind.BATCH
+    task: str | None = None
+    """What its run is of; None: the task that the run of the ledger is of, or it has no run."""
+    title: str = ""
+    part: Count = 0
+    """Which batch of the plan of its stage it is."""
+    turn: Count = 1
+    """How often its stage was reviewed, with this time."""
+    is_reader: bool = False
+    """Whether nothing forbids that it runs beside others."""
+    is_last: bool = False
+    """Whether its stage has passed once it is over."""
+    about: tuple[Json, ...] = ()
+    """The findings that it is about."""
+    asked: str | None = None
+    """The entry of the task's ledger by which a person was asked."""
+    digest: str | None = None
+    """Of the document that a person has approved."""
+
+    @property
+    def called(self) -> str:
+        """For people: the batch, or the place in its stage."""
+        return f"{self.stage}: {self.title}" if self.stage else f"batch {self.n}"
+
+    @property
+    def has_run(self) -> bool:
+        """Whether a run is made for it."""
+        return self.kind not in (StepKind.GATE, StepKind.PERSON)
 
 
 class Breaker(Value):
@@ -77,6 +130,7 @@ class PlanLedger(Value):
     """The whole; every change is a new one."""
 
     file: str
+    """The plan, or `pipeline NAME`."""
     title: str | None
     steps: tuple[Step, ...]
     breaker: Breaker
@@ -91,6 +145,10 @@ class PlanLedger(Value):
     resumed_from: Lineage | None = None
     together: tuple[Count, ...] = ()
     """Batches whose changes are in one work tree now but were not seen to pass there."""
+    stages: tuple[str, ...] = ()
+    """All of a pipeline, in the order in which they are shown."""
+    skipped: tuple[str, ...] = ()
+    """Those that count as passed because a person said where to begin."""
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -101,6 +159,8 @@ class PlanLedger(Value):
                 raise Misfit("the batches are not in their order")
             if not all(0 < other < n for other in step.after):
                 raise Misfit(f"batch {n} waits for one that is not before it")
+            if step.stage is not None and step.stage not in made.stages:
+                raise Misfit(f"step {n} is of no stage")
         for n in made.together:
             if not 0 < n <= len(made.steps):
                 raise Misfit(f"there is no batch {n}")
@@ -113,10 +173,24 @@ class PlanLedger(Value):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every batch is done and nothing is left to be verified; units that are not delegated do not
+        """Whether every step is done and nothing is left to be verified; units that are not delegated do not
         count.
         """
-        return not self.together and all(step.status in _OVER for step in self.steps)
+        is_over = all(step.status in _OVER for step in self.steps)
+        return not self.together and is_over and len(self.passed) == len(self.stages)
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """The stages that have passed."""
+        over = {step.stage for step in self.steps if step.is_last and step.status in _OVER}
+        return tuple(stage for stage in self.stages if stage in over or stage in self.skipped)
+
+    def of_stage(self, stage: str) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.stage == stage)
+
+    def plan_is_read(self, stage: str) -> bool:
+        """Whether the batches of a stage are known."""
+        return any(step.kind is StepKind.BATCH for step in self.of_stage(stage))
 
     def runnable(self) -> tuple[Step, ...]:
         """The batches that may begin now, in their order; none once the breaker has stopped the plan."""
@@ -145,7 +219,9 @@ class PlanLedger(Value):
 
     @property
     def left(self) -> tuple[str, ...]:
-        """The units that are to be delegated and are not done."""
+        """The units that are to be delegated and are not done, or the stages that have not passed."""
+        if self.stages:
+            return tuple(stage for stage in self.stages if stage not in self.passed)
         return tuple(
             unit
             for step in self.steps
@@ -188,6 +264,26 @@ class PlanLedger(Value):
         breaker = self.breaker.replace(parked=self.breaker.parked or why)
         return self._with(self._stopped(n, Status.PARKED, why, kept)).replace(breaker=breaker)
 
+    def passes(self, n: int, digest: str | None = None, why: Reason | None = None) -> PlanLedger:
+        """A step without a run has what it waits for; `why` is what a person should know of it."""
+        return self._with(self.step(n).replace(status=Status.SUCCEEDED, why=why, digest=digest))
+
+    def open_again(self, n: int) -> PlanLedger:
+        """What a person has approved is not the same now."""
+        return self._with(self.step(n).replace(status=Status.WAITING, asked=None, digest=None))
+
+    def replaced(self, n: int, why: Reason | None, steps: Iterable[Step] = ()) -> PlanLedger:
+        """Others decide instead; `steps` are those, where they are new. That it has failed is forgiven."""
+        step = self.step(n).replace(status=Status.REPLACED, why=why, is_last=False)
+        return self._with(step).grown(steps)
+
+    def grown(self, steps: Iterable[Step]) -> PlanLedger:
+        return self.replace(steps=(*self.steps, *steps))
+
+    def asking(self, n: int, entry: str) -> PlanLedger:
+        """A person was asked."""
+        return self._with(self.step(n).replace(asked=entry))
+
     def refused(self, n: int, why: Reason) -> PlanLedger:
         """It never became a run, which stops the plan."""
         step = self.step(n)
@@ -200,7 +296,7 @@ class PlanLedger(Value):
 
     def waits(self, n: int, *, kept: Iterable[str] = ()) -> PlanLedger:
         """Its run came to nothing that counts, so it is to be tried again, unless a person did all of it."""
-        is_done = all(unit in self.done for unit in self.step(n).units)
+        is_done = _is_done(self.step(n), self.done)
         return self._with(self._stopped(n, Status.DONE if is_done else Status.WAITING, None, kept))
 
     def again(
@@ -248,7 +344,16 @@ class PlanLedger(Value):
             "left": list(self.left),
             "local": [unit for unit in self.local if unit not in self.done],
             "resumed_from": None if self.resumed_from is None else self.resumed_from.manifest_path,
+            "stages": [{"name": name, "status": self._of(name)} for name in self.stages],
         }
+
+    def _of(self, stage: str) -> str:
+        """Where a stage is."""
+        mine = [step.status for step in self.of_stage(stage)]
+        if stage in self.passed:
+            return "skipped" if stage in self.skipped and not mine else "passed"
+        stopped = [status for status in mine if status in _STOPPED]
+        return "waiting" if not mine else str(stopped[0]) if stopped else "running"
 
     def _shown(self, step: Step, is_over: bool) -> dict[str, Any]:
         status: str = step.status
@@ -256,6 +361,8 @@ class PlanLedger(Value):
             status = "interrupted"
         elif step.status is Status.WAITING and (self.blocking(step) or self.missing(step)):
             status = "blocked"
+        elif step.status is Status.WAITING and step.asked is not None:
+            status = "asked"
         return {
             "n": step.n,
             "units": list(step.units),
@@ -267,6 +374,10 @@ class PlanLedger(Value):
             "reason": _told(step.why),
             "commit": step.commit,
             "outside": list(step.outside),
+            "stage": step.stage,
+            "kind": str(step.kind),
+            "title": step.title,
+            "task_id": step.task,
         }
 
 
@@ -277,6 +388,11 @@ def _told(why: Reason | None) -> dict[str, str] | None:
 def _again(step: Step, done: Collection[str]) -> Step:
     if step.status in _OVER or step.status is Status.RUNNING:  # of what ran, its run is asked first
         return step
-    if all(unit in done for unit in step.units):
+    if _is_done(step, done):
         return step.replace(status=Status.DONE, why=None)
     return step.replace(status=Status.WAITING)
+
+
+def _is_done(step: Step, done: Collection[str]) -> bool:
+    """Whether a person did all of it."""
+    return bool(step.units) and all(unit in done for unit in step.units)

@@ -115,16 +115,17 @@ def in_words(run: RunDir, manifest: Manifest, name: str) -> str | None:
         LookupError, TypeError, AttributeError, ValueError
     ):  # an agent may have written it
         for one in manifest.plan["batches"]:
-            if one["status"] in ("succeeded", "done") or not is_run_id(one["run_id"] or ""):
+            if one["status"] in ("succeeded", "done", "replaced") or not is_run_id(one["run_id"] or ""):
                 continue
-            batch = RunDir(run.repo, run.task_id, one["run_id"])
+            batch = RunDir(run.repo, str(one.get("task_id") or run.task_id), one["run_id"])
             try:
                 shown = show(batch)
             except RunnerError:
                 continue
             change = of_change(batch, shown.manifest, names[batch.run_id])
             if shown.foreign is None and change is not None:
-                lines.append(f"batch {int(one['n'])}: {change}")
+                name = f"{one['stage']}: {one['title']}" if one.get("stage") else f"batch {int(one['n'])}"
+                lines.append(f"{name}: {change}")
     return "\n".join(lines) or None
 
 

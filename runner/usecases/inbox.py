@@ -132,16 +132,33 @@ def _plans(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
         except RunnerError:
             continue
         file = str((manifest.plan or {}).get("file"))
+        if row.ended_at is None:
+            yield from _documents(manifest)
         if (row.task_id, file) not in seen and row.ended_at is not None and (stop := manifest.plan_stop):
             reset = " --reset-breaker" * manifest.has_open_breaker
             path = os.path.relpath(
                 os.path.join(root, file)
             )  # it is resolved in the folder of whoever reads this
             named = shlex.quote(f"./{path}" if path.startswith("-") else path)
-            way = f"runner start --plan {named} --task {row.task_id} --resume{reset}"
+            what = (
+                f"pipeline {row.task_id}"
+                if file == f"pipeline {row.task_id}"
+                else f"plan {named} --task {row.task_id}"
+            )
+            way = f"runner start --{what} --resume{reset}"
             text = f"{stop.code}: {stop.message}"
             yield Item("plan", row.ended_at, row.run_id, row.task_id, None, text, (way,))
         seen.add((row.task_id, file))
+
+
+def _documents(manifest: Manifest) -> Iterator[Item]:
+    """What a stage of a pipeline waits for that nobody has to approve."""
+    with contextlib.suppress(LookupError, TypeError, AttributeError):  # an agent may have written it
+        for one in (manifest.plan or {})["batches"]:
+            if one.get("kind") == "person" and one["status"] == "waiting":
+                text = f"stage {one['stage']} waits for {one['title']}"
+                way = f"runner status {manifest.run_id}"
+                yield Item("plan", manifest.started_at, manifest.run_id, manifest.task_id, None, text, (way,))
 
 
 def _stamps(root: str) -> dict[str, tuple[int, ...]]:

@@ -121,9 +121,9 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
     for step in plan.steps:
         if step.run is None or not is_run_id(step.run.run_id):
             continue
-        name = f"batch {step.n}"
+        name = step.called
         try:
-            reviewed = _alone(RunDir(run.repo, run.task_id, step.run.run_id))[0]
+            reviewed = _alone(RunDir(run.repo, step.run.task_id, step.run.run_id))[0]
         except RunnerError as error:
             notes.append(f"{name} is not in this report: {error.message}")
             missing.append(name)

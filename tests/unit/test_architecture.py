@@ -456,7 +456,18 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         *("-m", "-r", "-s"),
         "file",  # one of `files`
         "effort",  # `reasoning_effort` is a key of a model
-        *("plan", "dry-run", "resume", "done", "reset-breaker", "force-delegate", "yes", "as-read"),
+        *(
+            "plan",
+            "pipeline",
+            "from",
+            "dry-run",
+            "resume",
+            "done",
+            "reset-breaker",
+            "force-delegate",
+            "yes",
+            "as-read",
+        ),
     }
     assert options - not_settings <= toml_keys("TaskTable")
 

@@ -17,7 +17,7 @@ from runner.cli.app import main
 from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
 from runner.conduct.conductor import Conductor
-from runner.conduct.plan_record import Options
+from runner.conduct.options import Options
 from runner.conduct.start_plan import BreakerOpen, NotDelegated, PlanChanged, PlanRuns, PlanUnclear
 from runner.errors import (
     ConfigInvalid,
@@ -446,9 +446,7 @@ def test_a_batch_whose_run_was_removed_before_it_was_verified_stops_the_plan_onc
 
     def carried_out(ledger: PlanLedger) -> PlanLedger:
         said: list[str] = []
-        return Conductor(
-            run, prepared.assignment, ledger, prepared.config, clean.env, said.append
-        ).carry_out()
+        return Conductor(run, prepared.work, ledger, clean.env, said.append).carry_out()
 
     ended = carried_out(ledger.replace(together=(1, 2)))
     assert ended.breaker.parked is not None and ended.breaker.parked.code == "lost"

@@ -1,0 +1,80 @@
+"""`runner start --pipeline`: what was given, the questions, and their order before a pipeline begins."""
+
+from __future__ import annotations
+
+import os
+
+from runner.cli import start_plan
+from runner.cli.gate import pass_gate
+from runner.cli.parser import Namespace, here
+from runner.cli.tie import tied_to
+from runner.conduct import preflight, start_pipeline
+from runner.conduct import start_plan as plans
+from runner.conduct.start_pipeline import PipelineRequest
+from runner.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.state.manifest import Manifest
+
+_NOT_WITH_PIPELINE = {
+    **dict.fromkeys(("name", "task"), "the stages of a pipeline name their tasks"),
+    "plan": "a stage of the pipeline names its plan",
+    **dict.fromkeys(("model", "sandbox", "effort"), "each task of a pipeline has its own"),
+    **dict.fromkeys(("as_read", "force_delegate", "done"), "a person approves the plans of a pipeline"),
+}
+
+
+def begin(args: Namespace) -> Manifest | int:
+    """The run of the pipeline; an exit status where nothing was to be started."""
+    env = os.environ
+    start_plan.refuse_options(args, _NOT_WITH_PIPELINE, "--pipeline")
+    if not args.dry_run:
+        preflight.refuse_nested(env)
+    asked = _asked(args)
+    prepare = start_pipeline.prepare_again if args.resume else start_pipeline.prepare
+    prepared = prepare(here(), asked, env)
+    if args.dry_run:
+        return start_plan.show(args, prepared)
+    plans.refuse_begun(prepared)
+    pass_gate(args, prepared.config, rehearses=start_plan.rehearses(prepared))
+    return start_plan.carry_out(args, prepared, env)
+
+
+def _asked(args: Namespace) -> PipelineRequest:
+    """What is set is an input where its name has no dot, which every setting has."""
+    given, sets = {}, []
+    for text in args.sets:
+        name, equals, value = text.partition("=")
+        if equals and name.isidentifier():
+            given[name] = _text(value)
+        else:
+            sets.append(text)
+    options = start_plan.options_of(args, sets)
+    if options.rehearsal_script is not None and not os.path.isdir(options.rehearsal_script):
+        raise UsageError(
+            "--rehearse names a folder here", hint="with a script for each run: docs/pipelines.md"
+        )
+    return PipelineRequest(
+        file=args.pipeline,
+        task_id=args.pipeline,
+        options=options,
+        timeout_s=args.timeout,
+        reset=args.reset_breaker,
+        tied_to=tied_to(args),
+        given=given,
+        start=args.start,
+    )
+
+
+def _text(value: str) -> str:
+    """What is given, or what the file behind `@` says."""
+    if not value.startswith("@"):
+        return value
+    from runner.disk.files import read
+
+    try:
+        return read(os.path.join(here(), value[1:]), follows_links=True).decode()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{value[1:]} cannot be read: {why}", hint="--set NAME=@FILE reads a file") from None

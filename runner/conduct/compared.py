@@ -1,0 +1,210 @@
+"""Two providers and one synthesis: neutral names, preconditions, and the check of what is said. Edge: disk.
+
+The files that a synthesiser gets do not say who wrote which. That is told once the synthesis has passed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from runner.conduct import stage_prompt
+from runner.conduct.outcome import Meaning
+from runner.disk.files import read, replace_bytes
+from runner.errors import Conflict
+from runner.model import Reason
+from runner.state.authentic import refuse_foreign, refuse_forged, write_record
+from runner.state.plan_ledger import Status, StepKind
+from runner.state.store import RunDir
+from runner.text.words import few, one_line
+from runner.value import Value, json_value
+from runner.verify import places, record
+from runner.verify.synthesis import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.conduct.outcome import BatchEnd
+    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.model import Config
+    from runner.plan.pipeline import Stage
+    from runner.state.plan_ledger import PlanLedger, Step
+    from runner.verify.claim import Claim
+    from runner.verify.review import ReviewFinding
+
+_LARGEST = 16 << 20
+_NAMES = ("Alpha", "Beta")
+
+
+class Labels(Value):
+    """Which run is called what."""
+
+    alpha: str
+    """A run id."""
+    beta: str
+
+
+class ComparedRuns:
+    """Of one run of a pipeline."""
+
+    def __init__(self, config: Config, run: RunDir, given: PipelineAssignment) -> None:
+        self._config, self._run, self._given = config, run, given
+
+    def prompt(self, ledger: PlanLedger, stage: Stage, step: Step) -> str:
+        """The section that a synthesiser gets, once the files that it names are written. Conflict where one
+        of the two runs does not allow a synthesis.
+        """
+        sides = self._sides(ledger, stage)
+        for letter, name, (_, claim) in zip("AB", _NAMES, sides, strict=True):
+            replace_bytes(self._path(stage.name, name.lower()), _analysis(name, letter, claim).encode())
+        paths = [self._path(stage.name, name.lower()) for name in _NAMES]
+        advocate = next((one for one in ledger.of_stage(stage.name) if one.n in step.after), None)
+        advocacy = None
+        if advocate is not None and advocate.kind is StepKind.SYNTHESIS and advocate.run is not None:
+            run = RunDir(self._run.repo, advocate.run.task_id, advocate.run.run_id)
+            advocacy = run.last_message
+        return stage_prompt.synthesis(paths, advocacy)
+
+    def judged(self, ledger: PlanLedger, step: Step, run: RunDir, end: BatchEnd) -> BatchEnd:
+        """As `Work.judged`."""
+        if end.meaning is not Meaning.SUCCESS or step.kind not in (StepKind.COMPARE, StepKind.SYNTHESIS):
+            return end
+        stage = self._given.pipeline.stage(step.stage or "")
+        if step.kind is StepKind.COMPARE:
+            why = self._unfit(ledger, stage, step, run)
+        else:
+            why = self._rejected(ledger, stage, step, run)
+        return end if why is None else end.replace(meaning=Meaning.FAILURE, why=why)
+
+    def written(self, step: Step) -> str | None:
+        """The file that a synthesis was written to, for the stages after it."""
+        path = self._path(step.stage or "", "synthesis")
+        return path if step.kind is StepKind.SYNTHESIS and os.path.isfile(path) else None
+
+    # -- the two analyses ----------------------------------------------------------------------------
+
+    def _unfit(self, ledger: PlanLedger, stage: Stage, step: Step, run: RunDir) -> Reason | None:
+        """Why a synthesis with this analysis would say nothing."""
+        claim = _claim(run)
+        if claim is None:
+            return None  # what is made, and not found: its verdict is the run's own
+        if claim.findings and all(one.place in ("no_file", "outside") for one in claim.findings):
+            return Reason("off_topic", "no finding of it is about a file that is here")
+        for other in ledger.of_stage(stage.name):
+            if other.kind is not StepKind.COMPARE or other.n == step.n or other.run is None:
+                continue
+            twin = RunDir(self._run.repo, other.run.task_id, other.run.run_id)
+            same = _claim(twin) if other.status is Status.SUCCEEDED else None
+            if same is not None and same.findings and _said(same) == _said(claim):
+                return Reason(
+                    "outputs_equal", f"it says word for word what {other.title} says: one opinion, not two"
+                )
+        return None
+
+    def _sides(self, ledger: PlanLedger, stage: Stage) -> tuple[tuple[RunDir, Claim], tuple[RunDir, Claim]]:
+        """Alpha and Beta, drawn once for the two runs."""
+        found: dict[str, RunDir] = {}
+        for one in ledger.of_stage(stage.name):
+            if one.kind is StepKind.COMPARE and one.run is not None and one.status is Status.SUCCEEDED:
+                run = RunDir(self._run.repo, one.run.task_id, one.run.run_id)
+                refuse_foreign(run)
+                found[run.run_id] = run
+        if len(found) != 2:
+            raise Conflict(
+                f"stage {stage.name} has {len(found)} analyses that succeeded; a synthesis needs two"
+            )
+        labels = self._labels(stage.name)
+        if labels is None or {labels.alpha, labels.beta} != found.keys():
+            first = secrets.choice(sorted(found))
+            labels = Labels(first, next(one for one in found if one != first))
+            write_record(self._path(stage.name, "labels", "json"), labels.to_json())
+        sides = []
+        for run_id in (labels.alpha, labels.beta):
+            if (claim := _claim(found[run_id])) is None or not (claim.summary.strip() or claim.findings):
+                raise Conflict(f"run `{run_id}` has said nothing that can be compared")
+            sides.append((found[run_id], claim))
+        return sides[0], sides[1]
+
+    def _labels(self, stage: str) -> Labels | None:
+        path = self._path(stage, "labels", "json")
+        try:
+            data = read(path, _LARGEST)
+        except OSError:
+            return None
+        refuse_forged(path, data)
+        return Labels.from_json(json_value(data))
+
+    # -- the synthesis -------------------------------------------------------------------------------
+
+    def _rejected(self, ledger: PlanLedger, stage: Stage, step: Step, run: RunDir) -> Reason | None:
+        claim, (alpha, beta) = _claim(run), self._sides(ledger, stage)
+        if claim is None or claim.synthesis is None:
+            return Reason("synthesis_rejected", "it gave no synthesis that can be read")
+        if claim.synthesis.off_topic:
+            told = [f"{one.analysis}: {one.reason}" for one in claim.synthesis.off_topic]
+            return Reason("off_topic", few([one_line(text, 300) for text in told]))
+        problems = check(
+            claim,
+            alpha[1].findings,
+            beta[1].findings,
+            lambda path: places.text_of(self._config.root, path),
+            advocacy=step.title == "advocacy",
+        )
+        if problems:
+            return Reason("synthesis_rejected", few([one_line(text, 300) for text in problems]))
+        if step.title != "advocacy":
+            text = _told(claim, [alpha, beta])
+            replace_bytes(self._path(stage.name, "synthesis"), text.encode(errors="replace"))
+        return None
+
+    def _path(self, stage: str, name: str, kind: str = "md") -> str:
+        return f"{self._run.path}/{name}-{stage}.{kind}"
+
+
+def _claim(run: RunDir) -> Claim | None:
+    found = record.load(run.result)
+    return None if found is None else found.claim
+
+
+def _said(claim: Claim) -> str:
+    """All of its words, for a comparison."""
+    parts = [claim.summary, *(f"{f.where} {f.title} {f.detail} {f.evidence}" for f in claim.findings)]
+    return " ".join(" ".join(parts).split())
+
+
+def _analysis(name: str, letter: str, claim: Claim) -> str:
+    """An analysis by its neutral name. Its findings get ids."""
+    lines = [f"# Analysis {name}", "", claim.summary.strip() or "(no summary)", ""]
+    if claim.files_modified:
+        lines += ["Files that it changed:", *(f"- {path}" for path in claim.files_modified), ""]
+    lines += [line for n, one in enumerate(claim.findings, 1) for line in _finding(f"{letter}{n}", one)]
+    return "\n".join(lines) + "\n"
+
+
+def _finding(name: str, one: ReviewFinding) -> list[str]:
+    head = f"## {name} ({one.severity}) {one.where or 'no single file'}: {one_line(one.title)}"
+    return [
+        head,
+        "",
+        one.detail.strip(),
+        "",
+        "Evidence:",
+        *(f"    {line}" for line in one.evidence.splitlines()),
+        "",
+    ]
+
+
+def _told(claim: Claim, sides: Sequence[tuple[RunDir, Claim]]) -> str:
+    """The synthesis for people and for the stages after it, with who was who."""
+    assert claim.synthesis is not None
+    lines = ["# Synthesis", "", claim.summary, ""]
+    for name, (run, _) in zip(_NAMES, sides, strict=True):
+        lines.append(f"Analysis {name} was run {run.run_id} of task {run.task_id}.")
+    lines.append("")
+    for n, one in enumerate(claim.findings, 1):
+        lines += [*_finding(f"{n}.", one)[:-1], f"From: {', '.join(one.sources)}", ""]
+    for gone in claim.synthesis.rebuttals:
+        lines += [f"## Rebutted: {gone.finding}", "", f"{gone.file}:{gone.line}: `{one_line(gone.quote)}`"]
+        lines += ["", gone.reasoning, ""]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,283 @@
+"""What lets a stage of a pipeline pass: commands, findings, a document, a person. Edges: disk, processes."""
+
+from __future__ import annotations
+
+from runner.conduct.compared import ComparedRuns
+from runner.conduct.tracking import track
+from runner.conduct.verify_together import Verifying, verify
+from runner.errors import RunnerError
+from runner.model import Reason
+from runner.state.authentic import own_invocation, refuse_foreign
+from runner.state.plan_ledger import PlanLedger, Status, Step, StepKind
+from runner.state.store import RunDir
+from runner.text.words import count, few, one_line
+from runner.usecases import approval
+from runner.verify import record
+from runner.verify.inspect import Allowed, own_checks
+from runner.verify.review import SEVERITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.conduct.stage_plan import StagePlans
+    from runner.model import Config
+    from runner.plan.pipeline import Gate, Stage
+    from runner.verify.review import ReviewFinding
+
+_MOST_REPAIRS = 20
+"""Of one round: more findings than that are for a person to look at."""
+_SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
+
+
+class Gates:
+    """Of one run of a pipeline."""
+
+    def __init__(self, config: Config, run: RunDir, given: PipelineAssignment, plans: StagePlans) -> None:
+        self._config, self._run, self._given, self._plans = config, run, given, plans
+        self.compared = ComparedRuns(config, run, given)
+        self._asked: dict[int, tuple[str | None, str]] = {}
+        """Step -> the digest of the document when a person was asked last, and the entry."""
+
+    def closing(self, stage: Stage, n: int, after: tuple[int, ...], turn: int = 1) -> list[Step]:
+        """The last steps of a stage, of which the first has this number."""
+        made = []
+        if stage.person is None or stage.gate.commands:
+            is_last = not stage.gate.approve or stage.person is not None
+            told = Step(
+                n, (), after, stage=stage.name, kind=StepKind.GATE, title=_words(stage.gate), turn=turn
+            )
+            made.append(told.replace(is_last=is_last))
+        if stage.gate.approve and stage.person is None:
+            person = Step(n + len(made), (), (n,), stage=stage.name, kind=StepKind.PERSON, title="approval")
+            made.append(person.replace(is_last=True))
+        return made
+
+    def looked(self, ledger: PlanLedger, step: Step, env: Mapping[str, str]) -> PlanLedger:
+        """As `Work.looked`."""
+        stage = self._given.pipeline.stage(step.stage or "")
+        try:
+            if step.kind is StepKind.PERSON:
+                return self._person(ledger, stage, step)
+            if stage.plan is not None and not ledger.plan_is_read(stage.name):
+                return self._plan(ledger, stage, step)
+            return self._gate(ledger, stage, step, env)
+        except RunnerError as error:
+            if error.retryable:
+                return ledger
+            why = "; ".join(map(one_line, (error.message, *error.problems[:10])))
+            return ledger.failed(step.n, Reason(error.code, why))
+
+    # -- people --------------------------------------------------------------------------------------
+
+    def asked_again(self, ledger: PlanLedger) -> PlanLedger:
+        """Whoever has approved a document that is not the same now is asked once more. A plan that was read
+        is what was approved.
+        """
+        for step in ledger.steps:
+            if step.kind is not StepKind.PERSON or step.digest is None or step.status not in _SUCCEEDED:
+                continue
+            stage = self._given.pipeline.stage(step.stage or "")
+            if stage.plan is not None and (step.is_last or ledger.plan_is_read(stage.name)):
+                continue
+            if self._digest(step.title) != step.digest:
+                ledger = ledger.open_again(step.n)
+        return ledger
+
+    def _person(self, ledger: PlanLedger, stage: Stage, step: Step) -> PlanLedger:
+        is_plan = stage.plan is not None and not step.is_last
+        place = self._given.place(stage) if is_plan or stage.person is not None else None
+        digest = None if place is None else self._digest(place)
+        if is_plan and digest is not None and digest == self._given.digests.get(place or ""):
+            return ledger.passes(step.n, digest)  # as it was when a person began all this
+        is_to_sign = is_plan or stage.gate.approve
+        if not is_to_sign:  # `inbox` shows what is still to be written
+            return ledger if digest is None else ledger.passes(step.n, digest)
+        if step.n not in self._asked or self._asked[step.n][0] != digest:
+            prompt = _asks(stage, place, digest)
+            self._asked[step.n] = (digest, approval.ask(self._run, stage.name, prompt, place))
+        entry = self._asked[step.n][1]
+        if entry != step.asked:
+            ledger = ledger.asking(step.n, entry)
+        said = approval.decision(self._run, entry)
+        if said is None or (
+            said.approved and place is not None and (digest is None or said.digest != digest)
+        ):
+            return ledger
+        if said.approved:
+            return ledger.passes(step.n, digest)
+        note = f": {one_line(said.note)}" if said.note else ""
+        return ledger.failed(step.n, Reason("not_approved", f"{said.signer} has rejected it{note}"))
+
+    def _digest(self, place: str) -> str | None:
+        """Of the document as it is; None where there is none, or an empty one. OSError is none, too: it would
+        be refused when somebody approves it.
+        """
+        try:
+            found = approval.document(self._config.root, place)
+        except RunnerError:
+            return None
+        return found.digest if found.lines else None
+
+    # -- a plan --------------------------------------------------------------------------------------
+
+    def _plan(self, ledger: PlanLedger, stage: Stage, step: Step) -> PlanLedger:
+        """Its batches come up, and the gate behind them."""
+        person = next(one for one in ledger.of_stage(stage.name) if one.kind is StepKind.PERSON)
+        first = len(ledger.steps) + 1
+        steps = [*self._plans.batches(stage, person.digest, first, (step.n,))]
+        last = tuple(one.n for one in steps)
+        return ledger.passes(step.n).grown((*steps, *self.closing(stage, first + len(steps), last)))
+
+    # -- gates ---------------------------------------------------------------------------------------
+
+    def _gate(self, ledger: PlanLedger, stage: Stage, step: Step, env: Mapping[str, str]) -> PlanLedger:
+        found = self._findings(ledger, stage)
+        if found is None:
+            why = Reason("lost", "the results of its reviews are gone")
+            return ledger.failed(step.n, why)
+        if (gravest := stage.gate.no_findings) is not None:
+            grave = [one for one in found if _is_as_grave(one, gravest)]
+            if grave and stage.repair is not None:
+                return self._repaired(ledger, stage, step, found)
+            if grave:
+                return ledger.failed(step.n, _left(grave))
+        if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
+            return ledger.failed(step.n, Reason("verify_failed", failed))
+        if found:
+            track(self._run, stage.name, found)
+        return ledger.passes(step.n, why=self._rewritten(ledger, stage))
+
+    def _failed(self, stage: Stage, ledger: PlanLedger, env: Mapping[str, str]) -> str | None:
+        """What its commands say, each of which is run as the checks of a run are."""
+        names = {*own_invocation(self._run).env_names}
+        for step in ledger.steps:
+            if step.run is not None and not step.is_reader:
+                run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+                names &= {*own_invocation(run).env_names}
+        tasks = [self._config.tasks[name].verify_timeout_s for name in stage.runs]
+        timeout_s = max(tasks, default=self._config.tasks[next(iter(self._config.tasks))].verify_timeout_s)
+        commands = [Verifying(argv, None, tuple(names), timeout_s) for argv in stage.gate.commands]
+        return verify(self._run, self._config.root, commands, env)
+
+    def _rewritten(self, ledger: PlanLedger, stage: Stage) -> Reason | None:
+        """What runs of the pipeline have changed of what its commands execute or read, as far as one sees."""
+        root = self._config.root
+        own = own_checks(Allowed(writes=True, checks=stage.gate.commands, cwd=root), root)
+        changed = {path for step in ledger.steps for path in step.changed if own.read(path)}
+        if not stage.gate.commands or not changed:
+            return None
+        return Reason(
+            "check_changed", f"its commands execute or read what was changed: {few(sorted(changed))}"
+        )
+
+    def _findings(self, ledger: PlanLedger, stage: Stage) -> list[ReviewFinding] | None:
+        """Of the newest run of each task of the stage; None where one of them cannot be read."""
+        newest: dict[str, Step] = {}
+        for step in ledger.of_stage(stage.name):
+            if (
+                step.kind in (StepKind.TASK, StepKind.REVIEW, StepKind.SYNTHESIS)
+                and step.status is Status.SUCCEEDED
+            ):
+                newest[step.task or ""] = step
+        found: list[ReviewFinding] = []
+        for step in newest.values():
+            assert step.run is not None
+            run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+            refuse_foreign(run)
+            kept = record.load(run.result)
+            if kept is None or (kept.claim is None and stage.gate.no_findings is not None):
+                return None
+            found += [] if kept.claim is None else kept.claim.findings
+        return found
+
+    def _repaired(
+        self, ledger: PlanLedger, stage: Stage, step: Step, found: Sequence[ReviewFinding]
+    ) -> PlanLedger:
+        """With a run for each finding that is to be repaired, and the reviews after them; or why there are no
+        more of them.
+        """
+        repair = stage.repair
+        assert repair is not None
+        grave = [one for one in found if _is_as_grave(one, repair.severity)]
+        before = {
+            _identity(one.about[0]) for one in ledger.of_stage(stage.name) if _is_repair(one, step.turn)
+        }
+        now = {_identity(one.to_json()) for one in grave}
+        if step.turn > repair.max_rounds:
+            return ledger.failed(step.n, _left(grave, f" after {count(repair.max_rounds, 'round')}"))
+        if before and before <= now:
+            return ledger.failed(step.n, Reason("no_progress", f"repaired, and still there: {_named(grave)}"))
+        if len(grave) > _MOST_REPAIRS:
+            text = f"{len(grave)} findings are to be repaired; at most {_MOST_REPAIRS} are at once"
+            return ledger.failed(step.n, Reason("too_many_findings", text))
+        turn, n = step.turn + 1, len(ledger.steps) + 1
+        made = [
+            Step(
+                n + k,
+                (),
+                (step.n,),
+                stage=stage.name,
+                kind=StepKind.REPAIR,
+                task=repair.task,
+                title=f"repair {step.turn}-{k + 1}",
+                turn=turn,
+                about=(one.to_json(),),
+            )
+            for k, one in enumerate(grave)
+        ]
+        after = tuple(one.n for one in made)
+        about = tuple(one.about[0] for one in made)
+        for task in stage.tasks:
+            told = Step(
+                n + len(made), (), after, stage=stage.name, kind=StepKind.REVIEW, task=task, title=task
+            )
+            made.append(told.replace(turn=turn, is_reader=True, about=about))
+        reviews = tuple(one.n for one in made[len(grave) :])
+        closing = self.closing(stage, n + len(made), reviews, turn)
+        gone = [one for one in ledger.of_stage(stage.name) if one.kind is StepKind.PERSON and one.is_last]
+        ledger = ledger.replaced(step.n, _left(grave))
+        for one in gone:
+            ledger = ledger.replaced(one.n, None)
+        return ledger.grown((*made, *closing))
+
+
+def _words(gate: Gate) -> str:
+    """What it looks at, for people."""
+    parts = [" ".join(argv) for argv in gate.commands]
+    parts += [f"no {gate.no_findings} findings"] if gate.no_findings else []
+    return one_line(" and ".join(("all succeeded", *parts)), 120)
+
+
+def _asks(stage: Stage, place: str | None, digest: str | None) -> str:
+    if place is None:
+        what = "approve what the stage has come to"
+    elif digest is None:
+        what = f"write {place} and approve it"
+    else:
+        what = f"read and approve {place}"
+    return f"{stage.prompt}\n({what})" if stage.prompt else what
+
+
+def _is_as_grave(finding: ReviewFinding, severity: str) -> bool:
+    return bool(SEVERITIES.index(finding.severity) <= SEVERITIES.index(severity))
+
+
+def _is_repair(step: Step, turn: int) -> bool:
+    """Whether it is of the round before the review of this turn."""
+    return step.kind is StepKind.REPAIR and step.turn == turn
+
+
+def _identity(finding: Mapping[str, object]) -> tuple[str, str]:
+    """By which a finding is known again after the lines around it have moved."""
+    return (str(finding.get("file")), " ".join(str(finding.get("title")).lower().split()))
+
+
+def _named(findings: Sequence[ReviewFinding]) -> str:
+    return few([one_line(f"{one.where or 'no file'}: {one.title}", 120) for one in findings])
+
+
+def _left(findings: Sequence[ReviewFinding], when: str = "") -> Reason:
+    number = count(len(findings), "finding")
+    return Reason("findings_left", f"{number} left{when}: {_named(findings)}")

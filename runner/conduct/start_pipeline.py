@@ -1,0 +1,253 @@
+"""USE CASES on pipelines: what is carried out, begun or resumed. `start_plan` begins it. Edges: disk, git."""
+
+from __future__ import annotations
+
+from runner.conduct import commits, merge_back
+from runner.conduct.pipeline_record import PipelineAssignment, file_of
+from runner.conduct.refusals import refuse_open, refuse_running
+from runner.conduct.start_plan import (
+    PlanChanged,
+    PlanRequest,
+    PreparedPlan,
+    begin_anew,
+    last,
+    loaded,
+    newer,
+    settings,
+)
+from runner.conduct.works import work_of
+from runner.config import policy
+from runner.errors import ConfigInvalid, Conflict, PipelineNotFound, RunnerError, UsageError
+from runner.model import Level, Request
+from runner.plan.pipeline import Pipeline
+from runner.resolve.choose import choose, near_match
+from runner.state.authentic import refuse_foreign
+from runner.state.lineage import lineage_of
+from runner.state.plan_ledger import Breaker, PlanLedger
+from runner.state.store import RunDir
+from runner.text.words import few
+from runner.usecases import approval, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Config
+    from runner.resolve.choose import Choice
+
+_LONGEST = 64 * 1024
+"""Characters of one input: it stands in the prompt of every run."""
+
+
+class PipelineChanged(PlanChanged):
+    code = "pipeline_changed"
+    default_hint = "restore [pipelines] in delegate.toml, or start without --resume"
+
+
+class InputMissing(UsageError):
+    code = "input_missing"
+    default_hint = "--set NAME=TEXT, or --set NAME=@FILE"
+
+
+class PipelineRequest(PlanRequest):
+    """A pipeline and what is given to it, as they were asked for. `file` and `task_id` are its name."""
+
+    given: Mapping[str, str] = {}
+    start: str | None = None
+    """The stage to begin with."""
+
+    def name(self, root: str) -> str:
+        return file_of(self.task_id)
+
+
+def pipeline_of(config: Config, name: str) -> Pipeline:
+    """PipelineNotFound with the nearest names."""
+    if name not in config.pipelines:
+        hint = near_match(name, config.pipelines, "pipeline")
+        raise PipelineNotFound(f"no pipeline `{name[:80]}`", hint=hint)
+    return Pipeline.from_json(config.pipelines[name])
+
+
+def prepare(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> PreparedPlan:
+    """A pipeline that is to be begun. PipelineNotFound, InputMissing, ConfigInvalid, PolicyRefused, or
+    Conflict where the work tree does not allow what `[delegate]` wants.
+    """
+    config = settings(folder, asked.options, env)
+    pipeline = pipeline_of(config, asked.task_id)
+    _refuse_input(pipeline, asked.given)
+    skipped = _before(pipeline, asked.start)
+    given = PipelineAssignment(
+        pipeline=pipeline,
+        input={name: asked.given[name] for name in pipeline.input},
+        options=asked.options,
+        digests={},
+        on_failure="rollback" if merge_back.is_clean(config) else None,
+    )
+    ledger = PlanLedger(
+        file=given.name,
+        title=pipeline.title or pipeline.name,
+        steps=(),
+        breaker=Breaker(config.delegate.max_failures),
+        stages=tuple(stage.name for stage in pipeline.stages),
+        skipped=skipped,
+    )
+    given = given.replace(digests=_digests(config, given, skipped))
+    prepared = PreparedPlan(asked, _own(config, given), given, ledger, None)
+    _refuse_surroundings(prepared, env)
+    return prepared
+
+
+def prepare_again(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> PreparedPlan:
+    """A pipeline to resume, from where its last run ended. Conflict where there is none, it still runs,
+    nothing is left of it, its breaker is open, or it is not what it was.
+    """
+    config = settings(folder, asked.options, env)
+    pipeline = pipeline_of(config, asked.task_id)
+    if asked.start is not None:
+        raise UsageError("--from cannot be combined with --resume", hint="leave --resume out to begin there")
+    found = last(config.root, asked)
+    if found is None:
+        raise Conflict(f"no run of pipeline `{pipeline.name}` is here", hint="start it without --resume")
+    run, manifest = found
+    refuse_foreign(run)
+    refuse_running(manifest)
+    given, ledger = loaded(run, manifest, asked)
+    if not isinstance(given, PipelineAssignment):
+        raise Conflict(f"run `{run.run_id}` carries out no pipeline", hint="start it without --resume")
+    if changed := _difference(given.pipeline, pipeline):
+        raise PipelineChanged("the pipeline has changed since it began", problems=changed)
+    if other := [name for name, text in asked.given.items() if given.input.get(name) != text]:
+        hint = "leave --set out, or start without --resume"
+        raise PipelineChanged(f"it was begun with another {few(other)}", hint=hint)
+    if ledger.is_complete and ledger.breaker.parked is None:
+        raise Conflict(f"nothing of pipeline `{pipeline.name}` is left", hint=begin_anew(run))
+    refuse_open(ledger, asked.reset)
+    options = newer(asked.options, given.options)
+    if options != asked.options:
+        asked, config = asked.replace(options=options), settings(folder, options, env)
+    limit = config.delegate.max_failures
+    again = ledger.again(lineage_of(run), reset=asked.reset, limit=limit)
+    given = given.replace(options=options)
+    prepared = PreparedPlan(asked, _own(config, given), given, again, None)
+    _refuse_surroundings(prepared, env, {*commits.unsettled(config.root, ledger)})
+    return prepared
+
+
+def _own(config: Config, given: PipelineAssignment) -> Choice:
+    """What the run of the pipeline itself is shown with: the widest sandbox among its tasks."""
+    work = work_of(config, RunDir(config.root, given.pipeline.name, ""), given)
+    chosen = work.choices()
+    if not chosen:  # people alone
+        raise ConfigInvalid(f"pipeline `{given.pipeline.name}` starts no run")
+    widest = max(chosen, key=lambda one: (one.sandbox.level.rank, one.sandbox.network))
+    task = widest.task.replace(id=given.pipeline.name, prompt=None, prompt_file=None)
+    tasks = {**config.tasks, task.id: task}
+    options = given.options
+    asked = Request(task.id, rehearse=options.rehearse, allow_danger=options.allow_danger)
+    return choose(config.replace(tasks=tasks), asked).replace(config=config)
+
+
+def _refuse_input(pipeline: Pipeline, given: Mapping[str, str]) -> None:
+    if lacking := [name for name in pipeline.input if not given.get(name, "").strip()]:
+        raise InputMissing(f"pipeline `{pipeline.name}` needs {few(lacking)}")
+    if long := [name for name, text in given.items() if len(text) > _LONGEST]:
+        raise UsageError(f"{few(long)} has more than {_LONGEST:,} characters", hint="name a file in the text")
+    if odd := [name for name, text in given.items() if "\0" in text]:
+        raise UsageError(f"{few(odd)} has a NUL character")
+    places = [place for stage in pipeline.stages for place in (stage.plan, stage.person) if place]
+    for name, text in given.items():
+        if any(f"{{{name}}}" in place for place in places) and not _is_plain(text):
+            hint = "letters, digits, `.`, `_` and `-`, not at the beginning"
+            raise UsageError(f"`{name}` is a part of a path and cannot be `{text[:80]}`", hint=hint)
+
+
+def _is_plain(text: str) -> bool:
+    from runner.model import is_name
+
+    return is_name(text)
+
+
+def _before(pipeline: Pipeline, start: str | None) -> tuple[str, ...]:
+    """The stages that count as passed where it begins with that one: those that it needs, also by way of
+    others.
+    """
+    if start is None:
+        return ()
+    names = [stage.name for stage in pipeline.stages]
+    if start not in names:
+        raise UsageError(
+            f"pipeline `{pipeline.name}` has no stage `{start[:80]}`", hint=f"known: {few(names)}"
+        )
+    known: set[str] = set()
+    queue = [*pipeline.stage(start).needs]
+    while queue:
+        if (name := queue.pop()) not in known:
+            known.add(name)
+            queue += pipeline.stage(name).needs
+    return tuple(name for name in names if name in known)
+
+
+def _digests(config: Config, given: PipelineAssignment, skipped: tuple[str, ...]) -> dict[str, str]:
+    """Of the plans that are there: whoever starts the pipeline has seen them."""
+    found = {}
+    for stage in given.pipeline.stages:
+        place = given.place(stage)
+        if stage.plan is None or place is None or stage.name in skipped:
+            continue
+        try:
+            found[place] = approval.document(config.root, place).digest
+        except RunnerError:  # it comes later
+            continue
+    return found
+
+
+def _refuse_surroundings(
+    prepared: PreparedPlan, env: Mapping[str, str], unsettled: set[str] | None = None
+) -> None:
+    """What the policy, the work tree and the tasks do not allow: PolicyRefused, CheckMissing, ConfigInvalid,
+    Conflict.
+    """
+    config, work, ledger = prepared.config, prepared.work, prepared.ledger
+    gates = [argv for stage in _pipeline(prepared).stages for argv in stage.gate.commands]
+    policy.refuse(policy.check_breaches(config.policy, gates, "command of a gate"))
+    start.refuse_absent(gates, env, config.root)
+    is_wanted = config.delegate.commit is not False
+    if is_wanted:
+        writers = [one.task for one in prepared.choices if one.sandbox.level is not Level.READ_ONLY]
+        planned = {stage.task for stage in _pipeline(prepared).stages}
+        if bare := [task.id for task in writers if not task.verify and task.id not in planned]:
+            raise ConfigInvalid(
+                f"the pipeline commits what its runs change, but no command verifies {few(bare)}",
+                hint="give `verify` to these tasks, or set commit = false in [delegate]",
+            )
+    done = {path for step in ledger.steps for path in step.changed}
+    if is_wanted and ledger.resumed_from is not None:
+        commits.base(config, commits.settled(ledger) - (unsettled or set()), ledger.base)
+    elif is_wanted or work.may_be_apart:
+        commits.base(config, done)
+    if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - (unsettled or set()) - done)):
+        raise Conflict(
+            f"the pipeline commits what its runs change, but the tree has other changes: {few(there)}",
+            hint="commit or stash them, or set commit = false in [delegate]",
+        )
+
+
+def _pipeline(prepared: PreparedPlan) -> Pipeline:
+    assert isinstance(prepared.assignment, PipelineAssignment)
+    return prepared.assignment.pipeline
+
+
+def _difference(then: Pipeline, now: Pipeline) -> tuple[str, ...]:
+    """What is other now, a line each."""
+    lines = [f"{name} changed" for name in ("title", "input") if getattr(then, name) != getattr(now, name)]
+    before, after = ({stage.name: stage for stage in one.stages} for one in (then, now))
+    lines += [f"stage {name}: added" for name in after if name not in before]
+    lines += [f"stage {name}: removed" for name in before if name not in after]
+    for name in before.keys() & after.keys():
+        other = [
+            key for key in before[name]._fields if getattr(before[name], key) != getattr(after[name], key)
+        ]
+        lines += [f"stage {name}: {', '.join(other)} changed"] if other else []
+    if not lines and then != now:
+        lines.append("the stages are in another order")
+    return tuple(sorted(lines))
