@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 STARTED, ASKED, SETTLED = "started", "asked", "settled"
 ENDED, PARKED, UNDECIDED, NOTICE_FAILED = "ended", "parked", "undecided", "notice_failed"
-TURN = "turn"
+TURN, APPROVAL = "turn", "approval"
 
-_ALSO = ("attempt", "turn", "hook")
+_ALSO = ("attempt", "turn", "hook", "step")
 """What tells events of one kind apart, besides run and question."""
 
 _HEAD = b'{"mac":"'
@@ -51,7 +51,7 @@ def hook_of(event: Json) -> str | None:
     if kind in (ENDED, TURN):
         hook = "on_end" if kind == ENDED else "on_turn"
         return hook if event["parent"] is None else None
-    is_for_person = kind in (PARKED, UNDECIDED) or (kind == ASKED and event["to"] == "owner")
+    is_for_person = kind in (PARKED, UNDECIDED, APPROVAL) or (kind == ASKED and event["to"] == "owner")
     return "on_attention" if is_for_person else None
 
 

@@ -82,6 +82,15 @@ def ended(run: RunDir, manifest: Manifest, notify: Callable[[Json], None] | None
     return is_told
 
 
+def approvals(run: RunDir, manifest: Manifest, notify: Callable[[Json], None], told: set[int]) -> None:
+    """That a step of a pipeline waits for a person; `told` are those of which that was said, and grows."""
+    for one in () if manifest.plan is None else manifest.plan["batches"]:
+        if one["status"] == "asked" and one["n"] not in told:
+            prompt = f"{one['stage']} waits for your approval: {one['title']}"[:_CHARS]
+            if _tell(run, manifest, feed.APPROVAL, notify, step=one["n"], prompt=prompt):
+                told.add(one["n"])
+
+
 def leaves_tree(manifest: Manifest) -> bool:
     """Whether its own work tree waits for `accept` or `discard`. That of a batch is for its plan to take."""
     place, above = manifest.workspace, _above(manifest)

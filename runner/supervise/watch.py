@@ -46,6 +46,7 @@ class Watch:
         self._last_refresh = 0.0
         self._is_behind = False
         self._shown: tuple[object, ...] = ()
+        self._approvals: set[int] = set()
 
     def take_over(self) -> None:
         """Catches up with what another owner has seen."""
@@ -184,6 +185,7 @@ class Watch:
         if shown != self._shown and time.monotonic() - self._last_refresh > _REFRESH_S:
             self._shown, self._last_refresh = shown, time.monotonic()
             owner.write(owner.observed())
+            news.approvals(owner.run, owner.manifest, owner.notify, self._approvals)
         elif not os.path.isdir(owner.run.path):
             raise FileNotFoundError(owner.run.path)
 

@@ -31,7 +31,7 @@ def lines(event: Json, report: Report | None, runtime: str, name: str, change: s
     """Of an event of the feed, with the report of its run where that is done; `name` is its short name, and
     `change` says where what it changed is now.
     """
-    made = {"asked": _asked, "turn": _turn, "parked": _parked}.get(event["event"])
+    made = {"asked": _asked, "turn": _turn, "parked": _parked, "approval": _approval}.get(event["event"])
     mark, head = f"[{_word(runtime)}]", f"run {name} of task {one_line(event['task_id'], 100)}"
     if made is not None:
         return [f"{mark} {line}" for line in made(event, head, name)]
@@ -100,6 +100,11 @@ def _verdict(report: Report, name: str) -> str:
 def _asked(event: Json, head: str, name: str) -> Iterator[str]:
     yield f"{head} asks you {event['question']}; next: runner answer {name} {event['question']} TEXT"
     yield _theirs(f"its question: {event.get('prompt') or ''}")
+
+
+def _approval(event: Json, head: str, name: str) -> Iterator[str]:
+    yield f"{head} waits for a person to approve; next: runner inbox"
+    yield _theirs(str(event.get("prompt") or ""))
 
 
 def _turn(event: Json, head: str, name: str) -> Iterator[str]:
