@@ -70,8 +70,16 @@ def called_in(plans: Container[str], row: RunRow) -> str:
 
 
 def progress(row: RunRow) -> str:
-    """That of a plan."""
-    return "" if row.batches is None else f"{row.batches_done} of {count(row.batches, 'batch', 'batches')}"
+    """That of a plan or a pipeline."""
+    if row.batches is None:
+        return ""
+    of = count(row.batches, "stage") if is_pipeline(row) else count(row.batches, "batch", "batches")
+    return f"{row.batches_done} of {of}"
+
+
+def is_pipeline(row: RunRow) -> bool:
+    """As the title of its run says, which runner has given it."""
+    return row.plan and (row.title or "").startswith("pipeline: ")
 
 
 class _Numbers:
@@ -163,7 +171,11 @@ def _told(row: RunRow, left: int | None, parent: str | None) -> str:
     calls = [count(row.questions_open, "open question")] if row.questions_open else []
     calls += ["to send or end"] * waits
     calls += ["to accept or discard"] if row.undecided else []
-    kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal + ([f"child of {parent}"] if parent else [])
+    kinds = (
+        ["pipeline" if is_pipeline(row) else "plan"] * row.plan
+        + ["rehearsal"] * row.rehearsal
+        + ([f"child of {parent}"] if parent else [])
+    )
     done = progress(row) if row.plan and row.status != "succeeded" else ""
     if not (calls or kinds or why) or (left is not None and left < _LEAST):
         return ""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_REPAIRS = 20
 """Of one round: more findings than that are for a person to look at."""
+_NO_REVIEWS = (StepKind.BATCH, StepKind.REPAIR)
 _SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
 
 
@@ -174,16 +175,10 @@ class Gates:
 
     def _findings(self, ledger: PlanLedger, stage: Stage) -> list[ReviewFinding] | None:
         """Of the newest run of each task of the stage; None where one of them cannot be read."""
-        newest: dict[str, Step] = {}
-        for step in ledger.of_stage(stage.name):
-            if (
-                step.kind in (StepKind.TASK, StepKind.REVIEW, StepKind.SYNTHESIS)
-                and step.status is Status.SUCCEEDED
-            ):
-                newest[step.task or ""] = step
         found: list[ReviewFinding] = []
-        for step in newest.values():
-            assert step.run is not None
+        for step in ledger.of_stage(stage.name):
+            if step.run is None or step.kind in _NO_REVIEWS or ledger.is_outdone(step):
+                continue
             run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
             refuse_foreign(run)
             kept = record.load(run.result)

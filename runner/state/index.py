@@ -109,10 +109,11 @@ def row_of(manifest: Manifest) -> RunRow:
 def _batches(manifest: Manifest) -> tuple[int | None, int | None]:
     """Of `manifest.plan`, which an agent without a sandbox could have written."""
     try:
-        states = [one["status"] for one in (manifest.plan or {})["batches"]]
+        plan = manifest.plan or {}
+        states = [one["status"] for one in plan.get("stages") or plan["batches"]]
     except (LookupError, TypeError):
         return None, None
-    return len(states), sum(state in ("succeeded", "done", "replaced") for state in states)
+    return len(states), sum(state in ("succeeded", "done", "passed", "skipped") for state in states)
 
 
 def _duration_s(manifest: Manifest) -> float | None:

@@ -188,6 +188,13 @@ class PlanLedger(Value):
     def of_stage(self, stage: str) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.stage == stage)
 
+    def is_outdone(self, step: Step) -> bool:
+        """Whether a later review or synthesis of its stage stands for what this one has found."""
+        later = [one for one in self.of_stage(step.stage or "") if one.n > step.n and one.status in _OVER]
+        if step.kind in (StepKind.COMPARE, StepKind.SYNTHESIS):
+            return any(one.kind is StepKind.SYNTHESIS for one in later)
+        return any(one.kind is StepKind.REVIEW and one.task == step.task for one in later)
+
     def plan_is_read(self, stage: str) -> bool:
         """Whether the batches of a stage are known."""
         return any(step.kind is StepKind.BATCH for step in self.of_stage(stage))

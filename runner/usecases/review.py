@@ -28,6 +28,7 @@ from runner.verify import report as reports
 from runner.verify.checks import Check
 from runner.verify.inspect import Allowed, allowed_by
 from runner.verify.record import Record
+from runner.verify.report import ReportedFiles
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -128,7 +129,12 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
             notes.append(f"{name} is not in this report: {error.message}")
             missing.append(name)
             continue
-        found.append((name, reviewed.report))
+        told = reviewed.report
+        if step.is_reader:  # what is not looked at there is no change that nobody knows
+            told = told.replace(files=ReportedFiles((), (), ()))
+        if plan.is_outdone(step):
+            told = told.replace(review_findings=None)
+        found.append((name, told))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     latest = {step.run.run_id for step in plan.steps if step.run is not None}
     tries = _tries(run)
