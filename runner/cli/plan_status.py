@@ -74,7 +74,8 @@ def _stages(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[s
         for one in plan["batches"]:
             if one["stage"] == stage["name"]:
                 word = paint(f"{one['status']:<10}", _COLOURS.get(one["status"], "dim"))
-                title = shortened(_line(one["title"]), _UNITS_WIDTH)
+                task = f": {one['task_id']}" if one["kind"] in ("compare", "synthesis", "repair") else ""
+                title = shortened(_line(f"{one['title']}{task}"), _UNITS_WIDTH)
                 yield f"    {word}  {title}  {_after(one, called)}".rstrip()
     yield from _ending(plan)
 

@@ -242,7 +242,7 @@ def _words(gate: Gate) -> str:
     """What it looks at, for people."""
     parts = [" ".join(argv) for argv in gate.commands]
     parts += [f"no {gate.no_findings} findings"] if gate.no_findings else []
-    return one_line(" and ".join(("all succeeded", *parts)), 120)
+    return one_line(f"gate: {' and '.join(parts)}" if parts else "gate", 120)
 
 
 def _asks(stage: Stage, place: str | None, digest: str | None) -> str:
