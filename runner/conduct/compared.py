@@ -10,15 +10,17 @@ import secrets
 
 from runner.conduct import stage_prompt
 from runner.conduct.outcome import Meaning
-from runner.disk.files import read, replace_bytes
+from runner.disk.files import read, read_text, replace_bytes
 from runner.errors import Conflict
 from runner.model import Reason
 from runner.state.authentic import refuse_foreign, refuse_forged, write_record
 from runner.state.plan_ledger import Status, StepKind
 from runner.state.store import RunDir
+from runner.text.terminal import clean_terminal
 from runner.text.words import few, one_line
 from runner.value import Value, json_value
 from runner.verify import places, record
+from runner.verify.claim import Claim
 from runner.verify.synthesis import check
 
 TYPE_CHECKING = False
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
     from runner.model import Config
     from runner.plan.pipeline import Stage
     from runner.state.plan_ledger import PlanLedger, Step
-    from runner.verify.claim import Claim
     from runner.verify.review import ReviewFinding
 
 _LARGEST = 16 << 20
+_LONGEST = 4000
+"""Characters of a last message."""
 _NAMES = ("Alpha", "Beta")
 
 
@@ -163,8 +166,15 @@ class ComparedRuns:
 
 
 def _claim(run: RunDir) -> Claim | None:
+    """What it says. Of one that was asked for no result, such as what is made for an adversary: its last
+    message, and the files that were seen to change.
+    """
     found = record.load(run.result)
-    return None if found is None else found.claim
+    if found is None or found.claim is not None:
+        return None if found is None else found.claim
+    said = (read_text(run.last_message, _LARGEST) or "")[:_LONGEST]
+    changed = () if found.observed is None else found.observed.changed
+    return Claim("completed", changed, (), clean_terminal(said), "")
 
 
 def _said(claim: Claim) -> str:
