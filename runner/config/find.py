@@ -1,5 +1,5 @@
 """Finds the settings of a folder: the repository root and every file that can hold some. Edge: the disk (stat
-only).
+only, but for what is shipped).
 
 Standard library only and light: this runs at every start.
 """
@@ -160,3 +160,10 @@ def shipped(name: str) -> str:
     """
     inside = os.path.join(_PACKAGE, name)
     return inside if os.path.exists(inside) else os.path.join(os.path.dirname(_PACKAGE), name)
+
+
+def wording(name: str) -> str:
+    """A text of the folder `wordings`, for prompts. A line `{{NAME}}` of one stands for another."""
+    with open(os.path.join(shipped("wordings"), f"{name}.md"), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    return "\n".join(wording(line.strip("{}")) if line.startswith("{{") else line for line in lines)

@@ -5,6 +5,7 @@ Files are named unless somebody wants them pasted: an agent reads better in the 
 
 from __future__ import annotations
 
+from runner.config.find import wording
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.lightjson import dumps
 from runner.model import MAX_PROMPT_CHARS
@@ -100,7 +101,7 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
         ("Constraints", _listed((*_bounds(parts), *parts.constraints))),
         ("Testing", _testing(parts.testing)),
         ("Verify", _verify(parts.verify)),
-        ("Output contract", _wording(parts.output_contract)),
+        ("Output contract", wording(parts.output_contract) if parts.output_contract else ""),
         ("Map", _map(parts.map)),
         ("Pasted", _pasted(parts.pasted)),
     ]
@@ -117,14 +118,6 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
 
 def _text(text: str | None) -> str:
     return "" if text is None else text.strip()
-
-
-def _wording(contract: str | None) -> str:
-    if contract is None:
-        return ""
-    from runner.resolve.contract import WORDINGS  # only who asks for a result pays for it
-
-    return WORDINGS[contract]
 
 
 def _listed(items: Iterable[str]) -> str:

@@ -43,7 +43,8 @@ class Copy:
         self.code = folder / "copy" / "runner"
         ours = Path(runner.__file__).parent
         shutil.copytree(ours, self.code, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ours.parent / "schemas", self.code.parent / "schemas")
+        for name in ("schemas", "wordings"):
+            shutil.copytree(ours.parent / name, self.code.parent / name)
         shutil.copyfile(unlike.__file__, self.code / "runtimes" / "unlike.py")
         registry = self.code / "runtimes" / "__init__.py"
         begin, head, rest = registry.read_text().partition("NAMES: Mapping[str, tuple[str, ...]] = {\n")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.config.find import shipped, wording
 from runner.errors import ConfigInvalid, PromptInvalid
+from runner.invocation import RESULT_FORMS
 from runner.model import MAX_PROMPT_CHARS
-from runner.resolve.contract import WORDINGS
 from runner.resolve.prompt import MAX_MAP_CHARS, FileText, Parts, compose
 from runner.verify.claim import RESULT_SCHEMA
 from runner.verify.status_block import KEYS, STATUSES
@@ -30,7 +32,7 @@ parts = st.builds(
     constraints=texts,
     testing=texts,
     verify=st.lists(st.lists(sendable, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple),
-    output_contract=st.none() | st.sampled_from(sorted(WORDINGS)),
+    output_contract=st.none() | st.sampled_from(("status-block", *RESULT_FORMS)),
     map=st.none() | st.builds(FileText, sendable, st.none() | sendable),
     pasted=st.lists(st.builds(FileText, sendable, sendable), max_size=2).map(tuple),
     blocks=st.dictionaries(sendable.map(lambda name: f"block {name}"), sendable, max_size=3),
@@ -218,3 +220,8 @@ def test_a_bad_character_in_any_part_is_refused_as_well(bad: str) -> None:
     ):
         with pytest.raises(PromptInvalid):
             compose("Do it.", told)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in Path(shipped("wordings")).iterdir()])
+def test_every_text_that_is_shipped_is_whole(name: str) -> None:
+    assert wording(name).strip() and "{{" not in wording(name)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from runner.config.find import wording
 from runner.invocation import RESULT_FORMS
 from runner.rehearsal.script import default
-from runner.resolve.contract import WORDINGS
 from runner.value import json_value
 from runner.verify.claim import MOST_FINDINGS, Claim, NoClaim, read_claim
 from runner.verify.inspect import Severity, of_places
@@ -185,7 +185,7 @@ def test_the_wording_names_every_field(contract: str) -> None:
     fields = FIELDS.get(RESULT_FORMS[contract], {})
     for name, keys in fields.items():
         keys = () if contract == "advocacy" and name in ("findings", "rebuttals") else keys
-        assert all(word in WORDINGS[contract] for word in (name, *keys))
+        assert all(word in wording(contract) for word in (name, *keys))
 
 
 # -- places --------------------------------------------------------------------------------------------
