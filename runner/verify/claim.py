@@ -13,7 +13,7 @@ from runner.verify.review import FIELDS, ReviewFinding, Synthesis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from typing import Any, Self
 
     from runner.model import Json
@@ -21,42 +21,11 @@ if TYPE_CHECKING:
 MAX_RESULT_BYTES = 1024 * 1024
 """A longer result is not read: it is no summary, and costs many times its size to decode."""
 
-RESULT_SCHEMA: Json = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["status", "files_modified", "issues", "summary", "verification_summary"],
-    "properties": {
-        "status": {
-            "type": "string",
-            "enum": ["completed", "partial", "failed"],
-            "description": "completed: all of the task is done and every check passes. partial: some of it "
-            "is done and what is there works. failed: the task is not done.",
-        },
-        "files_modified": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Every file created, changed or deleted, relative to the repository root.",
-        },
-        "issues": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "What is not done, not certain or was taken for granted, one thing each; the "
-            "latter begin with `Assumption:`. Empty if there is nothing.",
-        },
-        "summary": {"type": "string", "description": "What was done and how, in a few sentences."},
-        "verification_summary": {
-            "type": "string",
-            "description": "The commands that were run to check the work, and what came of each.",
-        },
-    },
-}
-"""What is asked of the agent (`--output-schema`), and what its answer is held against. Every field is
-required and no other is allowed, as strict structured output wants it; the model reads the descriptions.
-"""
-
 MOST_FINDINGS = 1000
+_LONGEST = 4000
+"""Characters of a text of a review."""
 _NO_CHANGE: Json = {"files_modified": [], "issues": [], "verification_summary": ""}
-_STATUSES = (*RESULT_SCHEMA["properties"]["status"]["enum"], "blocked")
+_STATUSES = ("completed", "partial", "failed")
 _ASSUMPTION = ("assumption:", "assumptions:", "assumed:")
 _EXPANSION = ("scope expansion:", "scope_expansion:")
 
@@ -79,8 +48,7 @@ class Claim(Value):
     def from_json(cls, data: Any) -> Self:
         """As it was read before: `status` is one of those words."""
         made = super().from_json(data)
-        if made.status not in _STATUSES:
-            raise Misfit.of(made.status, f"one of {', '.join(_STATUSES)}").inside("status")
+        _known_status(made.status, (*_STATUSES, "blocked"))
         return made
 
     @property
@@ -118,15 +86,14 @@ def read_claim(text: str | None, form: str = "result") -> Claim | NoClaim:
     if not text:
         return missing("the result is empty")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        return _claim(json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number), form)
     except json.JSONDecodeError as error:
         if error.pos >= len(text) or error.msg.startswith("Unterminated string"):
             return invalid("the result is not JSON: it ends in the middle")
         return invalid(f"the result is not JSON: {error.msg} at line {error.lineno} column {error.colno}")
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        return invalid(f"the result is not valid: {shown(what)}")
-    return _claim(value) if form == "result" else _review(value, FIELDS[form])
+        return invalid(f"the result is not valid: {shown(what, 200)}")
 
 
 def missing(message: str) -> NoClaim:
@@ -151,83 +118,56 @@ def paths(found: list[str]) -> tuple[str, ...] | NoClaim:
     return tuple(dict.fromkeys(path.encode(errors="replace").decode() for path in found))
 
 
-def _claim(value: Any) -> Claim | NoClaim:
-    wrong = _wrong(value)
-    if wrong is not None:
-        return invalid(f"the result is not valid: {wrong}")
-    files = paths(value["files_modified"])
-    if isinstance(files, NoClaim):
-        return files
-    return Claim(
-        status=value["status"],
-        files_modified=files,
-        issues=tuple(clean_terminal(issue) for issue in value["issues"]),
-        summary=clean_terminal(value["summary"]),
-        verification_summary=clean_terminal(value["verification_summary"]),
-    )
-
-
-def _review(value: Any, fields: Any) -> Claim | NoClaim:
-    """Of a review or a synthesis; what is longer than it may be is cut."""
-    try:
-        _exactly(value, fields)
-        for name, keys in fields.items():
-            for n, row in enumerate(value[name] if keys and isinstance(value[name], list) else ()):
-                _exactly(row, keys, f"{name}[{n}]")
-        value = _tidy(value)
-        made = Claim.from_json({"status": "completed", **_NO_CHANGE, **value})
-        said = Synthesis.from_json(value) if "rebuttals" in fields else None
-    except Misfit as misfit:
-        return invalid(f"the result is not valid: {shown(misfit, 300)}")
-    if (number := len(made.findings)) > MOST_FINDINGS:
-        return invalid(f"the result has {number:,} findings; at most {MOST_FINDINGS:,} are read")
-    named = paths([one.file for one in made.findings if one.file])
-    return named if isinstance(named, NoClaim) else made.replace(synthesis=said)
-
-
-def _exactly(value: Any, keys: Iterable[str], at: str = "") -> None:
-    if not isinstance(value, dict) or {*value} != {*keys}:
-        raise Misfit.of(value, f"an object with exactly the fields {', '.join(keys)}").inside(at)
-
-
-def _tidy(value: Any, name: str = "") -> Any:
-    """The same with texts that are safe and not too long. A quote stays whole, as it is looked for."""
-    if isinstance(value, dict):
-        return {key: _tidy(item, key) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_tidy(item, name) for item in value]
-    if not isinstance(value, str) or name == "file":
-        return value.encode(errors="replace").decode() if isinstance(value, str) else value
-    most = {"title": 200, "quote": MAX_RESULT_BYTES}.get(name, 4000)
-    return shortened(clean_terminal(value), most)
-
-
-def _wrong(value: Any) -> str | None:
-    """The first thing about it that `RESULT_SCHEMA` does not allow, in one plain sentence.
+def _claim(value: Any, form: str) -> Claim | NoClaim:
+    """Misfit for the first thing about it that its schema does not allow.
 
     By hand: a package that is loaded only here, after the agent has ended, could be the agent's work.
     """
+    fields = FIELDS[form]
+    _exactly(value, fields)
+    for name, keys in fields.items():
+        for n, row in enumerate(value[name] if keys and isinstance(value[name], list) else ()):
+            _exactly(row, keys, f"{name}[{n}]")
+    _known_status(value.get("status", "completed"), _STATUSES)
+    value = _tidy(value, MAX_RESULT_BYTES if form == "result" else _LONGEST)
+    made = Claim.from_json({"status": "completed", **_NO_CHANGE, **value})
+    if (number := len(made.findings)) > MOST_FINDINGS:
+        return invalid(f"the result has {number:,} findings; at most {MOST_FINDINGS:,} are read")
+    named = paths([*made.files_modified, *(one.file for one in made.findings if one.file)])
+    if isinstance(named, NoClaim):
+        return named
+    said = Synthesis.from_json(value) if form == "synthesis" else None
+    return made.replace(files_modified=named if form == "result" else (), synthesis=said)
+
+
+def _exactly(value: Any, keys: Collection[str], at: str = "") -> None:
     if not isinstance(value, dict):
-        return "the result must be an object"
-    known = RESULT_SCHEMA["properties"]
-    if extra := [shown(key) for key in value if key not in known]:
-        return f"{_listed(extra)} not asked for"
-    if lacking := [key for key in RESULT_SCHEMA["required"] if key not in value]:
-        return f"{_listed(lacking)} missing"
-    return next(filter(None, (_wrong_field(name, known[name], value[name]) for name in known)), None)
+        raise Misfit.of(value, "an object").inside(at)
+    if extra := [shown(key) for key in value if key not in keys]:
+        raise Misfit(f"{_listed(extra)} not asked for").inside(at)
+    if lacking := [key for key in keys if key not in value]:
+        raise Misfit(f"{_listed(lacking)} missing").inside(at)
 
 
-def _wrong_field(name: str, schema: Json, value: Any) -> str | None:
-    if schema["type"] == "array":
-        if not isinstance(value, list):
-            return f"`{name}` must be an array"
-        n = next((n for n, item in enumerate(value) if not isinstance(item, str)), None)
-        return None if n is None else f"`{name}[{n}]` must be a string"
+def _known_status(word: object, known: Collection[str]) -> None:
+    if word not in known:
+        raise Misfit.of(word, f"one of {', '.join(known)}").inside("status")
+
+
+def _tidy(value: Any, longest: int, name: str = "") -> Any:
+    """The same with texts that are safe, and cut where they are too long. A quote stays whole, as it is
+    looked for.
+    """
+    if isinstance(value, dict):
+        return {key: _tidy(item, longest, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_tidy(item, longest, name) for item in value]
     if not isinstance(value, str):
-        return f"`{name}` must be a string"
-    if "enum" in schema and value not in schema["enum"]:
-        return f"`{name}` is `{shown(value)}`; it must be one of {', '.join(schema['enum'])}"
-    return None
+        return value
+    if name in ("file", "files_modified"):  # as they are, but for half characters
+        return value.encode(errors="replace").decode()
+    most = {"title": 200, "quote": MAX_RESULT_BYTES}.get(name, longest)
+    return shortened(clean_terminal(value), most)
 
 
 def _listed(names: list[str]) -> str:

@@ -75,6 +75,7 @@ class Synthesis(Value):
 
 _OF_A_FINDING = ("severity", "file", "line", "title", "detail", "evidence")
 FIELDS: Any = {
+    "result": dict.fromkeys(("status", "files_modified", "issues", "summary", "verification_summary"), ""),
     "findings": {"status": "", "summary": "", "findings": _OF_A_FINDING},
     "synthesis": {
         "off_topic": ("analysis", "reason"),

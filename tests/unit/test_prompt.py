@@ -15,7 +15,7 @@ from runner.errors import ConfigInvalid, PromptInvalid
 from runner.invocation import RESULT_FORMS
 from runner.model import MAX_PROMPT_CHARS
 from runner.resolve.prompt import MAX_MAP_CHARS, FileText, Parts, compose
-from runner.verify.claim import RESULT_SCHEMA
+from runner.verify.review import FIELDS
 from runner.verify.status_block import KEYS, STATUSES
 
 sendable = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1).filter(
@@ -150,9 +150,9 @@ def test_the_checks_are_one_command_line(verify: tuple[tuple[str, ...], ...]) ->
 @pytest.mark.parametrize("contract", ["final", "closing-turn"])
 def test_the_contract_names_the_fields_of_the_result_and_forbids_a_false_completed(contract: str) -> None:
     text = " ".join(section(compose("Do it.", Parts(output_contract=contract)), "Output contract").split())
-    for field in RESULT_SCHEMA["required"]:
+    for field in FIELDS["result"]:
         assert f"- `{field}`: " in text
-    for status in RESULT_SCHEMA["properties"]["status"]["enum"]:
+    for status in ("completed", "partial", "failed"):
         assert f"`{status}`" in text
     assert "Do not report completed unless verification passed" in text
 

@@ -111,7 +111,9 @@ def test_a_finding_that_is_none_is_refused_with_its_place(change: dict[str, Any]
 def test_what_lacks_and_what_is_no_array_is_refused() -> None:
     assert "findings[1]" in refused({**REVIEW, "findings": [ONE, {}]})
     assert "findings" in refused({**REVIEW, "findings": {}})
-    assert "exactly the fields" in refused({"status": "completed", "summary": ""})
+    assert "`findings` is missing" in refused({"status": "completed", "summary": ""})
+    deep = json.dumps({**REVIEW, "findings": [ONE | {"detail": None}]}).replace("null", "[" * 600 + "]" * 600)
+    assert isinstance(read_claim(deep, "findings"), NoClaim)
     assert "status" in refused({**REVIEW, "status": "done"})
     assert "differences[0].findings" in refused(
         {**SYNTHESIS, "differences": [{"alpha": "", "beta": "", "findings": "A1"}]}, "synthesis"
