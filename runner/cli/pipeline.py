@@ -8,9 +8,9 @@ from shlex import join
 from runner.cli.actions import add_actions
 from runner.cli.parser import Namespace, Parser, add_settings, settings
 from runner.cli.render import answer, fitted
-from runner.errors import ExitStatus, PipelineNotFound, PlanInvalid
+from runner.errors import ExitStatus, PlanInvalid
 from runner.plan.pipeline import Pipeline, steps
-from runner.resolve.choose import near_match
+from runner.resolve.choose import find_pipeline
 from runner.text.durations import about
 from runner.text.words import count, one_line
 from runner.usecases import look
@@ -51,10 +51,7 @@ def add_pipeline_show(parser: Parser) -> None:
 
 def run_pipeline_show(args: Namespace) -> int:
     config = settings(args)
-    if args.pipeline not in config.pipelines:
-        hint = near_match(args.pipeline, config.pipelines, "pipeline")
-        raise PipelineNotFound(f"no pipeline `{args.pipeline[:80]}`", hint=hint)
-    one = Pipeline.from_json(config.pipelines[args.pipeline])
+    one = find_pipeline(config, args.pipeline)
     step, rows = steps(one), look.runs(config.root, task=None, everything=True)
     tasks = {name: _task(config, name, rows) for stage in one.stages for name in stage.runs}
     plans = {stage.name: _of_plan(config, stage.plan) for stage in one.stages if stage.plan}

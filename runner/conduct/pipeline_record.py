@@ -25,9 +25,9 @@ class PipelineAssignment(Value):
     pipeline: Pipeline
     input: Mapping[str, str]
     options: Options
-    digests: Mapping[str, str]
-    """Of each plan file that was there before anything ran: nobody has to approve it."""
     on_failure: str | None
+    digests: Mapping[str, str] = {}
+    """Of each plan file that was there before anything ran: nobody has to approve it."""
     checks: tuple[Json, ...] = ()
     """What was looked at before the first run: see `preflight`."""
 

@@ -45,17 +45,24 @@ def refuse_surroundings(
     was looked at before.
     """
     check_template(config, request_of(options, task_id), units)
-    if is_begun:
-        return
+    if not is_begun:
+        may_be_apart = is_apart(config, task_id)
+        refuse_tree(config, "the plan commits its batches", unsettled, ledger, may_be_apart=may_be_apart)
+
+
+def refuse_tree(
+    config: Config, what: str, unsettled: Collection[str], ledger: PlanLedger | None, *, may_be_apart: bool
+) -> None:
+    """Conflict where the work tree forbids `what`. The `ledger` is of what goes on; None: it begins."""
     is_wanted = config.delegate.commit is not False
     done = {path for step in ledger.steps for path in step.changed} if ledger is not None else set()
     if is_wanted and ledger is not None:
         commits.base(config, commits.settled(ledger) - {*unsettled}, ledger.base)
-    elif is_wanted or is_apart(config, task_id):
+    elif is_wanted or may_be_apart:
         commits.base(config, done)
     if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - {*unsettled} - done)):
         raise Conflict(
-            f"the plan commits its batches, but the tree has other changes: {few(there)}",
+            f"{what}, but the tree has other changes: {few(there)}",
             hint="commit or stash them, or set commit = false in [delegate]",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.conduct import commits, merge_back
 from runner.conduct.pipeline_record import PipelineAssignment, file_of
-from runner.conduct.refusals import refuse_open, refuse_running
+from runner.conduct.refusals import refuse_open, refuse_running, refuse_tree
 from runner.conduct.start_plan import (
     PlanChanged,
     PlanRequest,
@@ -17,10 +17,9 @@ from runner.conduct.start_plan import (
 )
 from runner.conduct.works import work_of
 from runner.config import policy
-from runner.errors import ConfigInvalid, Conflict, PipelineNotFound, RunnerError, UsageError
-from runner.model import Level, Request
-from runner.plan.pipeline import Pipeline
-from runner.resolve.choose import choose, near_match
+from runner.errors import ConfigInvalid, Conflict, RunnerError, UsageError
+from runner.model import Level, Request, is_name
+from runner.resolve.choose import choose, find_pipeline
 from runner.state.authentic import refuse_foreign
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger
@@ -30,9 +29,10 @@ from runner.usecases import approval, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from runner.model import Config
+    from runner.plan.pipeline import Pipeline
     from runner.resolve.choose import Choice
 
 _LONGEST = 64 * 1024
@@ -60,27 +60,18 @@ class PipelineRequest(PlanRequest):
         return file_of(self.task_id)
 
 
-def pipeline_of(config: Config, name: str) -> Pipeline:
-    """PipelineNotFound with the nearest names."""
-    if name not in config.pipelines:
-        hint = near_match(name, config.pipelines, "pipeline")
-        raise PipelineNotFound(f"no pipeline `{name[:80]}`", hint=hint)
-    return Pipeline.from_json(config.pipelines[name])
-
-
 def prepare(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> PreparedPlan:
     """A pipeline that is to be begun. PipelineNotFound, InputMissing, ConfigInvalid, PolicyRefused, or
     Conflict where the work tree does not allow what `[delegate]` wants.
     """
     config = settings(folder, asked.options, env)
-    pipeline = pipeline_of(config, asked.task_id)
+    pipeline = find_pipeline(config, asked.task_id)
     _refuse_input(pipeline, asked.given)
     skipped = _before(pipeline, asked.start)
     given = PipelineAssignment(
         pipeline=pipeline,
         input={name: asked.given[name] for name in pipeline.input},
         options=asked.options,
-        digests={},
         on_failure="rollback" if merge_back.is_clean(config) else None,
     )
     ledger = PlanLedger(
@@ -91,10 +82,7 @@ def prepare(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> Prep
         stages=tuple(stage.name for stage in pipeline.stages),
         skipped=skipped,
     )
-    given = given.replace(digests=_digests(config, given, skipped))
-    prepared = PreparedPlan(asked, _own(config, given), given, ledger, None)
-    _refuse_surroundings(prepared, env)
-    return prepared
+    return _allowed(asked, config, given.replace(digests=_digests(config, given, skipped)), ledger, env)
 
 
 def prepare_again(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> PreparedPlan:
@@ -102,7 +90,7 @@ def prepare_again(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -
     nothing is left of it, its breaker is open, or it is not what it was.
     """
     config = settings(folder, asked.options, env)
-    pipeline = pipeline_of(config, asked.task_id)
+    pipeline = find_pipeline(config, asked.task_id)
     if asked.start is not None:
         raise UsageError("--from cannot be combined with --resume", hint="leave --resume out to begin there")
     found = last(config.root, asked)
@@ -127,10 +115,8 @@ def prepare_again(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -
         asked, config = asked.replace(options=options), settings(folder, options, env)
     limit = config.delegate.max_failures
     again = ledger.again(lineage_of(run), reset=asked.reset, limit=limit)
-    given = given.replace(options=options)
-    prepared = PreparedPlan(asked, _own(config, given), given, again, None)
-    _refuse_surroundings(prepared, env, {*commits.unsettled(config.root, ledger)})
-    return prepared
+    unsettled = commits.unsettled(config.root, ledger)
+    return _allowed(asked, config, given.replace(options=options), again, env, unsettled)
 
 
 def _own(config: Config, given: PipelineAssignment) -> Choice:
@@ -156,21 +142,13 @@ def _refuse_input(pipeline: Pipeline, given: Mapping[str, str]) -> None:
         raise UsageError(f"{few(odd)} has a NUL character")
     places = [place for stage in pipeline.stages for place in (stage.plan, stage.person) if place]
     for name, text in given.items():
-        if any(f"{{{name}}}" in place for place in places) and not _is_plain(text):
+        if any(f"{{{name}}}" in place for place in places) and not is_name(text):
             hint = "letters, digits, `.`, `_` and `-`, not at the beginning"
             raise UsageError(f"`{name}` is a part of a path and cannot be `{text[:80]}`", hint=hint)
 
 
-def _is_plain(text: str) -> bool:
-    from runner.model import is_name
-
-    return is_name(text)
-
-
 def _before(pipeline: Pipeline, start: str | None) -> tuple[str, ...]:
-    """The stages that count as passed where it begins with that one: those that it needs, also by way of
-    others.
-    """
+    """The stages that count as passed where it begins with that one."""
     if start is None:
         return ()
     names = [stage.name for stage in pipeline.stages]
@@ -178,13 +156,7 @@ def _before(pipeline: Pipeline, start: str | None) -> tuple[str, ...]:
         raise UsageError(
             f"pipeline `{pipeline.name}` has no stage `{start[:80]}`", hint=f"known: {few(names)}"
         )
-    known: set[str] = set()
-    queue = [*pipeline.stage(start).needs]
-    while queue:
-        if (name := queue.pop()) not in known:
-            known.add(name)
-            queue += pipeline.stage(name).needs
-    return tuple(name for name in names if name in known)
+    return pipeline.before(start)
 
 
 def _digests(config: Config, given: PipelineAssignment, skipped: tuple[str, ...]) -> dict[str, str]:
@@ -201,40 +173,33 @@ def _digests(config: Config, given: PipelineAssignment, skipped: tuple[str, ...]
     return found
 
 
-def _refuse_surroundings(
-    prepared: PreparedPlan, env: Mapping[str, str], unsettled: set[str] | None = None
-) -> None:
-    """What the policy, the work tree and the tasks do not allow: PolicyRefused, CheckMissing, ConfigInvalid,
-    Conflict.
+def _allowed(
+    asked: PipelineRequest,
+    config: Config,
+    given: PipelineAssignment,
+    ledger: PlanLedger,
+    env: Mapping[str, str],
+    unsettled: Collection[str] = (),
+) -> PreparedPlan:
+    """What would be carried out, if policy, work tree and tasks allow it; else PolicyRefused, CheckMissing,
+    ConfigInvalid or Conflict.
     """
-    config, work, ledger = prepared.config, prepared.work, prepared.ledger
-    gates = [argv for stage in _pipeline(prepared).stages for argv in stage.gate.commands]
+    prepared, stages = PreparedPlan(asked, _own(config, given), given, ledger, None), given.pipeline.stages
+    gates = [argv for stage in stages for argv in stage.gate.commands]
     policy.refuse(policy.check_breaches(config.policy, gates, "command of a gate"))
     start.refuse_absent(gates, env, config.root)
-    is_wanted = config.delegate.commit is not False
-    if is_wanted:
+    if config.delegate.commit is not False:
         writers = [one.task for one in prepared.choices if one.sandbox.level is not Level.READ_ONLY]
-        planned = {stage.task for stage in _pipeline(prepared).stages}
+        planned = {stage.task for stage in stages}
         if bare := [task.id for task in writers if not task.verify and task.id not in planned]:
             raise ConfigInvalid(
                 f"the pipeline commits what its runs change, but no command verifies {few(bare)}",
                 hint="give `verify` to these tasks, or set commit = false in [delegate]",
             )
-    done = {path for step in ledger.steps for path in step.changed}
-    if is_wanted and ledger.resumed_from is not None:
-        commits.base(config, commits.settled(ledger) - (unsettled or set()), ledger.base)
-    elif is_wanted or work.may_be_apart:
-        commits.base(config, done)
-    if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - (unsettled or set()) - done)):
-        raise Conflict(
-            f"the pipeline commits what its runs change, but the tree has other changes: {few(there)}",
-            hint="commit or stash them, or set commit = false in [delegate]",
-        )
-
-
-def _pipeline(prepared: PreparedPlan) -> Pipeline:
-    assert isinstance(prepared.assignment, PipelineAssignment)
-    return prepared.assignment.pipeline
+    again = None if ledger.resumed_from is None else ledger
+    what, may_be_apart = "the pipeline commits what its runs change", prepared.work.may_be_apart
+    refuse_tree(config, what, unsettled, again, may_be_apart=may_be_apart)
+    return prepared
 
 
 def _difference(then: Pipeline, now: Pipeline) -> tuple[str, ...]:
@@ -244,10 +209,9 @@ def _difference(then: Pipeline, now: Pipeline) -> tuple[str, ...]:
     lines += [f"stage {name}: added" for name in after if name not in before]
     lines += [f"stage {name}: removed" for name in before if name not in after]
     for name in before.keys() & after.keys():
-        other = [
-            key for key in before[name]._fields if getattr(before[name], key) != getattr(after[name], key)
-        ]
-        lines += [f"stage {name}: {', '.join(other)} changed"] if other else []
+        old, new = before[name].to_json(), after[name].to_json()
+        if other := [key for key in old if old[key] != new[key]]:
+            lines.append(f"stage {name}: {', '.join(other)} changed")
     if not lines and then != now:
         lines.append("the stages are in another order")
     return tuple(sorted(lines))

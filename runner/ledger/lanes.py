@@ -15,7 +15,6 @@ from runner.ledger.entry import (
     NO_HASH,
     OWNER,
     TASK,
-    WITHDRAWN,
     EntryInvalid,
     EntryType,
     LedgerEntry,
@@ -476,11 +475,8 @@ def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
 
 
 def _refuse_undecided(handoff: Handoff, draft: NewEntry) -> None:
-    word = draft.payload.get("decision") if draft.type is EntryType.REPLY else None
-    if (word, draft.runtime) == (WITHDRAWN, CONDUCTOR) and _is_maker(handoff, draft):
-        return
     _refuse_agent(draft)
-    if word not in DECISIONS:
+    if draft.type is not EntryType.REPLY or draft.payload.get("decision") not in DECISIONS:
         way = f"`runner approve TASK {handoff.approval}`, perhaps with --reject"
         raise EntryInvalid(f"{handoff.id} is to be approved, and this decides nothing", hint=way)
 

@@ -79,6 +79,16 @@ class Pipeline(Value):
         """KeyError for one that it does not have."""
         return {stage.name: stage for stage in self.stages}[name]
 
+    def before(self, name: str) -> tuple[str, ...]:
+        """The stages that this one needs, also by way of others, in their order."""
+        known: set[str] = set()
+        queue = [*self.stage(name).needs]
+        while queue:
+            if (one := queue.pop()) not in known:
+                known.add(one)
+                queue += self.stage(one).needs
+        return tuple(stage.name for stage in self.stages if stage.name in known)
+
 
 def steps(pipeline: Pipeline) -> dict[str, int]:
     """Stage -> when it can begin, from 1: stages of one number go side by side."""

@@ -9,13 +9,15 @@ import os
 
 from runner import runtimes
 from runner.config import policy
-from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
+from runner.errors import ConfigInvalid, PipelineNotFound, PolicyRefused, TaskNotFound
 from runner.model import Config, Level, Model, Request, RuntimeSettings, Sandbox, Task
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from runner.plan.pipeline import Pipeline
 
 
 class Choice(Value):
@@ -85,6 +87,16 @@ def find_task(config: Config, task_id: str) -> Task:
     except KeyError:
         from runner.text.words import shortened
     raise TaskNotFound(f"no task `{shortened(task_id, 80)}`", hint=near_match(task_id, config.tasks, "task"))
+
+
+def find_pipeline(config: Config, name: str) -> Pipeline:
+    """PipelineNotFound with the nearest name as the hint."""
+    from runner.plan.pipeline import Pipeline  # nearly every start is of a task
+
+    if name in config.pipelines:
+        return Pipeline.from_json(config.pipelines[name])
+    hint = near_match(name, config.pipelines, "pipeline")
+    raise PipelineNotFound(f"no pipeline `{name[:80]}`", hint=hint)
 
 
 def near_match(word: str, known: Iterable[str], noun: str) -> str:

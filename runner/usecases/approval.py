@@ -10,7 +10,7 @@ import os
 from runner.disk.digest import sha256
 from runner.disk.files import follow, read_up_to
 from runner.errors import Conflict, RunnerError, UsageError
-from runner.ledger.entry import APPROVED, HUMAN, REJECTED, WITHDRAWN, EntryType, is_of_person
+from runner.ledger.entry import APPROVED, HUMAN, REJECTED, EntryType, is_of_person
 from runner.ledger.lanes import AlreadyDecided, HandleNotFound, ProposalOutdated
 from runner.text.words import few
 from runner.usecases import ledger as ledgers
@@ -93,13 +93,6 @@ def ask(run: RunDir, stage: str, prompt: str, file: str | None) -> str:
     told = {"reason": f"The stage {stage} waits for a person.", "ask": prompt, "lane": stage}
     payload = {**told, "approval": stage, "file": file, "digest": digest, "supersedes": before}
     return ledgers.append(ledger, ledgers.of_run(run), EntryType.HANDOFF, payload, to=HUMAN).id
-
-
-def withdraw(run: RunDir, entry: str) -> None:
-    """Nobody has to decide that any more. Nothing is said of what is closed."""
-    ledger, told = ledgers.ledger_of(run), {"text": WITHDRAWN, "decision": WITHDRAWN}
-    if ledger.state().lane_of(entry) is not None:
-        ledgers.append(ledger, ledgers.of_run(run), EntryType.REPLY, told, handles=(entry,))
 
 
 def decision(run: RunDir, entry: str) -> Approval | None:
