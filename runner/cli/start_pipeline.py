@@ -12,11 +12,13 @@ from runner.conduct import preflight, start_pipeline
 from runner.conduct import start_plan as plans
 from runner.conduct.start_pipeline import PipelineRequest
 from runner.errors import UsageError
+from runner.usecases.material import text as text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.state.manifest import Manifest
 
+_HINT = "--set NAME=@FILE reads a file"
 _NOT_WITH_PIPELINE = {
     **dict.fromkeys(("name", "task"), "the stages of a pipeline name their tasks"),
     "plan": "a stage of the pipeline names its plan",
@@ -47,14 +49,13 @@ def _asked(args: Namespace) -> PipelineRequest:
     for text in args.sets:
         name, equals, value = text.partition("=")
         if equals and name.isidentifier():
-            given[name] = _text(value)
+            given[name] = text_of(os.path.join(here(), value[1:]), _HINT) if value.startswith("@") else value
         else:
             sets.append(text)
     options = start_plan.options_of(args, sets)
     if options.rehearsal_script is not None and not os.path.isdir(options.rehearsal_script):
-        raise UsageError(
-            "--rehearse names a folder here", hint="with a script for each run: docs/pipelines.md"
-        )
+        hint = "with a script for each run: docs/pipelines.md"
+        raise UsageError("--rehearse names a folder here", hint=hint)
     return PipelineRequest(
         file=args.pipeline,
         task_id=args.pipeline,
@@ -65,16 +66,3 @@ def _asked(args: Namespace) -> PipelineRequest:
         given=given,
         start=args.start,
     )
-
-
-def _text(value: str) -> str:
-    """What is given, or what the file behind `@` says."""
-    if not value.startswith("@"):
-        return value
-    from runner.disk.files import read
-
-    try:
-        return read(os.path.join(here(), value[1:]), follows_links=True).decode()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{value[1:]} cannot be read: {why}", hint="--set NAME=@FILE reads a file") from None

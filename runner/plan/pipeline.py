@@ -1,4 +1,7 @@
-"""The words of a pipeline: its stages, and what each has to pass. Pure."""
+"""The words of a pipeline: its stages, and what each has to pass. Pure.
+
+What a key means stands beside it in `config.pipelines`; here is only what that does not say.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,8 @@ class Gate(Value):
     """What has to hold before a stage counts as passed, besides that each of its runs has succeeded."""
 
     commands: tuple[tuple[str, ...], ...] = ()
-    """They end with 0."""
     no_findings: str | None = None
-    """Its reviews find nothing as grave as that, or graver."""
     approve: bool = False
-    """A person signs."""
 
 
 class Repair(Value):
@@ -21,9 +21,7 @@ class Repair(Value):
 
     task: str
     severity: str = "critical"
-    """What is as grave as that is repaired, each finding by a run of its own."""
     max_rounds: Count = 3
-    """So often is repaired and reviewed again."""
 
 
 class Compare(Value):
@@ -43,16 +41,13 @@ class Stage(Value):
 
     name: str
     needs: tuple[str, ...]
-    """The stages that have to be passed before it begins."""
     tasks: tuple[str, ...] = ()
     plan: str | None = None
     """The file of a plan, relative to the repository; with `{INPUT}` for what was given."""
     task: str | None = None
-    """The template of its batches."""
     person: str | None = None
     """The document that a person sees to, as `plan`; "" is none: there is only something to approve."""
     prompt: str | None = None
-    """What that person is asked."""
     compare: Compare | None = None
     gate: Gate = Gate()
     repair: Repair | None = None
@@ -73,7 +68,6 @@ class Pipeline(Value):
     stages: tuple[Stage, ...]
     title: str | None = None
     input: tuple[str, ...] = ()
-    """The names of what a start has to say (`--set NAME=TEXT`)."""
 
     def stage(self, name: str) -> Stage:
         """KeyError for one that it does not have."""

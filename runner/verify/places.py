@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from runner.disk.files import no_hole, read_up_to
+from runner.disk.files import read
 from runner.verify.inspect import relative
 
 TYPE_CHECKING = False
@@ -31,15 +31,10 @@ def placed(findings: Iterable[ReviewFinding], root: str) -> tuple[ReviewFinding,
 
 def text_of(root: str, path: str) -> str | None:
     """The text of a file in the tree; None where there is none, or more than anybody quotes from."""
-    real = _real(path, root)
-    if real is None or not os.path.isfile(real):
+    if (real := _real(path, root)) is None:
         return None
     try:
-        fd = no_hole(real, 0)
-        try:
-            data = read_up_to(_LARGEST + 1, fd, os.fstat(fd).st_size)
-        finally:
-            os.close(fd)
+        data = read(real, _LARGEST + 1)
     except OSError:
         return None
     return None if len(data) > _LARGEST else data.decode(errors="replace")
