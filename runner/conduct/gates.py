@@ -14,7 +14,7 @@ from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
-from runner.verify.review import SEVERITIES
+from runner.verify.review import SEVERITIES, ReviewFinding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from runner.conduct.stage_plan import StagePlans
     from runner.model import Config
     from runner.plan.pipeline import Gate, Stage
-    from runner.verify.review import ReviewFinding
 
 _MOST_REPAIRS = 20
 """Of one round: more findings than that are for a person to look at."""
@@ -90,8 +89,6 @@ class Gates:
         is_plan = stage.plan is not None and not step.is_last
         place = self._given.place(stage) if is_plan or stage.person is not None else None
         digest = None if place is None else self._digest(place)
-        if is_plan and digest is not None and digest == self._given.digests.get(place or ""):
-            return ledger.passes(step.n, digest)  # as it was when a person began all this
         is_to_sign = is_plan or stage.gate.approve
         if not is_to_sign:  # `inbox` shows what is still to be written
             return ledger if digest is None else ledger.passes(step.n, digest)
@@ -138,12 +135,13 @@ class Gates:
         if found is None:
             why = Reason("lost", "the results of its reviews are gone")
             return ledger.failed(step.n, why)
-        if (gravest := stage.gate.no_findings) is not None:
-            grave = [one for one in found if _is_as_grave(one, gravest)]
-            if grave and stage.repair is not None:
-                return self._repaired(ledger, stage, step, found)
-            if grave:
-                return ledger.failed(step.n, _left(grave))
+        left, stop = [*found, *_unrepaired(ledger, stage.name, step.turn, found)], None
+        if stage.repair is not None and (grave := _as_grave(left, stage.repair.severity)):
+            stop = self._no_more(ledger, stage, step, grave)
+            if stop is None:
+                return self._another_round(ledger, stage, step, grave)
+        if (gravest := stage.gate.no_findings) is not None and (grave := _as_grave(left, gravest)):
+            return ledger.failed(step.n, stop or _left(grave))
         if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
             return ledger.failed(step.n, Reason("verify_failed", failed))
         if found:
@@ -187,48 +185,38 @@ class Gates:
             found += [] if kept.claim is None else kept.claim.findings
         return found
 
-    def _repaired(
-        self, ledger: PlanLedger, stage: Stage, step: Step, found: Sequence[ReviewFinding]
-    ) -> PlanLedger:
-        """With a run for each finding that is to be repaired, and the reviews after them; or why there are no
-        more of them.
-        """
-        repair = stage.repair
-        assert repair is not None
-        grave = [one for one in found if _is_as_grave(one, repair.severity)]
-        before = {
-            _identity(one.about[0]) for one in ledger.of_stage(stage.name) if _is_repair(one, step.turn)
-        }
-        now = {_identity(one.to_json()) for one in grave}
-        if step.turn > repair.max_rounds:
-            return ledger.failed(step.n, _left(grave, f" after {count(repair.max_rounds, 'round')}"))
-        if before and before <= now:
-            return ledger.failed(step.n, Reason("no_progress", f"repaired, and still there: {_named(grave)}"))
+    def _no_more(
+        self, ledger: PlanLedger, stage: Stage, step: Step, grave: Sequence[ReviewFinding]
+    ) -> Reason | None:
+        """Why there is no other round of repairs."""
+        assert stage.repair is not None
+        rounds = stage.repair.max_rounds
+        done = [one for one in _repairs(ledger, stage.name, step.turn) if not _is_idle(one)]
+        before = {_identity(one.about[0]) for one in done}
+        if before and before <= {_identity(one.to_json()) for one in grave}:
+            return Reason("no_progress", f"repaired, and still there: {_named(grave)}")
+        if step.turn > rounds:
+            return _left(grave, f" after {count(rounds, 'round')}")
         if len(grave) > _MOST_REPAIRS:
             text = f"{len(grave)} findings are to be repaired; at most {_MOST_REPAIRS} are at once"
-            return ledger.failed(step.n, Reason("too_many_findings", text))
+            return Reason("too_many_findings", text)
+        return None
+
+    def _another_round(
+        self, ledger: PlanLedger, stage: Stage, step: Step, grave: Sequence[ReviewFinding]
+    ) -> PlanLedger:
+        """With a run for each finding that is to be repaired, and the reviews after them."""
+        assert stage.repair is not None
         turn, n = step.turn + 1, len(ledger.steps) + 1
-        made = [
-            Step(
-                n + k,
-                (),
-                (step.n,),
-                stage=stage.name,
-                kind=StepKind.REPAIR,
-                task=repair.task,
-                title=f"repair {step.turn}-{k + 1}",
-                turn=turn,
-                about=(one.to_json(),),
-            )
-            for k, one in enumerate(grave)
-        ]
-        after = tuple(one.n for one in made)
-        about = tuple(one.about[0] for one in made)
+        made: list[Step] = []
+        for k, finding in enumerate(grave):
+            told = Step(n + k, (), (step.n,), stage=stage.name, kind=StepKind.REPAIR, turn=turn)
+            title = f"repair {step.turn}-{k + 1}"
+            made.append(told.replace(task=stage.repair.task, title=title, about=(finding.to_json(),)))
+        after, about = tuple(one.n for one in made), tuple(one.about[0] for one in made)
         for task in stage.tasks:
-            told = Step(
-                n + len(made), (), after, stage=stage.name, kind=StepKind.REVIEW, task=task, title=task
-            )
-            made.append(told.replace(turn=turn, is_reader=True, about=about))
+            told = Step(n + len(made), (), after, stage=stage.name, kind=StepKind.REVIEW, turn=turn)
+            made.append(told.replace(task=task, title=task, is_reader=True, about=about))
         reviews = tuple(one.n for one in made[len(grave) :])
         closing = self.closing(stage, n + len(made), reviews, turn)
         gone = [one for one in ledger.of_stage(stage.name) if one.kind is StepKind.PERSON and one.is_last]
@@ -255,13 +243,30 @@ def _asks(stage: Stage, place: str | None, digest: str | None) -> str:
     return f"{stage.prompt}\n({what})" if stage.prompt else what
 
 
-def _is_as_grave(finding: ReviewFinding, severity: str) -> bool:
-    return bool(SEVERITIES.index(finding.severity) <= SEVERITIES.index(severity))
+def _as_grave(findings: Sequence[ReviewFinding], severity: str) -> list[ReviewFinding]:
+    most = SEVERITIES.index(severity)
+    return [one for one in findings if SEVERITIES.index(one.severity) <= most]
 
 
-def _is_repair(step: Step, turn: int) -> bool:
-    """Whether it is of the round before the review of this turn."""
-    return step.kind is StepKind.REPAIR and step.turn == turn
+def _repairs(ledger: PlanLedger, stage: str, turn: int) -> list[Step]:
+    """Those before the review of this turn."""
+    return [one for one in ledger.of_stage(stage) if one.kind is StepKind.REPAIR and one.turn == turn]
+
+
+def _is_idle(repair: Step) -> bool:
+    """Whether it was rejected, or has changed nothing."""
+    return repair.status is Status.REPLACED or not repair.changed
+
+
+def _unrepaired(
+    ledger: PlanLedger, stage: str, turn: int, found: Sequence[ReviewFinding]
+) -> list[ReviewFinding]:
+    """What nothing was changed for, although no review reports it any more: its repair was rejected, or has
+    done nothing.
+    """
+    known = {_identity(one.to_json()) for one in found}
+    idle = [one for one in _repairs(ledger, stage, turn) if _is_idle(one)]
+    return [ReviewFinding.from_json(one.about[0]) for one in idle if _identity(one.about[0]) not in known]
 
 
 def _identity(finding: Mapping[str, object]) -> tuple[str, str]:

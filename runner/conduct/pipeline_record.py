@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.plan.pipeline import Stage
 
-PLACES = ("plan", "person")
-"""The keys of a stage that name a file, in which `{INPUT}` stands for what was given."""
-
 
 class PipelineAssignment(Value):
     """The pipeline as it was when its run began, and what was given to it."""
@@ -26,8 +23,6 @@ class PipelineAssignment(Value):
     input: Mapping[str, str]
     options: Options
     on_failure: str | None
-    digests: Mapping[str, str] = {}
-    """Of each plan file that was there before anything ran: nobody has to approve it."""
     checks: tuple[Json, ...] = ()
     """What was looked at before the first run: see `preflight`."""
 

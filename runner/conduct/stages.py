@@ -20,7 +20,7 @@ from runner.verify import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from runner.conduct.outcome import BatchEnd
@@ -68,19 +68,16 @@ class PipelineWork(Work):
             return ledger
         ledger = self._gates.asked_again(ledger)
         for stage in self._pipeline.stages:
-            passed = {*ledger.passed}
-            if (
-                stage.name not in passed
-                and passed.issuperset(stage.needs)
-                and not ledger.of_stage(stage.name)
-            ):
-                ledger = ledger.grown(self._opening(ledger, stage))
+            passed, needed = {*ledger.passed}, self._pipeline.before(stage.name)
+            is_next = stage.name not in passed and not ledger.of_stage(stage.name)
+            if is_next and passed.issuperset(needed):  # what a person approved far above can be open again
+                ledger = ledger.grown(self._opening(ledger, stage, needed))
         return ledger
 
-    def _opening(self, ledger: PlanLedger, stage: Stage) -> Iterator[Step]:
+    def _opening(self, ledger: PlanLedger, stage: Stage, needed: Sequence[str]) -> Iterator[Step]:
         """The first steps of a stage; they wait for the last ones of those before it."""
         first = len(ledger.steps) + 1
-        after = tuple(step.n for step in ledger.steps if step.is_last and step.stage in stage.needs)
+        after = tuple(step.n for step in ledger.steps if step.is_last and step.stage in needed)
         made: list[Step] = []
         last: tuple[int, ...] = ()
 
@@ -158,6 +155,7 @@ class PipelineWork(Work):
                 if one.name in ledger.passed
                 for argv in one.gate.commands
             ]
+            changes["verify_from"] = "base"  # a repair that rewrites what it is judged by gains nothing
             changes["verify"] = tuple(dict.fromkeys((*task.verify, *commands)))
         if (contract := self._contract(stage, step)) is not None:
             changes["output_contract"] = contract
@@ -195,13 +193,7 @@ class PipelineWork(Work):
 
     def _results(self, ledger: PlanLedger, stage: Stage, step: Step) -> Iterator[stage_prompt.Told]:
         """Of the stages that it needs, also by way of others; and what an adversary looks at."""
-        known: dict[str, None] = {}
-        queue = [*stage.needs]
-        while queue:
-            name = queue.pop()
-            if name not in known:
-                known[name] = None
-                queue += self._pipeline.stage(name).needs
+        known = self._pipeline.before(stage.name)
         for one in ledger.steps:
             is_made = (
                 stage.name == one.stage and step.title == "b" and one.title == "a" and one.n in step.after
@@ -213,8 +205,9 @@ class PipelineWork(Work):
         if step.kind is StepKind.COMPARE and step.is_reader:
             return  # the synthesis has it
         if step.kind is StepKind.PERSON and step.digest is not None:
-            path = os.path.join(self.config.root, step.title)
-            yield stage_prompt.Told(f"{step.stage}: {step.title}", "approved by a person", "", path)
+            path, is_signed = os.path.join(self.config.root, step.title), step.asked is not None
+            how = "approved by a person" if is_signed else "nobody has approved it"
+            yield stage_prompt.Told(f"{step.stage}: {step.title}", how, "", path)
         elif step.run is not None:
             run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
             found = record.load(run.result)

@@ -17,7 +17,7 @@ from runner.conduct.start_plan import (
 )
 from runner.conduct.works import work_of
 from runner.config import policy
-from runner.errors import ConfigInvalid, Conflict, RunnerError, UsageError
+from runner.errors import ConfigInvalid, Conflict, UsageError
 from runner.model import Level, Request, is_name
 from runner.resolve.choose import choose, find_pipeline
 from runner.state.authentic import refuse_foreign
@@ -25,7 +25,7 @@ from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger
 from runner.state.store import RunDir
 from runner.text.words import few
-from runner.usecases import approval, start
+from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def prepare(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> Prep
         stages=tuple(stage.name for stage in pipeline.stages),
         skipped=skipped,
     )
-    return _allowed(asked, config, given.replace(digests=_digests(config, given, skipped)), ledger, env)
+    return _allowed(asked, config, given, ledger, env)
 
 
 def prepare_again(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> PreparedPlan:
@@ -157,20 +157,6 @@ def _before(pipeline: Pipeline, start: str | None) -> tuple[str, ...]:
             f"pipeline `{pipeline.name}` has no stage `{start[:80]}`", hint=f"known: {few(names)}"
         )
     return pipeline.before(start)
-
-
-def _digests(config: Config, given: PipelineAssignment, skipped: tuple[str, ...]) -> dict[str, str]:
-    """Of the plans that are there: whoever starts the pipeline has seen them."""
-    found = {}
-    for stage in given.pipeline.stages:
-        place = given.place(stage)
-        if stage.plan is None or place is None or stage.name in skipped:
-            continue
-        try:
-            found[place] = approval.document(config.root, place).digest
-        except RunnerError:  # it comes later
-            continue
-    return found
 
 
 def _allowed(

@@ -272,6 +272,8 @@ class _Look:
             self.complain((*path, "gate"), f"nobody can pass it: a stage with `{kinds[0]}` has no findings")
         if repair and not gravest:
             self.complain((*path, "repair"), "is set without `no_findings` in `gate`")
+        elif repair and "tasks" not in stage:
+            self.complain((*path, "repair"), "is set without `tasks`, whose reviews would follow it")
         elif repair and SEVERITIES.index(least) < SEVERITIES.index(gravest):
             self.complain((*path, "repair"), f"repairs only {least}; expected severity = {found(gravest)}")
         compare, known = stage.get("compare", {}), self.known("tasks")
