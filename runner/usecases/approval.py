@@ -5,6 +5,7 @@ Both stand in the ledger of the pipeline: a handoff of its run to a person, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner.disk.digest import sha256
@@ -78,11 +79,8 @@ def ask(run: RunDir, stage: str, prompt: str, file: str | None) -> str:
     from runner.usecases.review import continued
 
     ledger, digest = ledgers.ledger_of(run), None
-    if file is not None and os.path.lexists(os.path.join(run.repo, file)):
-        try:
-            digest = document(run.repo, file).digest
-        except Conflict:
-            digest = None  # whoever approves it is told why not
+    with contextlib.suppress(Conflict):  # whoever approves it is told why not
+        digest = None if file is None else document(run.repo, file).digest
     if (found := next(iter(asked_of(ledger, stage)), None)) is not None:
         is_same = (found.text("file"), found.text("digest")) == (file or "", digest or "")
         decided, is_open = decision(run, found.id), ledger.state().lane_of(found.id) is not None
