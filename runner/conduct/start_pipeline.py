@@ -19,7 +19,7 @@ from runner.conduct.works import work_of
 from runner.config import policy
 from runner.errors import ConfigInvalid, Conflict, UsageError
 from runner.model import Level, Request, is_name
-from runner.resolve.choose import choose, find_pipeline
+from runner.resolve.choose import choose, find_pipeline, near_match
 from runner.state.authentic import refuse_foreign
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger
@@ -134,6 +134,9 @@ def _own(config: Config, given: PipelineAssignment) -> Choice:
 
 
 def _refuse_input(pipeline: Pipeline, given: Mapping[str, str]) -> None:
+    for name in given.keys() - {*pipeline.input}:
+        text = f"pipeline `{pipeline.name}` has no input `{name[:80]}`"
+        raise UsageError(text, hint=near_match(name, pipeline.input, "input"))
     if lacking := [name for name in pipeline.input if not given.get(name, "").strip()]:
         raise InputMissing(f"pipeline `{pipeline.name}` needs {few(lacking)}")
     if long := [name for name, text in given.items() if len(text) > _LONGEST]:
