@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 
 from runner.cli import start_plan
-from runner.cli.gate import pass_gate
 from runner.cli.parser import Namespace, here
 from runner.cli.tie import tied_to
-from runner.conduct import preflight, start_pipeline
-from runner.conduct import start_plan as plans
+from runner.conduct import start_pipeline
 from runner.conduct.start_pipeline import PipelineRequest
 from runner.errors import UsageError
 from runner.usecases.material import text as text_of
@@ -29,18 +27,9 @@ _NOT_WITH_PIPELINE = {
 
 def begin(args: Namespace) -> Manifest | int:
     """The run of the pipeline; an exit status where nothing was to be started."""
-    env = os.environ
     start_plan.refuse_options(args, _NOT_WITH_PIPELINE, "--pipeline")
-    if not args.dry_run:
-        preflight.refuse_nested(env)
-    asked = _asked(args)
     prepare = start_pipeline.prepare_again if args.resume else start_pipeline.prepare
-    prepared = prepare(here(), asked, env)
-    if args.dry_run:
-        return start_plan.show(args, prepared)
-    plans.refuse_begun(prepared)
-    pass_gate(args, prepared.config, rehearses=start_plan.rehearses(prepared))
-    return start_plan.carry_out(args, prepared, env)
+    return start_plan.carry_out(args, _asked(args), prepare)
 
 
 def _asked(args: Namespace) -> PipelineRequest:

@@ -20,9 +20,10 @@ from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
-    from runner.conduct.start_plan import PreparedPlan
+    from runner.conduct.start_plan import PlanRequest, PreparedPlan
     from runner.state.manifest import Manifest
     from runner.state.plan_ledger import Step
 
@@ -41,26 +42,27 @@ _NOT_WITH_PLAN = {
 
 def begin(args: Namespace) -> Manifest | int:
     """The run of the plan; an exit status where nothing was to be started."""
+    return carry_out(args, _asked(args), start_plan.prepare_again if args.resume else start_plan.prepare)
+
+
+def carry_out(
+    args: Namespace, asked: PlanRequest, prepare: Callable[[str, Any, Mapping[str, str]], PreparedPlan]
+) -> Manifest | int:
+    """Begins what is prepared, once it is wanted, consent is given and all that it needs was looked at."""
     env = os.environ
-    asked = _asked(args)
     if not args.dry_run:
         preflight.refuse_nested(env)
-    prepared = (start_plan.prepare_again if args.resume else start_plan.prepare)(here(), asked, env)
+    prepared = prepare(here(), asked, env)
     if args.dry_run:
-        return show(args, prepared)
+        return _show(args, prepared)
     start_plan.refuse_unclear(prepared)
     start_plan.refuse_begun(prepared)
-    pass_gate(args, prepared.config, rehearses=rehearses(prepared))
+    pass_gate(args, prepared.config, rehearses=_rehearses(prepared))
     if not _is_wanted(args, prepared):
         pen.tell("nothing was started")
         return ExitStatus.NOT_SUCCESSFUL
-    return carry_out(args, prepared, env)
-
-
-def carry_out(args: Namespace, prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
-    """Begins it, once consent is given and all that it needs was looked at."""
     _pass_gates(prepared)
-    checks = preflight.examine(prepared.config, prepared.choices, env, rehearse=rehearses(prepared))
+    checks = preflight.examine(prepared.config, prepared.choices, env, rehearse=_rehearses(prepared))
     preflight.refuse_unready(checks)
     for note in start_plan.notes(prepared, env):
         pen.note(note)
@@ -117,7 +119,7 @@ def _placed(folder: str, path: str) -> str:
     return os.path.normpath(os.path.join(folder, path))
 
 
-def rehearses(prepared: PreparedPlan) -> bool:
+def _rehearses(prepared: PreparedPlan) -> bool:
     return prepared.assignment.options.rehearse or prepared.choice.task.rehearse
 
 
@@ -152,7 +154,7 @@ def _pass_gates(prepared: PreparedPlan) -> None:
     for choice in prepared.choices:
         try:
             preflight.refuse_without_consent(
-                config.root, choice.runtime, choice.sandbox, env, rehearses(prepared)
+                config.root, choice.runtime, choice.sandbox, env, _rehearses(prepared)
             )
         except preflight.ConsentMissing:
             if not asked_for_consent(config, choice, env):
@@ -160,7 +162,7 @@ def _pass_gates(prepared: PreparedPlan) -> None:
             consent.give(config.root, choice.runtime, choice.sandbox, env)
 
 
-def show(args: Namespace, prepared: PreparedPlan) -> int:
+def _show(args: Namespace, prepared: PreparedPlan) -> int:
     """--dry-run: the decision, and of every run exactly what would be executed. Nothing is touched."""
     steps = start_plan.dry_run(prepared, os.environ)
     delegate = prepared.config.delegate
