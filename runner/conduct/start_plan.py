@@ -398,7 +398,8 @@ def _told(prepared: PreparedPlan) -> str:
     """For people who look into the run's folder: the conductor reads `plan.json`."""
     if prepared.decision is not None:
         return as_text(prepared.decision)
-    return f"continues the plan; left: {', '.join(prepared.ledger.left)}\n"
+    verb = "begins" if prepared.ledger.resumed_from is None else "continues"
+    return f"{verb} {prepared.assignment.name}; left: {', '.join(prepared.ledger.left)}\n"
 
 
 # -- its preconditions ---------------------------------------------------------------------------------
