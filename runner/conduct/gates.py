@@ -64,7 +64,7 @@ class Gates:
                 return self._plan(ledger, stage, step)
             return self._gate(ledger, stage, step, env)
         except RunnerError as error:
-            if error.retryable:
+            if error.retryable or error.code == "handle_not_found":  # a person was faster: look again
                 return ledger
             why = "; ".join(map(one_line, (error.message, *error.problems[:10])))
             return ledger.failed(step.n, Reason(error.code, why))

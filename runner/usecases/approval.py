@@ -73,21 +73,24 @@ def document(repo: str, file: str) -> Document:
 
 def ask(run: RunDir, stage: str, prompt: str, file: str | None) -> str:
     """The id of the entry that asks a person. One of this run, or of one that it goes on with, counts still
-    where it is about the same document: as long as it is open, and once it is approved. What another run was
-    refused is asked anew.
+    where it is about the same document: as long as it is open, and once it is approved; also where that was
+    written or changed after the question, and approved as it is. What another run was refused is asked anew.
     """
     from runner.usecases.review import continued
 
     ledger, digest = ledgers.ledger_of(run), None
     with contextlib.suppress(Conflict):  # whoever approves it is told why not
         digest = None if file is None else document(run.repo, file).digest
+    # Before the look at what is decided: HandleNotFound where a person is faster than this.
+    before = next((one.id for one in ledger.state().open if one.approval == stage), None)
     if (found := next(iter(asked_of(ledger, stage)), None)) is not None:
         is_same = (found.text("file"), found.text("digest")) == (file or "", digest or "")
         decided, is_open = decision(run, found.id), ledger.state().lane_of(found.id) is not None
         is_mine = decided is not None and (decided.approved or found.run_id == run.run_id)
+        if decided is not None and decided.approved and found.text("file") == (file or ""):
+            is_same = decided.digest == digest
         if is_same and (is_open or is_mine) and any(one.run_id == found.run_id for one in continued(run)):
             return found.id
-    before = next((one.id for one in ledger.state().open if one.approval == stage), None)
     told = {"reason": f"The stage {stage} waits for a person.", "ask": prompt, "lane": stage}
     payload = {**told, "approval": stage, "file": file, "digest": digest, "supersedes": before}
     return ledgers.append(ledger, ledgers.of_run(run), EntryType.HANDOFF, payload, to=HUMAN).id
