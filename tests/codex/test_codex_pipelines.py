@@ -1,0 +1,474 @@
+"""Pipelines with the real Codex and a scripted model: stages, gates, people, reviews with repairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.batches import disk
+from support.judged import call, claim, says
+from support.repo import Repo, Run
+from support.stages import (
+    approve,
+    asks,
+    ends,
+    finding,
+    finds,
+    ledger,
+    plays,
+    prepares,
+    reason_of,
+    refused,
+    resumes,
+    run_of,
+    shown,
+    stage,
+    start_words,
+    starts,
+    step,
+    steps,
+    unit,
+    writes,
+)
+from support.waiting import wait_until
+from support.waves import gated, opens, waits_at_gate
+
+PLAN = f'schema_version = 1\ntitle = "Modules"\n{unit(1)}{unit(2)}'
+REVIEW = ('tasks = ["look", "also"]', 'gate = { no_findings = "critical" }', 'repair = { task = "fix" }')
+
+
+@pytest.fixture(autouse=True)
+def over(repo: Repo) -> Iterator[None]:
+    """A pipeline that waits for a person does not outlive its test."""
+    yield
+    repo.end_all()
+
+
+def builds(n: int) -> str:
+    return call(f"echo 'x = {n}' > src/m{n}.py") + says(claim(files=[f"src/m{n}.py"]))
+
+
+def from_question_to_code(repo: Repo) -> None:
+    """Six stages of all kinds; an agent writes the plan."""
+    (repo.home / "plan.toml").write_text(PLAN)
+    plan = call(f"mkdir -p plans; cp {repo.home}/plan.toml plans/csv.toml")
+    mends = call("echo 'answer = 42' > src/app.py") + says(claim())
+    gate = 'gate = [["test", "-e", "src/m2.py"]]'
+    prepares(
+        repo,
+        stage("research", 'tasks = ["look", "also"]'),
+        stage("prd", 'person = "docs/{name}.md"', 'gate = "approve"', 'prompt = "What do we want?"'),
+        stage("draft", 'tasks = ["fix"]'),
+        stage("implement", 'plan = "plans/{name}.toml"', 'task = "build"', gate),
+        stage("review", *REVIEW),
+        stage("testing", 'tasks = ["fix"]', 'gate = [["grep", "-q", "42", "src/app.py"]]'),
+        input=("name", "question"),
+        delegate=("soft_cap = 1",),
+        research_look=call(f"{gated(repo)}true") + says("Rows come from `shop`."),
+        research_also=call(f"{gated(repo)}true") + says("Input is checked nowhere."),
+        draft_fix=plan + says(claim(files=["plans/csv.toml"])),
+        review_look=finds(finding(title="The answer is 41"), finding("minor", "A word")),
+        testing_fix=writes("tests/test_app.py"),
+        **{"implement_batch-1": builds(1), "implement_batch-2": builds(2)},
+        **{"review_repair-1-1": mends, "review_look.2": finds(finding("minor", "A word"))},
+    )
+
+
+def test_a_pipeline_goes_from_a_question_to_reviewed_code(repo: Repo) -> None:
+    from_question_to_code(repo)
+    run = starts(repo, "--set", "name=csv", "--set", "question=How?")
+    for task in ("look", "also"):  # side by side: each is there while the other one waits
+        waits_at_gate(run_of(run, "research", task))
+    opens(repo)
+    asks(run, "prd")
+    (item,) = [one for one in repo.json("inbox")["items"] if one["kind"] == "approval"]
+    assert item["commands"] == ["runner approve feature prd", "runner approve feature prd --reject"]
+    assert "What do we want?" in item["text"] and "docs/csv.md" in item["text"]
+    wait_until(lambda: run.on_disk()["plan"]["batches"][-1]["status"] == "asked", what="what `status` shows")
+    repo.write("docs/csv.md", "# CSV\n")
+    approve(run, "prd")
+    asks(run, "implement")
+    assert not (repo.root / "src/m1.py").exists(), "an agent has written the plan"
+    approve(run, "implement")
+    manifest = ends(run)
+    assert shown(run) == ORDER
+    assert (repo.root / "src/app.py").read_text() == "answer = 42\n"
+    looks_as_it_was(run, manifest)
+    tells_its_end(repo, run)
+
+
+ORDER = [
+    "research task look: succeeded",
+    "research task also: succeeded",
+    "research gate gate: succeeded",
+    "prd person docs/csv.md: succeeded",
+    "draft task fix: succeeded",
+    "draft gate gate: succeeded",
+    "implement person plans/csv.toml: succeeded",
+    "implement gate the plan: succeeded",
+    "implement batch batch 1 (U1): succeeded",
+    "implement batch batch 2 (U2): succeeded",
+    "implement gate gate: test -e src/m2.py: succeeded",
+    "review task look: succeeded",
+    "review task also: succeeded",
+    "review gate gate: no critical findings: replaced",
+    "review repair repair 1-1: succeeded",
+    "review review look: succeeded",
+    "review review also: succeeded",
+    "review gate gate: no critical findings: succeeded",
+    "testing task fix: succeeded",
+    "testing gate gate: grep -q 42 src/app.py: succeeded",
+]
+
+
+def looks_as_it_was(run: Run, manifest: dict[str, Any]) -> None:
+    """The runs are its children, in order, and each is told what it may know."""
+    plan = manifest["plan"]
+    names = ("research", "prd", "draft", "implement", "review", "testing")
+    assert plan["stages"] == [{"name": name, "status": "passed"} for name in names]
+    assert plan["file"] == "pipeline feature" and plan["left"] == []
+    began = [step["run"]["run_id"] for step in steps(run) if step["run"]]
+    assert [child["run_id"] for child in manifest["children"]] == began == sorted(began)
+    own = {"task_id": "feature", "run_id": run.id, "manifest_path": manifest["manifest_path"]}
+    assert all(
+        Run(run.repo, one["run_id"], one["task_id"]).on_disk()["parent"] == own
+        for one in manifest["children"]
+    )
+
+    first, last = (
+        run_of(run, *name).file("prompt.md") for name in (("research", "look"), ("testing", "fix"))
+    )
+    assert "### question\nHow?" in first and "## Earlier stages" not in first
+    assert "- research: also (succeeded): Input is checked nowhere." in last
+    assert (
+        f"- prd: docs/csv.md (approved by a person)\n  Its whole result: {run.repo.root}/docs/csv.md" in last
+    )
+    assert str(run_of(run, "implement", "batch 2 (U2)").folder / "last-message.md") in last
+    repair = run_of(run, "review", "repair 1-1")
+    told = repair.file("prompt.md")
+    assert "- critical: The answer is 41\n  Place: src/app.py:1" in told and "A word" not in told
+    verified = json.loads(repair.file("invocation.json"))["verify"]
+    assert verified == [["test", "!", "-e", "bad"], ["test", "-e", "src/m2.py"]], (
+        "its own, and what has passed"
+    )
+    again = run_of(run, "review", "look").file("prompt.md")
+    assert "## After a repair" in again and "The answer is 41" in again
+
+
+def tells_its_end(repo: Repo, run: Run) -> None:
+    """To people, and to code hosts: what is left, and no finding that was repaired."""
+    kept = run.file("findings-review.md")
+    assert "**minor** src/app.py:1: A word" in kept and "41\n" not in kept
+    report = repo.json("report", run.id)
+    assert [one["title"] for one in report["review_findings"]] == ["A word"]
+    assert report["files"]["observed"] == [
+        "plans/csv.toml",
+        "src/app.py",
+        "src/m1.py",
+        "src/m2.py",
+        "tests/test_app.py",
+    ]
+    told = repo.cli("report", run.id, "--format", "sarif").json()
+    (result,) = told["runs"][0]["results"]
+    assert result["level"] == "note" and result["message"]["text"].startswith("A word")
+    text = repo.cli("status", run.id).stdout
+    assert "6 of 6 stages passed" in text and "check_changed" in text
+    assert not [one for one in repo.json("inbox")["items"] if one["kind"] == "approval"]
+
+
+# -- gates -------------------------------------------------------------------------------------------
+
+
+def test_a_gate_that_is_not_passed_ends_its_stage_and_resuming_looks_again(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("first", 'tasks = ["look"]', 'gate = [["true"], ["test", "-e", "ready"]]'),
+        stage("after", 'tasks = ["look"]'),
+        stage("beside", "needs = []", 'tasks = ["also"]'),
+    )
+    run = starts(repo)
+    manifest = ends(run, "failed")
+    assert manifest["reason"]["code"] == "batches_left" and "first" in manifest["reason"]["message"]
+    assert (
+        reason_of(run, "first") == "verify_failed"
+        and "test -e ready" in step_of(run, "first")["why"]["message"]
+    )
+    stages = {one["name"]: one["status"] for one in manifest["plan"]["stages"]}
+    assert stages == {"first": "failed", "after": "waiting", "beside": "passed"}
+    assert "runner start --pipeline feature --resume" in run.on_disk()["reason"]["hint"]
+    (repo.root / "ready").touch()
+    again = resumes(repo)
+    ends(again)
+    assert [child["task_id"] for child in again.on_disk()["children"]] == ["look"], (
+        "what was passed stays passed"
+    )
+    assert run_of(again, "first", "look").id == run_of(run, "first", "look").id
+    done = refused(repo, "--resume")
+    assert "nothing of pipeline `feature` is left" in done.error["message"]
+
+
+def step_of(run: Run, stage: str) -> dict[str, Any]:
+    """The newest gate."""
+    return [one for one in steps(run) if (one["stage"], one["kind"]) == (stage, "gate")][-1]
+
+
+def test_a_run_that_fails_ends_its_stage_and_is_tried_again_alone(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("first", 'tasks = ["fix", "also"]'),
+        stage("after", 'tasks = ["look"]'),
+        first_fix=writes("bad"),
+    )
+    run = starts(repo)
+    ends(run, "failed")
+    assert [one["status"] for one in steps(run)] == ["failed", "succeeded", "waiting"]
+    plays(repo, "first.fix", writes("good"))
+    again = resumes(repo)
+    ends(again)
+    assert [child["task_id"] for child in again.on_disk()["children"]] == ["fix", "look"]
+    assert repo.says("status", "--porcelain").splitlines() == ["?? good"], "what was rejected is taken back"
+
+
+# -- reviews and repairs -----------------------------------------------------------------------------
+
+
+def reviewed(repo: Repo, *findings: dict[str, Any], rounds: int = 3, **scripts: str) -> Run:
+    """A pipeline of one stage whose review finds that, once it is over."""
+    table = f'repair = {{ task = "fix", max_rounds = {rounds} }}'
+    one = stage("review", 'tasks = ["look"]', 'gate = { no_findings = "critical" }', table)
+    prepares(repo, one, review_look=finds(*findings), **scripts)
+    run = starts(repo)
+    ends(run, "failed")
+    return run
+
+
+def kinds(run: Run) -> list[str]:
+    return [one["kind"] for one in steps(run)]
+
+
+def test_a_repair_that_repairs_nothing_is_no_progress(repo: Repo) -> None:
+    said = {"review_look.2": finds(finding(title="it is  WRONG", line=7), finding(title="Another"))}
+    run = reviewed(repo, finding(), **said, **{"review_repair-1-1": writes("src/other.py")})
+    assert kinds(run) == ["task", "gate", "repair", "review", "gate"]
+    assert reason_of(run, "review") == "no_progress"
+    assert "no_line" in run_of(run, "review", "look").file("result.json")
+
+
+def test_reviews_that_find_something_new_each_time_end_with_the_last_round(repo: Repo) -> None:
+    said = {f"review_look.{n}": finds(finding(title=f"Number {n}")) for n in (2, 3)}
+    said |= {f"review_repair-{n}-1": writes("src/other.py") for n in (1, 2)}
+    run = reviewed(repo, finding(), rounds=2, **said)
+    assert kinds(run) == ["task", "gate", *["repair", "review", "gate"] * 2]
+    assert reason_of(run, "review") == "findings_left"
+    assert "after 2 rounds: src/app.py:1: Number 3" in step_of(run, "review")["why"]["message"]
+
+
+def test_more_findings_than_a_round_can_repair_are_for_a_person(repo: Repo) -> None:
+    run = reviewed(repo, *(finding(title=f"Number {n}") for n in range(21)))
+    assert kinds(run) == ["task", "gate"]
+    assert reason_of(run, "review") == "too_many_findings"
+
+
+def test_a_review_that_says_no_findings_has_not_succeeded(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("review", 'tasks = ["look"]', 'gate = { no_findings = "minor" }'),
+        review_look=says("All is fine: 10 of 10."),
+    )
+    run = starts(repo)
+    ends(run, "failed")
+    assert step(run, "review", "look")["why"]["code"] == "result_invalid"
+    assert reason_of(run, "review") is None, "the gate looks at nothing"
+    plays(repo, "review.look", finds(finding("minor")))
+    again = resumes(repo)
+    ends(again, "failed")
+    assert reason_of(again, "review") == "findings_left"
+
+
+def test_a_repair_that_breaks_what_was_passed_is_rejected_and_its_finding_is_left(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("tests", 'tasks = ["also"]', 'gate = [["sh", "check.sh"]]'),
+        stage("review", 'tasks = ["look"]', *REVIEW[1:]),
+        files={"check.sh": "grep -q answer src/app.py\n"},
+        review_look=finds(finding()),
+        **{"review_repair-1-1": call("echo broken > src/app.py") + says(claim())},
+        **{"review_look.2": finds()},
+        **{"review_repair-2-1": call("sed -i s/41/42/ src/app.py") + says(claim())},
+        **{"review_look.3": finds()},
+    )
+    run = starts(repo)
+    ends(run)
+    assert run_of(run, "review", "repair 1-1").on_disk()["status"] == "rejected"
+    assert step(run, "review", "repair 1-1")["status"] == "replaced"
+    assert step(run, "review", "repair 2-1")["status"] == "succeeded", (
+        "no review says away what is not repaired"
+    )
+    assert ledger(run)["breaker"]["failures"] == 0
+    assert (repo.root / "src/app.py").read_text() == "answer = 42\n", "nothing of what was rejected"
+
+
+# -- people --------------------------------------------------------------------------------------------
+
+PRD = stage("prd", 'person = "docs/prd.md"', 'gate = "approve"')
+THEN = stage("then", 'tasks = ["look"]')
+
+
+def test_a_document_that_changes_after_it_was_approved_is_asked_for_again(repo: Repo) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("slow", 'tasks = ["look"]', 'gate = "approve"'),
+        THEN,
+        files={"docs/prd.md": "One.\n"},
+    )
+    run = starts(repo)
+    first = asks(run, "prd")
+    approve(run, "prd")
+    second = repo.cli("approve", "feature", "prd", "--yes", "--json")
+    assert (second.status, second.error["code"]) == (9, "already_decided")
+    asks(run, "slow")
+    repo.write("docs/prd.md", "Two.\n")
+    approve(run, "slow")
+    assert asks(run, "prd") not in (first, "None")
+    assert [one["stage"] for one in steps(run)][-1] == "slow", "nothing that needs it has begun"
+    approve(run, "prd")
+    ends(run)
+    assert "then task look: succeeded" in shown(run)
+
+
+def test_what_is_written_and_approved_after_the_question_counts(repo: Repo) -> None:
+    prepares(repo, PRD, THEN)
+    run = starts(repo)
+    asks(run, "prd")
+    early = repo.cli("approve", "feature", "prd", "--yes", "--json")
+    assert early.status != 0, "there is nothing to approve"
+    repo.write("docs/prd.md", "Written.\n")
+    # In between it may be asked anew, which the command then says.
+    wait_until(lambda: repo.cli("approve", "feature", "prd", "--yes").status == 0, what="the approval")
+    ends(run)
+
+
+def test_a_rejection_ends_the_stage_and_a_run_that_resumes_asks_anew(repo: Repo) -> None:
+    prepares(repo, PRD, THEN, files={"docs/prd.md": "One.\n"})
+    run = starts(repo)
+    before = asks(run, "prd")
+    inside = repo.cli(
+        "approve",
+        "feature",
+        "prd",
+        "--yes",
+        "--json",
+        env={"RUNNER_MANIFEST": str(run.folder / "manifest.json")},
+    )
+    assert (inside.status, inside.error["code"]) == (9, "people_only")
+    approve(run, "prd", "--reject", "--note", "Not this.")
+    ends(run, "failed")
+    assert reason_of(run, "prd", "person") == "not_approved"
+    assert "Not this." in steps(run)[0]["why"]["message"]
+    again = resumes(repo)
+    asks(again, "prd", other_than=before)
+    approve(again, "prd")
+    ends(again)
+
+
+def test_an_approval_that_is_given_while_no_conductor_is_there_counts_when_it_is_resumed(repo: Repo) -> None:
+    prepares(repo, PRD, THEN)
+    run = starts(repo)
+    asks(run, "prd")
+    assert repo.cli("cancel", run.id).status == 0
+    repo.write("docs/prd.md", "Written.\n")
+    assert repo.cli("approve", "feature", "prd", "--yes").status == 0
+    ends(resumes(repo))
+
+
+def test_a_plan_is_asked_for_again_where_it_changes_before_anybody_has_approved_it(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("implement", 'plan = "plan.toml"', 'task = "build"'),
+        files={"plan.toml": f"schema_version = 1\n{unit(1)}"},
+        **{"implement_batch-1": builds(1)},
+    )
+    run = starts(repo)
+    before = asks(run, "implement")
+    repo.write("plan.toml", f"schema_version = 1\n{unit(1)}\n# all of it\n")
+    asks(run, "implement", other_than=before)
+    approve(run, "implement")
+    ends(run)
+    assert (repo.root / "src/m1.py").read_text() == "x = 1\n"
+
+
+# -- beginning -----------------------------------------------------------------------------------------
+
+
+def test_what_was_done_by_hand_is_skipped_and_nothing_of_it_is_told(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("research", 'tasks = ["look"]'),
+        PRD,
+        stage("beside", "needs = []", 'tasks = ["also"]'),
+        stage("then", 'needs = ["prd"]', 'tasks = ["look"]'),
+    )
+    run = starts(repo, "--from", "then")
+    manifest = ends(run)
+    assert {one["name"]: one["status"] for one in manifest["plan"]["stages"]} == {
+        **{"research": "skipped", "prd": "skipped"},
+        **{"beside": "passed", "then": "passed"},
+    }
+    assert "## Earlier stages" not in run_of(run, "then", "look").file("prompt.md")
+    assert refused(repo, "--from", "nowhere").error["code"] == "usage"
+
+
+def test_a_dry_run_shows_every_run_and_changes_nothing(repo: Repo) -> None:
+    from_question_to_code(repo)
+    before = disk(repo)
+    given = ("--set", "name=csv", "--set", "question=How?")
+    done = repo.cli(*start_words(repo, *given, "--dry-run"))
+    assert done.status == 0, done.stdout + done.stderr
+    runs = [one["invocation"]["task_id"] for one in done.json()["runs"]]
+    assert runs == ["look", "also", "fix", "build", "look", "also", "fix"]
+    told = repo.cli(
+        *(word for word in start_words(repo, *given, "--dry-run") if word not in ("--format", "json"))
+    )
+    assert told.status == 0 and "How?" in told.stdout
+    assert disk(repo) == before
+
+
+def test_what_lacks_or_does_not_fit_is_refused_before_anything_begins(repo: Repo) -> None:
+    prepares(repo, stage("prd", 'person = "docs/{name}.md"'), THEN, input=("name", "question"))
+    (repo.root / "question.md").write_text("What *is* it?\n")
+    for words, code in (
+        (("--set", "name=csv"), "input_missing"),
+        (("--set", "name=csv", "--set", "question= "), "input_missing"),
+        (("--set", "name=../csv", "--set", "question=x"), "usage"),
+        (("--set", "name=csv", "--set", "question=@nowhere.md"), "prompt_invalid"),
+        (("--task", "look"), "usage"),
+        (("--resume",), "conflict"),
+    ):
+        assert refused(repo, *words).error["code"] == code, words
+    other = repo.cli("start", "--pipeline", "featur", "--format", "json")
+    assert (other.status, other.error["code"]) == (2, "pipeline_not_found") and "feature" in other.error[
+        "hint"
+    ]
+    repo.write("docs/csv.md", "There.\n")
+    run = starts(repo, "--set", "name=csv", "--set", "question=@question.md")
+    ends(run)
+    assert "### question\nWhat *is* it?" in run_of(run, "then", "look").file("prompt.md")
+
+
+def test_a_pipeline_that_was_edited_is_not_resumed(repo: Repo) -> None:
+    prepares(repo, stage("first", 'tasks = ["look"]', 'gate = [["false"]]'), THEN, input=("name",))
+    run = starts(repo, "--set", "name=a")
+    ends(run, "failed")
+    config = repo.root / "delegate.toml"
+    text = config.read_text()
+    config.write_text(text.replace('[["false"]]', '"succeeded"'))
+    done = refused(repo, "--resume")
+    assert done.error["code"] == "pipeline_changed"
+    assert "stage first: gate changed" in json.dumps(done.error)
+    config.write_text(text)
+    assert refused(repo, "--resume", "--set", "name=b").error["code"] == "pipeline_changed"
+    assert refused(repo, "--resume", "--from", "then").error["code"] == "usage"
+    ends(resumes(repo, "--set", "name=a"), "failed")
