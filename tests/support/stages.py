@@ -34,7 +34,7 @@ __all__ = [
     "writes",
 ]
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 NAME = "feature"
 TASKS = {
     "look": ("Look.", "read-only", ""),
