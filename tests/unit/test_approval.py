@@ -310,3 +310,13 @@ def test_nothing_but_a_decision_of_a_person_closes_it(tmp_path: Path) -> None:
     )
     assert plain.code == "people_only", "what speaks inside of its program has not the words for it"
     assert [one.id for one in approval.pending(ledger)] == [entry] and approval.decision(run, entry) is None
+
+
+def test_what_was_written_after_the_question_and_approved_is_not_asked_again(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    entry = approval.ask(run, "prd", "Write it.", DOCUMENT)
+    write(tmp_path)
+    decide(run, "prd")
+    assert approval.ask(run, "prd", "Write it.", DOCUMENT) == entry
+    write(tmp_path, "Something else.\n")
+    assert approval.ask(run, "prd", "Write it.", DOCUMENT) != entry
