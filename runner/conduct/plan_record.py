@@ -191,7 +191,8 @@ def take_over(run: RunDir, before: RunDir, found: PlanLedger) -> None:
             with contextlib.suppress(FileNotFoundError):
                 text = read(f"{before.path}/{name}", _LARGEST)
                 refuse_forged(f"{before.path}/{name}", text)
-                write_record(f"{run.path}/{name}", json_value(text))
+                told = json_value(text)
+                write_record(f"{run.path}/{name}", {key: told[key] for key in told if key != "mac"})
         with contextlib.suppress(FileNotFoundError):
             replace_bytes(
                 f"{run.path}/synthesis-{stage}.md", read(f"{before.path}/synthesis-{stage}.md", _LARGEST)

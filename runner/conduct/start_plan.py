@@ -138,8 +138,10 @@ class PreparedPlan(Value):
 
     @property
     def work(self) -> Work:
-        """For a look at what would be done: no run is there yet."""
-        return work_of(self.config, RunDir(self.config.root, self.asked.task_id, ""), self.assignment)
+        """For a look at what would be done: no run is there yet, or the one that it goes on with."""
+        before = self.ledger.resumed_from
+        run = RunDir(self.config.root, self.asked.task_id, "" if before is None else before.run_id)
+        return work_of(self.config, run, self.assignment)
 
     @property
     def title(self) -> str:
