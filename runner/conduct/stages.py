@@ -180,8 +180,7 @@ class PipelineWork(Work):
     def _prompt(self, ledger: PlanLedger, stage: Stage, step: Step, task: Task) -> str:
         own = task.prompt or ""
         if step.kind is StepKind.SYNTHESIS:
-            is_ahead = step.n > len(ledger.steps)  # for a look at what would be done
-            section = "" if is_ahead else self._gates.compared.prompt(ledger, stage, step)
+            section = "" if self.is_a_look else self._gates.compared.prompt(ledger, stage, step)
             return stage_prompt.prompt(own, section)
         more = ""
         if step.kind is StepKind.REPAIR:

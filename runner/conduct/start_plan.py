@@ -141,7 +141,9 @@ class PreparedPlan(Value):
         """For a look at what would be done: no run is there yet, or the one that it goes on with."""
         before = self.ledger.resumed_from
         run = RunDir(self.config.root, self.asked.task_id, "" if before is None else before.run_id)
-        return work_of(self.config, run, self.assignment)
+        work = work_of(self.config, run, self.assignment)
+        work.is_a_look = True
+        return work
 
     @property
     def title(self) -> str:

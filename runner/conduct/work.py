@@ -24,6 +24,8 @@ class Work:
 
     def __init__(self, config: Config, task_id: str) -> None:
         self.config, self.task_id = config, task_id
+        self.is_a_look = False
+        """Whether nothing is carried out: what would have to be written first is left out."""
 
     def choices(self) -> tuple[Choice, ...]:
         """What its runs are run with, each once. As `choose`."""
