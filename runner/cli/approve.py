@@ -8,14 +8,16 @@ from runner.cli import pen
 from runner.cli.ask import confirm
 from runner.cli.parser import Namespace, Parser, here, stdin
 from runner.cli.render import answer, indented
-from runner.errors import ExitStatus
+from runner.errors import ExitStatus, UsageError
 from runner.ledger.entry import MAX_TEXT, EntryInvalid
+from runner.text.words import count
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.ledger.file import Ledger
+    from runner.usecases.approval import Document
     from runner.usecases.ledger import Author
 
 
@@ -24,7 +26,7 @@ def add_approve(parser: Parser) -> None:
     parser.add_argument("stage", metavar="STAGE", nargs="?", help="default: the only one that waits")
     parser.add_argument("--reject", action="store_true", help="it is not to go on; the note says why")
     parser.add_argument("--note", metavar="TEXT", help="a word on it; `-` is stdin")
-    parser.add_argument("--yes", action="store_true", help="without being asked, which a terminal does")
+    parser.add_argument("--yes", action="store_true", help="decide it without being asked")
     parser.examples(
         *("runner approve feature", "runner approve feature prd --note 'As we have said.'"),
         "runner approve @latest prd --reject --note 'Who may see the invoices?'",
@@ -44,19 +46,34 @@ def settle(
     from runner.conduct import preflight
 
     ledgers.refuse_run(author)
-    preflight.refuse_nested(os.environ)
+    preflight.refuse_nested(os.environ, preflight.FOR_PEOPLE)
     asked = approval.meant(ledger, stage)
     name, file = asked.text("approval"), asked.text("file")
     shown = approval.document(ledger.repo, file) if file and approves else None
+    said: bool | None = is_sure or None
+    why, first = "an answer in JSON asks nothing", file or "what is asked"
     if args.format == "text":
-        seen = f"\n{file}, {shown.lines} lines, sha256 {shown.digest}" if shown else ""
-        body = indented(f"        {asked.text('ask')}{seen}", 8, is_foreign=True)
-        pen.tell(f"{asked.id}, stage {name} of {ledger.task_id}:\n{body}")
-        if not is_sure and confirm(f"{'approve' if approves else 'reject'} {name}?") is False:
-            pen.tell("nothing was decided")
-            return ExitStatus.NOT_SUCCESSFUL
+        body = indented(f"        {asked.text('ask')}", 8, is_foreign=True)
+        seen = _beginning(file, shown) if shown else ""
+        pen.tell(f"{asked.id}, stage {name} of {ledger.task_id}:\n{body}{seen}")
+        why, first = "there is no terminal to ask at", "the text above"
+        said = said or confirm(f"{'approve' if approves else 'reject'} {name}?")
+    if said is None:
+        raise UsageError(why, hint=f"read {first}; `--yes` agrees to it")
+    if not said:
+        pen.tell("nothing was decided")
+        return ExitStatus.NOT_SUCCESSFUL
     note = stdin(MAX_TEXT, EntryInvalid) if args.note == "-" else args.note
     made = approval.decide(ledger, author, asked, shown, approves, note)
     words = f"{name} is {made.text('decision')} by {made.text('signer')} (closes {asked.id})"
     answer(args, made.to_json(), f"{made.id}  {words}")
     return ExitStatus.OK
+
+
+def _beginning(file: str, shown: Document) -> str:
+    head = indented(f"{file}, {count(shown.lines, 'line')}, sha256 {shown.digest}", 8, is_foreign=True)
+    cut = (line[:200] + "..." * (len(line) > 200) for line in shown.beginning)
+    rows = [head, *(f"| {indented(line, 10, is_foreign=True)}" for line in cut)]
+    if left := shown.lines - len(shown.beginning):
+        rows.append(indented(f"... {count(left, 'more line')}: {file}", 8, is_foreign=True))
+    return "".join(f"\n        {row}" for row in rows)

@@ -49,7 +49,7 @@ def add_consent(parser: Parser) -> None:
 
 
 def run_consent(args: Namespace) -> int:
-    preflight.refuse_nested(os.environ)
+    preflight.refuse_nested(os.environ, preflight.FOR_PEOPLE)
     if args.withdraw:
         return _withdraw(args)
     config = settings(args)

@@ -213,9 +213,9 @@ def add_ledger_sign(parser: Parser) -> None:
         "--proposal", metavar="ID", help="this one (default: the newest, once you have seen it and say yes)"
     )
     parser.add_argument("--note", metavar="TEXT", help="a word on it; `-` is stdin")
+    parser.add_argument("--yes", action="store_true", help="decide an approval without being asked")
     verb = parser.prog.removeprefix("runner ")
     parser.examples(
-        f"runner {verb} fix-auth --proposal e-0010",
         f"runner {verb} fix-auth --proposal e-0010 --note 'I have read the change.'",
         note="For people only: no run, no host and no agent can do it.",
     )
@@ -373,7 +373,7 @@ def _decided(args: Namespace, *, signs: bool) -> int:
     ledger, author = _open(args, people_only=True)
     named, waiting = args.proposal or None, settled(ledger).state.proposal
     if named is not None and asked_of(ledger, named):
-        return settle(args, ledger, author, named, approves=signs, is_sure=True)
+        return settle(args, ledger, author, named, approves=signs, is_sure=args.yes)
     note = None if args.note is None else _text(args.note)
     if waiting is not None and waiting.decided_by is None and named in (None, waiting.id):
         if args.format == "text":

@@ -192,4 +192,4 @@ def _refuse_nested() -> None:
     """An agent cannot say that a person trusts something."""
     from runner.conduct import preflight  # only who is about to agree pays for it
 
-    preflight.refuse_nested(os.environ)
+    preflight.refuse_nested(os.environ, preflight.FOR_PEOPLE)

@@ -99,9 +99,10 @@ class Gates:
         if entry != step.asked:
             ledger = ledger.asking(step.n, entry)
         said = approval.decision(self._run, entry)
-        if said is None or (
-            said.approved and place is not None and (digest is None or said.digest != digest)
-        ):
+        if said is None:
+            return ledger
+        if said.approved and place is not None and (digest is None or said.digest != digest):
+            del self._asked[step.n]  # that was another document: the next look asks anew
             return ledger
         if said.approved:
             return ledger.passes(step.n, digest)

@@ -14,7 +14,7 @@ from runner.resolve.choose import Choice, choose
 from runner.runtimes import NAMES, get
 from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.text.words import one_line
-from runner.usecases.control import around
+from runner.usecases.control import around, upwards
 from runner.usecases.protection import fence_of
 from runner.usecases.workplace import committed_links
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BUDGET_S = 24.0
 """A check that finds the time used up says `unknown`."""
+FOR_PEOPLE = "only a person does that, in a terminal that no agent has started"
 _RUN = "RUNNER_RUN_ID"
 
 
@@ -43,15 +44,19 @@ class ConsentMissing(PolicyRefused):
     default_hint = "`runner consent` explains and records it, once for this project"
 
 
-def refuse_nested(env: Mapping[str, str]) -> None:
-    """Raises where this process was started by an agent. To unset what shows it would lift no sandbox."""
-    for name in (sign for runtime in NAMES for sign in get(runtime).agent_signs):
-        if env.get(name, "") not in ("", "0"):
-            raise Nested(f"this is inside an agent: {name} is set")
+def refuse_nested(env: Mapping[str, str], hint: str | None = None) -> None:
+    """Raises where this process, or one above it, was started by an agent: to unset what shows it, for one
+    command, hides nothing.
+    """
+    signs = [sign for runtime in NAMES for sign in get(runtime).agent_signs]
+    for process, one in upwards(env):
+        if (name := next((sign for sign in signs if one.get(sign, "") not in ("", "0")), None)) is not None:
+            where = "" if one is env else f" in process {process.pid} above"
+            raise Nested(f"this is inside an agent: {name} is set{where}", hint=hint)
     if env.get(_RUN):
-        raise Nested(f"this is inside the run {env[_RUN][:80]}: {_RUN} is set")
+        raise Nested(f"this is inside the run {env[_RUN][:80]}: {_RUN} is set", hint=hint)
     if (manifest := around(env)) is not None:
-        raise Nested(f"this is inside a run, whose manifest is {manifest}")
+        raise Nested(f"this is inside a run, whose manifest is {manifest}", hint=hint)
 
 
 def refuse_without_consent(

@@ -250,6 +250,8 @@ class _Look:
                     text = "a file in the repository, without `..`, and in braces a name of `input`"
                     self.complain((*here, key), f"found {found(value)}; expected {text}: {one_of(given)}")
             self.stage(here, stage)
+        if stages and all([kind for kind in STAGE_KINDS if kind in stage] == ["person"] for stage in stages):
+            self.complain((*path, "stages"), "none of them starts a run; expected one that does")
         try:
             if len({*names}) == len(names):
                 TopologicalSorter({stage["name"]: stage["needs"] for stage in stages}).prepare()
@@ -270,6 +272,9 @@ class _Look:
         least = repair.get("severity", "critical")
         if gravest and kinds in (["plan"], ["person"]):
             self.complain((*path, "gate"), f"nobody can pass it: a stage with `{kinds[0]}` has no findings")
+        if kinds == ["person"] and not (stage["person"] or stage.get("gate", {}).get("approve")):
+            text = 'nobody can pass it: there is no document to wait for; expected gate = "approve"'
+            self.complain((*path, "person"), text)
         if repair and not gravest:
             self.complain((*path, "repair"), "is set without `no_findings` in `gate`")
         elif repair and "tasks" not in stage:

@@ -38,6 +38,8 @@ class Document(Value):
 
     digest: str
     lines: Count
+    beginning: tuple[str, ...] = ()
+    """Its first lines, for a person who is asked; of a long one more than is shown."""
 
 
 class Approval(Value):
@@ -51,7 +53,7 @@ class Approval(Value):
 
 
 def document(repo: str, file: str) -> Document:
-    """Conflict where it is not there, or no file of the repository that anybody would read."""
+    """Conflict where it is not there, is empty, or no file of the repository that anybody would read."""
     try:
         fd, found = follow(os.path.join(repo, file))
         try:
@@ -65,7 +67,11 @@ def document(repo: str, file: str) -> Document:
         raise Conflict(f"{file} cannot be read: {error.strerror}", hint="write it first") from None
     if len(data) > _LARGEST:
         raise Conflict(f"{file} has more than {_LARGEST >> 20} MiB", hint="nobody would have read it")
-    return Document(sha256(data).hexdigest(), len(data.splitlines()))
+    if not data.decode("utf-8-sig", "replace").strip():
+        raise Conflict(f"{file} is empty", hint="write it first")
+    lines = data.splitlines()
+    first = tuple(line[:1000].decode(errors="replace") for line in lines[:40])
+    return Document(sha256(data).hexdigest(), len(lines), first)
 
 
 # -- the run of a pipeline ---------------------------------------------------------------------------------
@@ -73,8 +79,8 @@ def document(repo: str, file: str) -> Document:
 
 def ask(run: RunDir, stage: str, prompt: str, file: str | None) -> str:
     """The id of the entry that asks a person. One of this run, or of one that it goes on with, counts still
-    where it is about the same document: as long as it is open, and once it is approved; also where that was
-    written or changed after the question, and approved as it is. What another run was refused is asked anew.
+    where it is about the same file: as long as it is open, whatever became of the file since, and once that
+    was approved which is there now. What another run was refused is asked anew.
     """
     from runner.usecases.review import continued
 
@@ -82,16 +88,20 @@ def ask(run: RunDir, stage: str, prompt: str, file: str | None) -> str:
     with contextlib.suppress(Conflict):  # whoever approves it is told why not
         digest = None if file is None else document(run.repo, file).digest
     # Before the look at what is decided: HandleNotFound where a person is faster than this.
-    before = next((one.id for one in ledger.state().open if one.approval == stage), None)
+    state = ledger.state()
+    before = next((one.id for one in state.open if one.approval == stage), None)
     if (found := next(iter(asked_of(ledger, stage)), None)) is not None:
-        is_same = (found.text("file"), found.text("digest")) == (file or "", digest or "")
-        decided, is_open = decision(run, found.id), ledger.state().lane_of(found.id) is not None
-        is_mine = decided is not None and (decided.approved or found.run_id == run.run_id)
-        if decided is not None and decided.approved and found.text("file") == (file or ""):
-            is_same = decided.digest == digest
-        if is_same and (is_open or is_mine) and any(one.run_id == found.run_id for one in continued(run)):
+        decided, counts = decision(run, found.id), ledger.state().lane_of(found.id) is not None
+        if decided is not None:
+            counts = decided.digest == digest if decided.approved else found.run_id == run.run_id
+        counts &= found.text("file") == (file or "")
+        if counts and any(one.run_id == found.run_id for one in continued(run)):
             return found.id
-    told = {"reason": f"The stage {stage} waits for a person.", "ask": prompt, "lane": stage}
+    first = stage if before is None else ledger.entry(before).text("lane")
+    names = (first, *(f"{stage[:56]}-{n + 2}" for n in range(len(state.lanes) + 1)))
+    taken = {one.name for one in state.lanes if one.handoff and one.handoff.approval != stage}
+    lane = next(name for name in names if name not in taken)
+    told = {"reason": f"The stage {stage} waits for a person.", "ask": prompt, "lane": lane}
     payload = {**told, "approval": stage, "file": file, "digest": digest, "supersedes": before}
     return ledgers.append(ledger, ledgers.of_run(run), EntryType.HANDOFF, payload, to=HUMAN).id
 
@@ -159,7 +169,7 @@ def decide(
         raise ProposalOutdated(f"{file} is not as it was a moment ago", hint="read it, and approve it then")
     word = APPROVED if approves else REJECTED
     payload = {"text": note or word, "decision": word, "signer": ledgers.signer()}
-    payload |= {"lane": asked.text("approval")} | ({} if shown is None else {"digest": shown.digest})
+    payload |= {"lane": asked.text("lane")} | ({} if shown is None else {"digest": shown.digest})
     try:
         return ledgers.append(ledger, author, EntryType.REPLY, payload, handles=(asked.id,))
     except HandleNotFound:

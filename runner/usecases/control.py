@@ -248,10 +248,14 @@ def markers(env: Mapping[str, str]) -> Iterator[str]:
 
 def marked(env: Mapping[str, str]) -> Iterator[tuple[Process, str]]:
     """As `markers`, each with the process that names it."""
+    return ((process, one[RUN_MANIFEST]) for process, one in upwards(env) if one.get(RUN_MANIFEST))
+
+
+def upwards(env: Mapping[str, str]) -> Iterator[tuple[Process, Mapping[str, str]]]:
+    """This process, with `env`, and those above it, each with its own: empty where it cannot be read."""
     process = process_at(os.getpid())
     while process is not None:
-        if manifest := env.get(RUN_MANIFEST):
-            yield process, manifest
+        yield process, env
         if process.parent <= 1 or _told_of(process) is not None:
             return
         env, process = environment(process.parent), process_at(process.parent)

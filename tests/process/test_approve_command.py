@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from typing import Any
 
 import pytest
 from support.ended import an_ended_run
-from support.repo import Repo
+from support.repo import RUNNER, Repo
 from support.terminal import Terminal
 
 from runner.state.store import RunDir
@@ -31,11 +33,18 @@ def inbox(repo: Repo) -> list[Any]:
     return [one for one in repo.json("inbox")["items"] if one["kind"] == "approval"]
 
 
-def test_without_a_terminal_the_command_is_the_act_and_comes_once(repo: Repo, run: RunDir) -> None:
+def test_without_a_terminal_it_needs_yes_and_comes_once(repo: Repo, run: RunDir) -> None:
     (item,) = inbox(repo)
     assert item["commands"] == ["runner approve feature prd", "runner approve feature prd --reject"]
     assert DOCUMENT in item["text"] and "Is this what we want?" in item["text"]
-    done = repo.cli(*item["commands"][0].split()[1:], "--note", "As we said.")
+    words = item["commands"][0].split()[1:]
+    for sure in (words, ["ledger", "sign", "feature", "--proposal", "e-0001"], [*words, "--reject"]):
+        unasked = repo.cli(*sure)
+        assert unasked.status == 2 and "there is no terminal to ask at" in unasked.stderr
+        in_json = repo.cli(*sure, "--json")
+        assert (in_json.status, in_json.error["code"]) == (2, "usage") and "--yes" in in_json.error["hint"]
+    assert inbox(repo) == [item]
+    done = repo.cli(*words, "--yes", "--note", "As we said.")
     assert done.status == 0 and "prd is approved by" in done.stdout
     assert f"{DOCUMENT}, 2 lines, sha256 {approval.document(run.repo, DOCUMENT).digest}" in done.stderr
     found = approval.decision(run, item["entry"])
@@ -55,18 +64,31 @@ def test_a_stage_may_be_left_out_where_one_waits_and_a_wrong_one_is_told_which_d
     assert wrong.error["hint"] == "what waits: prd"
     approval.ask(run, "release", "Release it?", None)
     assert repo.cli("approve", "feature", "--json").error["code"] == "usage"
-    told = repo.json("approve", "feature", "release", "--reject")
+    told = repo.json("approve", "feature", "release", "--reject", "--yes")
     assert (told["payload"]["decision"], told["payload"]["lane"]) == ("rejected", "release")
-    assert repo.json("approve", "feature")["payload"]["decision"] == "approved"
+    assert repo.json("approve", "feature", "--yes")["payload"]["decision"] == "approved"
 
 
 def test_an_agent_approves_nothing(repo: Repo, run: RunDir) -> None:
-    ways = [("approve", "feature", "prd"), ("ledger", "sign", "feature", "--proposal", "e-0001")]
+    ways = [("approve", "feature", "prd", "--yes")]
+    ways.append(("ledger", "sign", "feature", "--proposal", "e-0001", "--yes"))
     for words in ways:
         inside = repo.cli(*words, "--json", env={"RUNNER_MANIFEST": run.manifest})
         assert (inside.status, inside.error["code"]) == (9, "people_only")
         of_host = repo.cli(*words, "--json", env={"CLAUDECODE": "1"})
         assert (of_host.status, of_host.error["code"]) == (5, "nested")
+        assert "delegate.spawn" not in of_host.error["hint"]
+        line = shlex.join(["env", "-u", "CLAUDECODE", str(RUNNER), *words])
+        unset = subprocess.run(
+            ["bash", "-c", f"{line}; exit $?"],
+            cwd=repo.root,
+            env={**repo.env, "CLAUDECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert unset.returncode == 5 and b"CLAUDECODE is set in process" in unset.stderr
     plain = repo.cli("ledger", "reply", "feature", "Fine.", "--json")
     assert (plain.status, plain.error["hint"]) == (2, "`runner approve feature prd`, perhaps with --reject")
     assert len(inbox(repo)) == 1
@@ -74,7 +96,7 @@ def test_an_agent_approves_nothing(repo: Repo, run: RunDir) -> None:
 
 @pytest.mark.parametrize(("verb", "decision"), [("sign", "approved"), ("reject", "rejected")])
 def test_a_ledger_is_signed_with_the_same_effect(repo: Repo, run: RunDir, verb: str, decision: str) -> None:
-    told = repo.json("ledger", verb, "feature", "--proposal", "e-0001")
+    told = repo.json("ledger", verb, "feature", "--proposal", "e-0001", "--yes")
     assert (told["type"], told["payload"]["decision"], told["handles"]) == ("reply", decision, ["e-0001"])
 
 
@@ -108,4 +130,23 @@ def test_a_document_that_is_gone_or_leads_away_is_not_approved_but_can_be_reject
     assert repo.cli("approve", "feature").status == 9
     (repo.root / DOCUMENT).symlink_to("/etc/hostname")
     assert "outside of the repository" in repo.cli("approve", "feature").stderr
-    assert repo.json("approve", "feature", "--reject")["payload"]["decision"] == "rejected"
+    assert repo.json("approve", "feature", "--reject", "--yes")["payload"]["decision"] == "rejected"
+
+
+def test_a_document_is_shown_as_it_begins_and_no_line_of_it_looks_like_ours(repo: Repo, run: RunDir) -> None:
+    lines = ["\x1b[2Jfirst", "x" * 300, f"{DOCUMENT}, 1 line", *(f"line {n}" for n in range(4, 60))]
+    (repo.root / DOCUMENT).write_text("\n".join(lines) + "\n")
+    done = repo.cli("approve", "feature")
+    assert done.status == 2 and "\x1b[2J" not in done.stderr and "first" in done.stderr
+    assert f"        | {'x' * 200}...\n" in done.stderr
+    assert f"        | {DOCUMENT}, 1 line\n" in done.stderr and f"        {DOCUMENT}, 59 lines" in done.stderr
+    assert "| line 40\n" in done.stderr and "line 41" not in done.stderr
+    assert f"        ... 19 more lines: {DOCUMENT}\n" in done.stderr
+    assert repo.cli("approve", "feature", "--yes", "--json").stderr == ""
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_empty_document_is_not_approved(repo: Repo, run: RunDir, text: str) -> None:
+    (repo.root / DOCUMENT).write_text(text)
+    done = repo.cli("approve", "feature", "--yes", "--json")
+    assert (done.status, done.error["code"]) == (9, "conflict") and "is empty" in done.error["message"]

@@ -85,7 +85,7 @@ def test_an_approval_is_bound_to_the_bytes_of_its_document(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "what", ["link out", "folder behind a link", "fifo", "folder", "too large", "missing"]
+    "what", ["link out", "folder behind a link", "fifo", "folder", "too large", "missing", "empty", "blank"]
 )
 def test_what_is_no_plain_file_of_the_repository_cannot_be_approved(what: str, tmp_path: Path) -> None:
     root, outside = tmp_path / "repo", tmp_path / "outside"
@@ -107,6 +107,8 @@ def test_what_is_no_plain_file_of_the_repository_cannot_be_approved(what: str, t
     elif what == "too large":
         with place.open("wb") as file:
             file.truncate((16 << 20) + 1)
+    elif what in ("empty", "blank"):
+        place.write_text("" if what == "empty" else "\ufeff \n\t\n\u00a0\n")
     approval.ask(run, "prd", "Is it?", DOCUMENT)
     (asked,) = approval.pending(ledgers.ledger_of(run))
     assert not asked.text("digest")
@@ -234,17 +236,68 @@ def test_nobody_but_the_run_of_a_pipeline_asks(tmp_path: Path) -> None:
 # -- asked again ---------------------------------------------------------------------------------------------
 
 
-def test_the_same_is_asked_once_and_another_document_anew(tmp_path: Path) -> None:
+def test_while_it_is_open_it_counts_for_the_file_whatever_becomes_of_it(tmp_path: Path) -> None:
     run = a_pipeline(tmp_path)
-    first = approval.ask(run, "prd", "Is it?", DOCUMENT)
+    first = approval.ask(run, "prd", "Write it.", DOCUMENT)
+    for text in ("One.\n", "Another one.\n"):
+        write(tmp_path, text)
+        assert approval.ask(run, "prd", "Is it?", DOCUMENT) == first
+    decide(run)
+    found = approval.decision(run, first)
+    assert found is not None and found.digest == approval.document(run.repo, DOCUMENT).digest
     assert approval.ask(run, "prd", "Is it?", DOCUMENT) == first
+
+
+def test_what_was_asked_before_it_was_there_and_approved_while_nobody_lived_is_not_asked_again(
+    tmp_path: Path,
+) -> None:
+    killed = a_pipeline(tmp_path, 1_000_000.0)
+    entry = approval.ask(killed, "prd", "Write it, and approve it.", DOCUMENT)
+    write(tmp_path)
+    decide(killed)
+    resumed = a_pipeline(tmp_path, 2_000_000.0, killed)
+    assert approval.ask(resumed, "prd", "Is it?", DOCUMENT) == entry
+    write(tmp_path, "Not what was approved.\n")
+    assert approval.ask(resumed, "prd", "Is it?", DOCUMENT) != entry
+
+
+def test_a_rejection_counts_whatever_became_of_the_document_since(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    write(tmp_path)
+    entry = approval.ask(run, "prd", "Is it?", DOCUMENT)
+    decide(run, approves=False, note="No.")
+    write(tmp_path, "More.\n")
+    assert approval.ask(run, "prd", "Is it?", DOCUMENT) == entry
+
+
+@pytest.mark.parametrize("stage", ["prd", "p" * 64])
+@pytest.mark.parametrize("to", ["human", "build"])
+def test_a_lane_of_the_name_of_the_stage_may_be_taken(stage: str, to: str, tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    ledger, told = ledgers.ledger_of(run), {"reason": "r", "ask": "a", "lane": stage}
+    ledgers.append(ledger, PERSON, EntryType.HANDOFF, told, to=to)
+    ledgers.append(ledger, PERSON, EntryType.HANDOFF, told | {"lane": f"{stage[:56]}-2"}, to=to)
+    entry = approval.ask(run, stage, "Is it?", None)
+    assert ledger.entry(entry).text("lane") == f"{stage[:56]}-3" and len(ledger.state().open) == 3
+    assert approval.ask(run, stage, "Is it?", None) == entry
+    ledgers.append(ledger, PERSON, EntryType.REPLY, {"text": "Done."}, handles=("e-0001",))
+    entry = approval.ask(run, stage, "Is it?", DOCUMENT)
+    assert [one.id for one in approval.pending(ledger)] == [entry], "the other one is replaced where it is"
+    write(tmp_path)
+    decide(run, stage)
+    found = approval.decision(run, entry)
+    assert found is not None and found.approved and len(ledger.state().open) == 1
+
+
+def test_another_document_is_asked_for_anew(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    first = approval.ask(run, "prd", "Is it?", "docs/other.md")
     asked = approval.meant(ledgers.ledger_of(run), "prd")
     write(tmp_path)
     second = approval.ask(run, "prd", "Is it?", DOCUMENT)
     assert second != first and [one.id for one in approval.pending(ledgers.ledger_of(run))] == [second]
     assert approval.decision(run, first) is None
-    shown = approval.document(run.repo, DOCUMENT)
-    late = refused(approval.decide, ledgers.ledger_of(run), PERSON, asked, shown, True, None)
+    late = refused(approval.decide, ledgers.ledger_of(run), PERSON, asked, None, False, None)
     assert late.code == "approval_not_found" and late.hint == "what waits: prd"
     decide(run)
     assert approval.ask(run, "prd", "Is it?", DOCUMENT) == second, "as the owner may have been killed"

@@ -53,6 +53,7 @@ gate = "succeeded"
 name = "first"
 needs = ["last", "second"]
 person = true
+gate = "approve"
 [[pipelines.all.stages]]
 name = "last"
 needs = ["review"]
@@ -83,7 +84,7 @@ def test_every_key_reaches_the_pipeline_and_a_stage_needs_the_one_before_it(repo
                 repair=Repair("fix", "minor", 1),
             ),
             Stage("second", (), compare=Compare("look", "other", "look", "adversarial", 2)),
-            Stage("first", ("last", "second"), person=""),
+            Stage("first", ("last", "second"), person="", gate=Gate(approve=True)),
             Stage("last", ("review",), tasks=("look",)),
         ),
         "All of it",
@@ -176,8 +177,9 @@ def test_the_schema_and_we_agree_on_paths(path):
     from runner.config.references import examine
     from runner.config.schema import normal, problems_of
 
-    stage = {"name": "a", "person": path}
-    data = {"pipelines": {"p": {"input": ["name", "x"], "stages": [stage]}}}
+    stages = [{"name": "a", "person": path, "gate": "approve"}, {"name": "b", "tasks": ["look"]}]
+    look = {"look": {"prompt": "x"}}
+    data = {"tasks": look, "pipelines": {"p": {"input": ["name", "x"], "stages": stages}}}
     stack = [Layer("default", DEFAULTS), Layer("here", data)]
     ours = problems_of(data, strict=True) or examine(normal(merge(stack)), stack, frozenset())[0]
 

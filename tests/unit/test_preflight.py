@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.values import a_config, a_task
 
 from runner.conduct.consent import give
 from runner.conduct.preflight import (
+    FOR_PEOPLE,
     ConsentMissing,
     Nested,
     examine,
@@ -64,6 +66,33 @@ def test_each_sign_of_an_agent_around_is_refused_with_what_to_do(name: str, valu
 )
 def test_a_variable_that_says_nothing_is_no_sign(name: str, value: str) -> None:
     refuse_nested({name: value})
+
+
+@pytest.mark.parametrize("between", ["", "sh -c", "env -i sh -c"])
+def test_an_agent_around_is_seen_also_by_who_has_unset_its_sign(between: str) -> None:
+    inner = (
+        f'"{sys.executable}" -P -c "from runner.conduct.preflight import refuse_nested; refuse_nested({{}})"'
+    )
+    root = str(Path(__file__).parents[2])
+    command = f"env -u CLAUDECODE PYTHONPATH='{root}' {inner}; true"
+    for _ in range(1 if between else 0):
+        command = f"{between} {shlex.quote(command)}; true"
+    for value in ("0", "1"):
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env={**os.environ, "CLAUDECODE": value},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        assert ("this is inside an agent: CLAUDECODE is set in process" in done.stderr) is (value == "1")
+
+
+def test_what_is_for_people_has_a_hint_of_its_own() -> None:
+    with pytest.raises(Nested) as refused:
+        refuse_nested({"GEMINI_CLI": "1"}, FOR_PEOPLE)
+    assert refused.value.hint == FOR_PEOPLE and "delegate.spawn" not in FOR_PEOPLE
 
 
 def test_a_run_around_is_seen_also_by_who_has_unset_its_marker() -> None:
