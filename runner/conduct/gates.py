@@ -162,14 +162,20 @@ class Gates:
         return verify(self._run, self._config.root, commands, env)
 
     def _rewritten(self, ledger: PlanLedger, stage: Stage) -> Reason | None:
-        """What runs of the pipeline have changed of what its commands execute or read, as far as one sees."""
-        root = self._config.root
-        own = own_checks(Allowed(writes=True, checks=stage.gate.commands, cwd=root), root)
-        changed = {path for step in ledger.steps for path in step.changed if own.read(path)}
-        if not stage.gate.commands or not changed:
+        """What runs have changed of what its commands execute or read, as far as one sees; and what repairs
+        have changed of what the gates before it do.
+        """
+        root, changed = self._config.root, set[str]()
+        for gate in (one for one in self._given.pipeline.stages if one.name in (*ledger.passed, stage.name)):
+            own = own_checks(Allowed(writes=True, checks=gate.gate.commands, cwd=root), root)
+            steps = ledger.steps if gate is stage else ledger.of_stage(stage.name)
+            changed |= {
+                path for step in steps for path in step.changed if gate.gate.commands and own.read(path)
+            }
+        if not changed:
             return None
         return Reason(
-            "check_changed", f"its commands execute or read what was changed: {few(sorted(changed))}"
+            "check_changed", f"commands of gates execute or read what was changed: {few(sorted(changed))}"
         )
 
     def _findings(self, ledger: PlanLedger, stage: Stage) -> list[ReviewFinding] | None:

@@ -155,7 +155,6 @@ class PipelineWork(Work):
                 if one.name in ledger.passed
                 for argv in one.gate.commands
             ]
-            changes["verify_from"] = "base"  # a repair that rewrites what it is judged by gains nothing
             changes["verify"] = tuple(dict.fromkeys((*task.verify, *commands)))
         if (contract := self._contract(stage, step)) is not None:
             changes["output_contract"] = contract
