@@ -6,22 +6,23 @@ The files that a synthesiser gets do not say who wrote which. That is told once 
 from __future__ import annotations
 
 import os
-import secrets
 
 from runner.conduct import stage_prompt
 from runner.conduct.outcome import Meaning
-from runner.disk.files import read, read_text, replace_bytes
+from runner.disk.files import read_text, replace_bytes
 from runner.errors import Conflict
 from runner.model import Reason
-from runner.state.authentic import refuse_foreign, refuse_forged, write_record
+from runner.state.authentic import mac, refuse_foreign, write_record
 from runner.state.plan_ledger import Status, StepKind
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
-from runner.text.words import few, one_line
-from runner.value import Value, json_value
+from runner.text.words import few, indented, one_line
+from runner.usecases import review
 from runner.verify import places, record
 from runner.verify.claim import Claim
-from runner.verify.synthesis import check
+from runner.verify.review import KeptFindings
+from runner.verify.synthesis import check, kept
+from runner.workspace.git import Git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,14 +39,6 @@ _LARGEST = 16 << 20
 _LONGEST = 4000
 """Characters of a last message."""
 _NAMES = ("Alpha", "Beta")
-
-
-class Labels(Value):
-    """Which run is called what."""
-
-    alpha: str
-    """A run id."""
-    beta: str
 
 
 class ComparedRuns:
@@ -99,14 +92,16 @@ class ComparedRuns:
                 continue
             twin = RunDir(self._run.repo, other.run.task_id, other.run.run_id)
             same = _claim(twin) if other.status is Status.SUCCEEDED else None
-            if same is not None and same.findings and _said(same) == _said(claim):
+            if same is not None and _said(same) == _said(claim):
                 return Reason(
                     "outputs_equal", f"it says word for word what {other.title} says: one opinion, not two"
                 )
         return None
 
     def _sides(self, ledger: PlanLedger, stage: Stage) -> tuple[tuple[RunDir, Claim], tuple[RunDir, Claim]]:
-        """Alpha and Beta, drawn once for the two runs."""
+        """Alpha and Beta. Which is which follows from the key of the records: the same each time, and nothing
+        that can be read tells it.
+        """
         found: dict[str, RunDir] = {}
         for one in ledger.of_stage(stage.name):
             if one.kind is StepKind.COMPARE and one.run is not None and one.status is Status.SUCCEEDED:
@@ -117,26 +112,15 @@ class ComparedRuns:
             raise Conflict(
                 f"stage {stage.name} has {len(found)} analyses that succeeded; a synthesis needs two"
             )
-        labels = self._labels(stage.name)
-        if labels is None or {labels.alpha, labels.beta} != found.keys():
-            first = secrets.choice(sorted(found))
-            labels = Labels(first, next(one for one in found if one != first))
-            write_record(self._path(stage.name, "labels", "json"), labels.to_json())
+        drawn = mac(f"alpha {stage.name}", " ".join(sorted(found)).encode())
+        ids = sorted(found, reverse=int(drawn, 16) % 2 > 0)
         sides = []
-        for run_id in (labels.alpha, labels.beta):
-            if (claim := _claim(found[run_id])) is None or not (claim.summary.strip() or claim.findings):
+        for run_id in ids:
+            claim = _claim(found[run_id])
+            if claim is None or not (claim.summary.strip() or claim.findings or claim.files_modified):
                 raise Conflict(f"run `{run_id}` has said nothing that can be compared")
             sides.append((found[run_id], claim))
         return sides[0], sides[1]
-
-    def _labels(self, stage: str) -> Labels | None:
-        path = self._path(stage, "labels", "json")
-        try:
-            data = read(path, _LARGEST)
-        except OSError:
-            return None
-        refuse_forged(path, data)
-        return Labels.from_json(json_value(data))
 
     # -- the synthesis -------------------------------------------------------------------------------
 
@@ -151,15 +135,29 @@ class ComparedRuns:
             claim,
             alpha[1].findings,
             beta[1].findings,
-            lambda path: places.text_of(self._config.root, path),
+            self._code,
             advocacy=step.title == "advocacy",
         )
         if problems:
             return Reason("synthesis_rejected", few([one_line(text, 300) for text in problems]))
         if step.title != "advocacy":
-            text = _told(claim, [alpha, beta])
+            found = KeptFindings(kept(claim, alpha[1].findings, beta[1].findings))
+            write_record(self._path(stage.name, "kept", "json"), found.to_json())  # for reports
+            text = _told(claim, found, [alpha, beta])
             replace_bytes(self._path(stage.name, "synthesis"), text.encode(errors="replace"))
         return None
+
+    def findings(self, step: Step, claim: Claim) -> tuple[ReviewFinding, ...]:
+        """What a run has found. A synthesis keeps what was found, in the words of those who found it."""
+        return review.kept(self._run, step.stage) if step.kind is StepKind.SYNTHESIS else claim.findings
+
+    def _code(self, path: str) -> str | None:
+        """The text of a file that can rebut: of the project, and nothing that was made beside it."""
+        root = self._config.root
+        if (file := places.of_project(root, path)) is None:
+            return None
+        is_ignored = Git(root).ask("check-ignore", "-q", "--", f"./{file}")[0] == 0
+        return None if is_ignored else places.text_of(root, file)
 
     def _path(self, stage: str, name: str, kind: str = "md") -> str:
         return f"{self._run.path}/{name}-{stage}.{kind}"
@@ -184,37 +182,31 @@ def _said(claim: Claim) -> str:
 
 
 def _analysis(name: str, letter: str, claim: Claim) -> str:
-    """An analysis by its neutral name. Its findings get ids."""
-    lines = [f"# Analysis {name}", "", claim.summary.strip() or "(no summary)", ""]
+    """An analysis by its neutral name. Its findings get ids, and its own words make no headings."""
+    lines = [f"# Analysis {name}", "", *indented(claim.summary.strip() or "(no summary)"), ""]
     if claim.files_modified:
-        lines += ["Files that it changed:", *(f"- {path}" for path in claim.files_modified), ""]
+        lines += ["Files that it changed:", *(f"- {one_line(path)}" for path in claim.files_modified), ""]
     lines += [line for n, one in enumerate(claim.findings, 1) for line in _finding(f"{letter}{n}", one)]
     return "\n".join(lines) + "\n"
 
 
 def _finding(name: str, one: ReviewFinding) -> list[str]:
-    head = f"## {name} ({one.severity}) {one.where or 'no single file'}: {one_line(one.title)}"
-    return [
-        head,
-        "",
-        one.detail.strip(),
-        "",
-        "Evidence:",
-        *(f"    {line}" for line in one.evidence.splitlines()),
-        "",
-    ]
+    where = one_line(one.where or "no single file")
+    head = f"## {name} ({one.severity}) {where}: {one_line(one.title)}"
+    return [head, "", *indented(one.detail), "", "Evidence:", "", *indented(one.evidence), ""]
 
 
-def _told(claim: Claim, sides: Sequence[tuple[RunDir, Claim]]) -> str:
+def _told(claim: Claim, found: KeptFindings, sides: Sequence[tuple[RunDir, Claim]]) -> str:
     """The synthesis for people and for the stages after it, with who was who."""
     assert claim.synthesis is not None
-    lines = ["# Synthesis", "", claim.summary, ""]
+    lines = ["# Synthesis", "", *indented(claim.summary), ""]
     for name, (run, _) in zip(_NAMES, sides, strict=True):
         lines.append(f"Analysis {name} was run {run.run_id} of task {run.task_id}.")
     lines.append("")
-    for n, one in enumerate(claim.findings, 1):
-        lines += [*_finding(f"{n}.", one)[:-1], f"From: {', '.join(one.sources)}", ""]
+    for n, (one, own) in enumerate(zip(found.findings, claim.findings, strict=True), 1):
+        lines += [*_finding(f"{n}.", one), f"From: {', '.join(one.sources)}. The synthesis says of it:", ""]
+        lines += [*indented(f"{own.title}\n{own.detail}"), ""]
     for gone in claim.synthesis.rebuttals:
-        lines += [f"## Rebutted: {gone.finding}", "", f"{gone.file}:{gone.line}: `{one_line(gone.quote)}`"]
-        lines += ["", gone.reasoning, ""]
+        place = one_line(f"{gone.file}:{gone.line}: `{one_line(gone.quote)}`")
+        lines += [f"## Rebutted: {gone.finding}", "", place, "", *indented(gone.reasoning), ""]
     return "\n".join(lines) + "\n"

@@ -189,7 +189,7 @@ class Gates:
             kept = record.load(run.result)
             if kept is None or (kept.claim is None and stage.gate.no_findings is not None):
                 return None
-            found += [] if kept.claim is None else kept.claim.findings
+            found += [] if kept.claim is None else self.compared.findings(step, kept.claim)
         return found
 
     def _no_more(

@@ -183,11 +183,11 @@ def write(run: RunDir, assignment: Assignment | PipelineAssignment, found: PlanL
 
 
 def take_over(run: RunDir, before: RunDir, found: PlanLedger) -> None:
-    """What the run of a pipeline before this one has read and made: the plans of stages, and the analyses
-    that were compared. OSError.
+    """What the run of a pipeline before this one has read and made: the plans of stages, and what
+    syntheses have kept. OSError.
     """
     for stage in found.stages:
-        for name in (f"plan-{stage}.json", f"labels-{stage}.json"):
+        for name in (f"plan-{stage}.json", f"kept-{stage}.json"):
             with contextlib.suppress(FileNotFoundError):
                 text = read(f"{before.path}/{name}", _LARGEST)
                 refuse_forged(f"{before.path}/{name}", text)

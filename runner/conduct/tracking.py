@@ -25,11 +25,14 @@ def track(run: RunDir, stage: str, findings: Sequence[ReviewFinding]) -> str:
     path = f"{run.path}/findings-{stage}.md"
     lines = [f"# Findings of stage {stage} that were let pass", ""]
     for one in findings:
-        box = f"- [ ] **{one.severity}** {one.where or 'no single file'}: {one_line(one.title)}"
-        lines += [box, f"  {one_line(one.detail, 2000)}"]
+        box = f"- [ ] **{one.severity}** {one_line(one.where or 'no single file')}: {one_line(one.title)}"
+        lines += [box, f"      {one_line(one.detail, 2000)}"]
     replace_bytes(path, ("\n".join(lines) + "\n").encode(errors="replace"))
     with contextlib.suppress(RunnerError):
-        told = [f"{one.severity}: {one.where}: {one_line(one.title, 200)}" for one in findings[:_MOST_TOLD]]
+        told = [
+            f"{one.severity}: {one_line(one.where, 200)}: {one_line(one.title, 200)}"
+            for one in findings[:_MOST_TOLD]
+        ]
         payload = {
             "kind": "escalation_suggestion",
             "title": f"stage {stage}: {count(len(findings), 'finding')} for later",

@@ -46,6 +46,11 @@ def one_line(text: str, most: int | None = None) -> str:
     return line if most is None else shortened(line, most)
 
 
+def indented(text: str) -> list[str]:
+    """The lines of a text of somebody else, as Markdown has code: none of them is a heading."""
+    return [f"    {line}" for line in text.strip().splitlines()]
+
+
 def lower_first(text: str) -> str:
     """For the middle of a sentence; an abbreviation (`TOML`) stays as it is."""
     return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"

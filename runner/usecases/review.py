@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 
-from runner.disk.files import no_follow
+from runner.disk.files import no_follow, read
 from runner.errors import Conflict, InvocationBroken, RunnerError
 from runner.model import Level, is_name
-from runner.state.authentic import Why, refuse_foreign
+from runner.state.authentic import Why, refuse_foreign, refuse_forged
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import children
+from runner.state.plan_ledger import Status, StepKind
 from runner.state.store import RunDir, is_run_id
 from runner.text.words import count
 from runner.usecases import ledger_part
@@ -22,13 +23,14 @@ from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
 from runner.usecases.logs import redactor, refusals, unknown_secrets
 from runner.usecases.look import Shown, look, show
-from runner.value import Value
+from runner.value import Value, json_value
 from runner.verify import record as records
 from runner.verify import report as reports
 from runner.verify.checks import Check
 from runner.verify.inspect import Allowed, allowed_by
 from runner.verify.record import Record
 from runner.verify.report import ReportedFiles
+from runner.verify.review import KeptFindings, ReviewFinding
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
 
+_LARGEST = 16 << 20
 HAS_SECRET = "this patch has the value of a secret in it: patches are exact and never redacted"
 
 
@@ -124,16 +127,19 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
             continue
         name = step.called
         try:
-            reviewed = _alone(RunDir(run.repo, step.run.task_id, step.run.run_id))[0]
+            reviewed, manifest = _alone(RunDir(run.repo, step.run.task_id, step.run.run_id))
+            told = reviewed.report
+            if plan.is_outdone(step):
+                told = told.replace(review_findings=None)
+            elif step.kind is StepKind.SYNTHESIS and step.status in (Status.SUCCEEDED, Status.DONE):
+                said = reports.redacted(kept(run, step.stage), redactor(run, manifest).redact_text)
+                told = told.replace(review_findings=said)
         except RunnerError as error:
             notes.append(f"{name} is not in this report: {error.message}")
             missing.append(name)
             continue
-        told = reviewed.report
         if step.is_reader:  # what is not looked at there is no change that nobody knows
             told = told.replace(files=ReportedFiles((), (), ()))
-        if plan.is_outdone(step):
-            told = told.replace(review_findings=None)
         found.append((name, told))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     latest = {step.run.run_id for step in plan.steps if step.run is not None}
@@ -143,6 +149,17 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
         notes.append(f"{runs} tokens")
     return of_plan(own, found, plan.left, missing, earlier)
+
+
+def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:
+    """What the synthesis of a stage has kept. Conflict or ForeignRun where that cannot be used."""
+    path = f"{run.path}/kept-{stage}.json"
+    try:
+        data = read(path, _LARGEST)
+    except OSError as error:
+        raise Conflict(f"{path} cannot be read: {error.strerror}") from error
+    refuse_forged(path, data)
+    return KeptFindings.from_json(json_value(data)).findings
 
 
 def runs_of_plan(run: RunDir) -> list[Manifest]:

@@ -40,6 +40,15 @@ def text_of(root: str, path: str) -> str | None:
     return None if len(data) > _LARGEST else data.decode(errors="replace")
 
 
+def of_project(root: str, path: str) -> str | None:
+    """Where the file that is meant lies in the tree; None for what git and runner keep there for themselves:
+    in it stands what agents have said.
+    """
+    real = _real(path, root)
+    file = None if real is None else relative(real, os.path.realpath(root))
+    return None if file is None or {".git", ".runs"} & {*file.casefold().split("/")} else file
+
+
 def _place(one: ReviewFinding, root: str, lines: dict[str, int | None]) -> str | None:
     real = _real(one.file, root)
     if real is None:

@@ -113,10 +113,10 @@ def report(
         residual_risk=_risks(allowed, found, settings, len(refused)),
         refused=_of_refused(refused),
         failed_before=manifest.get("failed_before"),
-        ledger=_redacted(ledger, clean_terminal),
+        ledger=redacted(ledger, clean_terminal),
         review_findings=None if claim is None else gravest_first(claim.findings),
     )
-    clean: Report = _redacted(made, redact)
+    clean: Report = redacted(made, redact)
     return clean
 
 
@@ -181,14 +181,14 @@ def _cleaned(text: str | None) -> str | None:
     return None if text is None else clean_terminal(text)
 
 
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+def redacted(value: Any, redact: Callable[[str], str]) -> Any:
     """The same with every text redacted, at any depth."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Value):
-        return type(value).of(_redacted(getattr(value, name), redact) for name in value._fields)
+        return type(value).of(redacted(getattr(value, name), redact) for name in value._fields)
     if isinstance(value, (list, tuple)):
-        return tuple(_redacted(item, redact) for item in value)
+        return tuple(redacted(item, redact) for item in value)
     if isinstance(value, dict):
-        return {key: _redacted(item, redact) for key, item in value.items()}
+        return {key: redacted(item, redact) for key, item in value.items()}
     return value

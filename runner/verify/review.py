@@ -44,6 +44,12 @@ class ReviewFinding(Value):
         return self.file if self.line is None or not self.file else f"{self.file}:{self.line}"
 
 
+class KeptFindings(Value):
+    """What a synthesis has kept, in the words of the analyses, in a file of its own."""
+
+    findings: tuple[ReviewFinding, ...]
+
+
 def gravest_first(findings: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...]:
     return tuple(sorted(findings, key=lambda one: SEVERITIES.index(one.severity)))
 

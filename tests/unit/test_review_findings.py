@@ -18,7 +18,7 @@ from runner.rehearsal.script import default
 from runner.value import json_value
 from runner.verify.claim import MOST_FINDINGS, Claim, NoClaim, read_claim
 from runner.verify.inspect import Severity, of_places
-from runner.verify.places import placed, text_of
+from runner.verify.places import of_project, placed, text_of
 from runner.verify.record import Record
 from runner.verify.review import FIELDS, SEVERITIES, ReviewFinding
 
@@ -252,3 +252,13 @@ def test_a_finding_of_ours_names_what_points_at_nothing(tree: Path) -> None:
     )
     assert ours.evidence == ("src/db.py:9 (no such line)", "x:3 (no such file)")
     assert of_places(some[:1]) == of_places(()) == ()
+
+
+@pytest.mark.parametrize("folder", [".runs", ".git", ".RUNS", "sub/.Git"])
+def test_what_runner_and_git_keep_in_the_tree_is_no_code_of_the_project(tree: Path, folder: str) -> None:
+    (tree / folder).mkdir(parents=True)
+    (tree / folder / "alpha.md").write_text("said\n")
+    (tree / "link.md").symlink_to(f"{folder}/alpha.md")
+    assert of_project(str(tree), f"src/../{folder}/alpha.md") is None
+    assert of_project(str(tree), "link.md") is None and of_project(str(tree), "out") is None
+    assert of_project(str(tree), "in") == "src/db.py"

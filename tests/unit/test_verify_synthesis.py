@@ -8,7 +8,7 @@ import pytest
 
 from runner.verify.claim import Claim
 from runner.verify.review import Remark, ReviewFinding, Synthesis
-from runner.verify.synthesis import check
+from runner.verify.synthesis import check, kept
 
 CODE = "\n".join(f"line {n} of the code" for n in range(1, 101)) + "\n"
 TREE = {"a.py": CODE, "b.py": "def safe(name):\n    return   quoted(name)\n"}
@@ -81,11 +81,11 @@ def test_a_finding_that_is_kept_twice_or_kept_and_rebutted_is_found(name: str) -
 
 
 @pytest.mark.parametrize("name", [name for name in IDS if name != "A3"])
-@pytest.mark.parametrize("other", ["A9", "B0", "C1", "a1", "", "1", "A01"])
+@pytest.mark.parametrize("other", ["A9", "B0", "C1", "a1", "", "1", "A01", " A1", "\u04101", "\uff211"])
 def test_an_id_that_nobody_gave_is_found(name: str, other: str) -> None:
     said = with_sources(lambda sources: tuple(other if one == name else one for one in sources))
     found = problems(said)
-    assert f"there is no finding `{other}`" in found and any(one.startswith(name) for one in found)
+    assert f"there is no finding `{other.strip()}`" in found and any(one.startswith(name) for one in found)
 
 
 def test_two_of_one_analysis_are_not_joined() -> None:
@@ -106,10 +106,38 @@ def test_a_severity_is_the_gravest_of_the_sources(n: int, severity: str) -> None
     assert "gravest severity" in problem
 
 
-def test_a_finding_stays_with_its_file_and_says_what_is_wrong() -> None:
-    for change, word in (({"file": "b.py"}, "another file than A1"), ({"detail": " "}, "what is wrong")):
-        first = SAID.findings[0].replace(**change)
-        assert any(word in one for one in problems(SAID.replace(findings=(first, *SAID.findings[1:]))))
+def test_a_finding_stays_with_its_file() -> None:
+    first = SAID.findings[0].replace(file="b.py")
+    told = problems(SAID.replace(findings=(first, *SAID.findings[1:])))
+    assert any("another file than A1" in one for one in told)
+
+
+@pytest.mark.parametrize(("line", "is_one"), [(1, True), (21, True), (22, False), (None, True)])
+def test_only_what_stands_close_together_is_one_finding(line: int | None, is_one: bool) -> None:
+    beta = (BETA[0].replace(line=line), BETA[1])
+    told = check(SAID, ALPHA, beta, TREE.get)
+    assert (told == ()) == is_one and any("two findings" in one for one in told) != is_one
+
+
+def test_a_first_pass_argues_for_both_of_two_that_cannot_be_one() -> None:
+    differences = (Remark(findings=("A1", "B1")), Remark(findings=("A2", "A3", "B2")))
+    first = beside(differences=differences, rebuttals=()).replace(findings=())
+    beta = (BETA[0].replace(line=90), BETA[1])
+    told = check(first, ALPHA, beta, TREE.get, advocacy=True)
+    assert told == ("A1 has no steelman", "B1 has no steelman")
+
+
+def test_what_is_kept_has_the_words_of_its_sources_and_none_of_the_synthesis() -> None:
+    empty = tuple(one.replace(title="Nothing", detail="x", evidence="") for one in SAID.findings)
+    alpha = (ALPHA[0].replace(severity="minor", line=None, detail="of A1"), *ALPHA[1:])
+    beta = (BETA[0].replace(title="of B1", detail="grave", place="found"), BETA[1])
+
+    both, own, last = kept(SAID.replace(findings=empty), alpha, beta)
+    assert (both.severity, both.title, both.line, both.place) == ("important", "of B1", 1, "found")
+    assert both.detail == "grave\n\nminor, a.py: a title\nof A1" and both.sources == ("A1", "B1")
+    assert own == ALPHA[1].replace(sources=("A2",)) and last == BETA[1].replace(sources=("B2",))
+    other = kept(SAID, (ALPHA[0].replace(line=None), *ALPHA[1:]), BETA)[0]
+    assert (other.severity, other.line) == ("critical", 1)
 
 
 @pytest.mark.parametrize("name", ["A2", "A3", "B2"])
@@ -132,6 +160,7 @@ def test_what_only_one_analysis_has_is_argued_for_and_in_a_difference(name: str)
         ({"file": "a.py", "quote": "line 43 of the code"}, "does not stand"),
         ({"quote": "   return  "}, "too short"),
         ({"quote": ""}, "too short"),
+        ({"quote": "}}}} ---- \ufffd\ufffd"}, "too short"),
         ({"file": "c.py"}, "no file"),
         ({"file": ""}, "no file"),
         ({"line": None}, "no such line"),
@@ -204,3 +233,20 @@ def test_problems_without_end_are_counted() -> None:
     many = tuple(found() for _ in range(1000))
     told = check(beside(rebuttals=()).replace(findings=()), many, many, TREE.get)
     assert len(told) == 51 and told[-1].endswith("more")
+
+
+def test_a_quote_is_found_in_a_file_of_windows() -> None:
+    code = TREE["b.py"].replace("\n", "\r\n")
+    quote = REBUTTAL.replace(quote="def safe(name):\n    return quoted(name)")
+    assert check(beside(rebuttals=(quote,)), ALPHA, BETA, {"b.py": code}.get) == ()
+
+
+def test_a_thousand_rebuttals_look_at_a_file_once() -> None:
+    asked: list[str] = []
+
+    def look(path: str) -> str:
+        asked.append(path)
+        return TREE["b.py"]
+
+    check(beside(rebuttals=(REBUTTAL,) * 1000), ALPHA, BETA, look)
+    assert asked == ["b.py"]
