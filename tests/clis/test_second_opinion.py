@@ -1,0 +1,97 @@
+"""`compare`: two real agent CLIs with scripted models, and what a synthesis of them is held to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from support.clis import CLIS
+from support.judged import says
+from support.repo import Repo
+from support.stages import ends, finding, finds, plays, prepares, reason_of, resumes, stage, starts, step
+
+_OTHER = """
+[tasks.other]
+prompt = "Look."
+runtime = "claude"
+"""
+_A = finding("critical", "It is wrong")
+_B = finding("minor", "It has no name", line=1)
+
+
+@pytest.fixture
+def two(repo: Repo) -> Repo:
+    """Codex reports `_A` and Claude Code `_B`, and both findings stay."""
+    (repo.bin / "claude").symlink_to(CLIS / "claude")
+    return prepares(
+        repo,
+        stage("both", 'compare = { a = "look", b = "other", task = "also" }'),
+        more=_OTHER,
+        files={"src/app.py": "answer = 41\n"},
+        both_a=finds(_A),
+        both_b=finds(_B, summary="I have looked too."),
+        both_synthesis=_synthesis("A1", "B1"),
+    )
+
+
+def _synthesis(*kept: str, **more: Any) -> str:
+    """Which of the two is Alpha is not known, and both are about the same file."""
+    known = {"A1", "B1"}
+    said = {
+        "off_topic": [],
+        "differences": [{"alpha": "one thing", "beta": "another", "findings": sorted(known)}],
+        "steelman": [
+            {"finding": name, "argument": "It is so.", "file": "src/app.py", "line": 1}
+            for name in sorted(known)
+        ],
+        "rebuttals": [],
+        "findings": [{**_A, "sources": [name]} for name in kept],
+        "summary": "Two findings.",
+    }
+    return says(json.dumps({**said, **more}))
+
+
+def test_a_synthesis_keeps_each_finding_and_names_nobody_before_it_has_passed(two: Repo) -> None:
+    run = starts(two)
+    ends(run)
+    (told,) = run.folder.glob("synthesis-*.md")
+    assert "It is wrong" in told.read_text() and "It has no name" in told.read_text()
+    asked = step(run, "both", "synthesis")
+    prompt = (two.root / asked["manifest_path"]).with_name("prompt.md").read_text()
+    others = [step(run, "both", title)["run_id"] for title in ("a", "b")]
+    assert not any(word in prompt for word in (*others, "codex", "claude", "tasks.other"))
+
+
+def test_a_synthesis_that_drops_a_finding_is_rejected_and_tried_again(two: Repo) -> None:
+    plays(two, "both.synthesis", _synthesis("A1"))
+    run = starts(two)
+    ends(run, "failed")
+    assert reason_of(run, "both", "synthesis") == "synthesis_rejected"
+    plays(two, "both.synthesis", _synthesis("A1", "B1"))
+    again = resumes(two)
+    ends(again)
+    assert [step(again, "both", title)["tries"] for title in ("a", "b", "synthesis")] == [1, 1, 2]
+
+
+def test_nothing_is_made_of_one_opinion_where_the_other_provider_failed(two: Repo) -> None:
+    plays(two, "both.b", says("I am no JSON."))
+    run = starts(two)
+    ends(run, "failed")
+    assert reason_of(run, "both", "compare") == "result_invalid"
+    assert step(run, "both", "synthesis")["run_id"] is None and not [*run.folder.glob("alpha-*")]
+
+
+def test_two_outputs_that_are_the_same_are_one_opinion(two: Repo) -> None:
+    plays(two, "both.b", finds(_A))
+    run = starts(two)
+    ends(run, "failed")
+    assert reason_of(run, "both", "compare") == "outputs_equal"
+
+
+def test_a_finding_about_files_that_are_not_here_is_off_topic(two: Repo) -> None:
+    plays(two, "both.b", finds(finding(file="elsewhere/x.py")))
+    run = starts(two)
+    ends(run, "failed")
+    assert reason_of(run, "both", "compare") == "off_topic"
