@@ -91,7 +91,7 @@ class ComparedRuns:
             if other.kind is not StepKind.COMPARE or other.n == step.n or other.run is None:
                 continue
             twin = RunDir(self._run.repo, other.run.task_id, other.run.run_id)
-            same = _claim(twin) if other.status is Status.SUCCEEDED else None
+            same = _claim(twin)  # none before it has ended; both may end at once
             if same is not None and _said(same) == _said(claim):
                 return Reason(
                     "outputs_equal", f"it says word for word what {other.title} says: one opinion, not two"

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-
 from support.clis import CLIS
 from support.judged import says
 from support.repo import Repo
@@ -18,7 +17,7 @@ prompt = "Look."
 runtime = "claude"
 """
 _A = finding("critical", "It is wrong")
-_B = finding("minor", "It has no name", line=1)
+_B = finding("critical", "It has no name", line=1)
 
 
 @pytest.fixture
@@ -58,9 +57,9 @@ def test_a_synthesis_keeps_each_finding_and_names_nobody_before_it_has_passed(tw
     ends(run)
     (told,) = run.folder.glob("synthesis-*.md")
     assert "It is wrong" in told.read_text() and "It has no name" in told.read_text()
-    asked = step(run, "both", "synthesis")
+    asked = step(run, "both", "synthesis")["run"]
     prompt = (two.root / asked["manifest_path"]).with_name("prompt.md").read_text()
-    others = [step(run, "both", title)["run_id"] for title in ("a", "b")]
+    others = [step(run, "both", title)["run"]["run_id"] for title in ("a", "b")]
     assert not any(word in prompt for word in (*others, "codex", "claude", "tasks.other"))
 
 
@@ -80,7 +79,7 @@ def test_nothing_is_made_of_one_opinion_where_the_other_provider_failed(two: Rep
     run = starts(two)
     ends(run, "failed")
     assert reason_of(run, "both", "compare") == "result_invalid"
-    assert step(run, "both", "synthesis")["run_id"] is None and not [*run.folder.glob("alpha-*")]
+    assert step(run, "both", "synthesis")["run"] is None and not [*run.folder.glob("alpha-*")]
 
 
 def test_two_outputs_that_are_the_same_are_one_opinion(two: Repo) -> None:
