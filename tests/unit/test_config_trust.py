@@ -106,7 +106,7 @@ def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
         ("delegate", "commit = true"),
         ("git", 'owner = "b"'),
         ("pipelines.p", 'title = "x"\nstages = [{ name = "s", tasks = ["a"] }]'),
-        ("pipelines.p", 'stages = [{ name = "s", person = true, gate = [["make"]] }]'),
+        ("pipelines.p", 'stages = [{ name = "s", tasks = ["a"], gate = [["make"]] }]'),
     ],
 )
 def test_what_can_execute_send_or_widen_changes_the_digest(repo, table: str, line: str) -> None:
@@ -142,14 +142,14 @@ def test_what_can_do_none_of_it_may_change_unasked(repo, table: str, line: str) 
 
 
 def test_each_stage_of_a_pipeline_is_asked_for_and_its_gate_as_what_runs(repo) -> None:
-    stages = '{ name = "one", tasks = ["a"] }, { name = "two", person = true, gate = ["make test"] }'
+    stages = '{ name = "one", tasks = ["a"] }, { name = "two", tasks = ["b"], gate = ["make test"] }'
     found = demanded(repo, with_("pipelines.p", f"stages = [{stages}]"))
     assert [item for item in found.items if "pipelines" in item[1]] == [
         ("runs", "pipelines.p.stages[1].gate.commands", "make test"),
         ("other", "pipelines.p.stages[0]", '{"name": "one", "tasks": ["a"]}'),
         (
             *("other", "pipelines.p.stages[1]"),
-            '{"name": "two", "person": "", "gate": {"commands": [["make", "test"]]}}',
+            '{"name": "two", "tasks": ["b"], "gate": {"commands": [["make", "test"]]}}',
         ),
     ]
 
@@ -306,7 +306,7 @@ def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains(
         ("tasks.b", 'prepare = [["coverage", "run", "-m", "tools"]]', "tools/__main__.py"),
         (
             "pipelines.p",
-            'stages = [{ name = "s", person = true, gate = [["sh", "ci/gate.sh"]] }]',
+            'stages = [{ name = "s", tasks = ["a"], gate = [["sh", "ci/gate.sh"]] }]',
             "ci/gate.sh",
         ),
     ],
@@ -675,7 +675,7 @@ def test_a_rehearsal_needs_no_trust_in_what_is_of_other_tasks(repo, name: str) -
     for one, by in (("look", "nothing"), (name, None), ("", None)):
         assert trust.demanded(config, repo.env, rehearses=True, task=one).by == by
     assert trust.demanded(config, repo.env, task="look").by is None
-    pipeline = '[[pipelines.p.stages]]\nname = "s"\nperson = true\ngate = [["make"]]\n'
+    pipeline = '[[pipelines.p.stages]]\nname = "s"\ntasks = ["look"]\ngate = [["make"]]\n'
     repo.write(f"{repo.file.read_text()}{pipeline}")
     assert trust.demanded(repo.load(), repo.env, rehearses=True, task="look").by == "nothing"
     assert trust.demanded(repo.load(), repo.env, rehearses=True, task="p").by is None
