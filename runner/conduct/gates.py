@@ -72,14 +72,18 @@ class Gates:
     # -- people --------------------------------------------------------------------------------------
 
     def asked_again(self, ledger: PlanLedger) -> PlanLedger:
-        """Whoever has approved a document that is not the same now is asked once more. A plan that was read
-        is what was approved.
+        """Whoever has approved a document that is not the same now is asked once more, as long as something
+        that needs it has still to begin. A plan that was read is what was approved.
         """
+        pipeline = self._given.pipeline
+        ahead = [one.name for one in pipeline.stages if one.name not in ledger.passed]
         for step in ledger.steps:
             if step.kind is not StepKind.PERSON or step.digest is None or step.status not in _SUCCEEDED:
                 continue
-            stage = self._given.pipeline.stage(step.stage or "")
+            stage = pipeline.stage(step.stage or "")
             if stage.plan is not None and (step.is_last or ledger.plan_is_read(stage.name)):
+                continue
+            if not any(stage.name in pipeline.before(one) or one == stage.name for one in ahead):
                 continue
             if self._digest(step.title) != step.digest:
                 ledger = ledger.open_again(step.n)
@@ -107,7 +111,8 @@ class Gates:
         if said.approved:
             return ledger.passes(step.n, digest)
         note = f": {one_line(said.note)}" if said.note else ""
-        return ledger.failed(step.n, Reason("not_approved", f"{said.signer} has rejected it{note}"))
+        why = Reason("not_approved", f"{said.signer} has rejected it{note}")
+        return ledger.failed(step.n, why).replace(breaker=ledger.breaker)  # no run has failed
 
     def _digest(self, place: str) -> str | None:
         """Of the document as it is; None where there is none, or an empty one. OSError is none, too: it would

@@ -193,10 +193,9 @@ def take_over(run: RunDir, before: RunDir, found: PlanLedger) -> None:
                 refuse_forged(f"{before.path}/{name}", text)
                 told = json_value(text)
                 write_record(f"{run.path}/{name}", {key: told[key] for key in told if key != "mac"})
-        with contextlib.suppress(FileNotFoundError):
-            replace_bytes(
-                f"{run.path}/synthesis-{stage}.md", read(f"{before.path}/synthesis-{stage}.md", _LARGEST)
-            )
+        for name in (f"synthesis-{stage}.md", f"findings-{stage}.md"):
+            with contextlib.suppress(FileNotFoundError):
+                replace_bytes(f"{run.path}/{name}", read(f"{before.path}/{name}", _LARGEST))
 
 
 def keep(run: RunDir, found: PlanLedger) -> None:

@@ -273,7 +273,8 @@ class PlanLedger(Value):
 
     def passes(self, n: int, digest: str | None = None, why: Reason | None = None) -> PlanLedger:
         """A step without a run has what it waits for; `why` is what a person should know of it."""
-        return self._with(self.step(n).replace(status=Status.SUCCEEDED, why=why, digest=digest))
+        passed = self._with(self.step(n).replace(status=Status.SUCCEEDED, why=why, digest=digest))
+        return passed.replace(breaker=self.breaker.replace(failures=0))
 
     def open_again(self, n: int) -> PlanLedger:
         """What a person has approved is not the same now."""
