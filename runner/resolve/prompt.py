@@ -5,7 +5,6 @@ Files are named unless somebody wants them pasted: an agent reads better in the 
 
 from __future__ import annotations
 
-from runner.config.find import wording
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.lightjson import dumps
 from runner.model import MAX_PROMPT_CHARS
@@ -101,7 +100,7 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
         ("Constraints", _listed((*_bounds(parts), *parts.constraints))),
         ("Testing", _testing(parts.testing)),
         ("Verify", _verify(parts.verify)),
-        ("Output contract", wording(parts.output_contract) if parts.output_contract else ""),
+        ("Output contract", _wording(parts.output_contract)),
         ("Map", _map(parts.map)),
         ("Pasted", _pasted(parts.pasted)),
     ]
@@ -114,6 +113,15 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
             )
     blocks = [(name, f"{text.strip()}\n") for name, text in parts.blocks.items()]
     return [*before, *blocks, *after]
+
+
+def _wording(contract: str | None) -> str:
+    """How it is asked for the result."""
+    if contract is None:
+        return ""
+    from runner.config.find import wording  # who only checks a message needs no settings
+
+    return wording(contract)
 
 
 def _text(text: str | None) -> str:

@@ -277,8 +277,12 @@ class PlanLedger(Value):
         return passed.replace(breaker=self.breaker.replace(failures=0))
 
     def open_again(self, n: int) -> PlanLedger:
-        """What a person has approved is not the same now."""
-        return self._with(self.step(n).replace(status=Status.WAITING, asked=None, digest=None))
+        """What a person has approved is not the same now; what was looked at after that is to be again."""
+        opened = self._with(self.step(n).replace(status=Status.WAITING, asked=None, digest=None))
+        for step in self.of_stage(self.step(n).stage or ""):
+            if step.kind is StepKind.GATE and n in step.after and step.status is Status.SUCCEEDED:
+                opened = opened._with(step.replace(status=Status.WAITING, why=None))
+        return opened
 
     def replaced(self, n: int, why: Reason | None, steps: Iterable[Step] = ()) -> PlanLedger:
         """Others decide instead; `steps` are those, where they are new. That it has failed is forgiven."""

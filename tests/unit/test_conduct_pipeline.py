@@ -156,3 +156,13 @@ def test_a_ledger_of_before_there_were_pipelines_is_read() -> None:
     assert read.step(1).kind is StepKind.BATCH and read.left == ("U1",)
     with pytest.raises(ValueError, match="is of no stage"):
         PlanLedger.from_json({**a_ledger().to_json(), "stages": ["then"]})
+
+
+def test_what_was_looked_at_after_an_approval_is_looked_at_again_with_it() -> None:
+    person = Step(1, (), stage="doc", kind=StepKind.PERSON, status=Status.SUCCEEDED, digest="d")
+    gate = Step(2, (), (1,), stage="doc", kind=StepKind.GATE, status=Status.SUCCEEDED, is_last=True)
+    ledger = PlanLedger("pipeline p", None, (person, gate), Breaker(3), stages=("doc",))
+    assert ledger.passed == ("doc",)
+    opened = ledger.open_again(1)
+    assert [step.status for step in opened.steps] == [Status.WAITING, Status.WAITING]
+    assert opened.passed == () and opened.step(1).digest is None
