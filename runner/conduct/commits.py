@@ -71,6 +71,21 @@ def base(config: Config, changed: Iterable[str], since: str | None = None) -> Ba
     return Base(tip, named, at)
 
 
+def followed(config: Config, on: Base, changed: Iterable[str], since: str | None) -> Base:
+    """The base once people have put commits on top of it; the same where they have not, and where its branch
+    went elsewhere: the next commit is refused then.
+    """
+    root = repository_root(config)
+    ref, now = commit.tip(root, on.branch)
+    is_ours = on.branch is not None or ref == on.ref
+    if not is_ours or now == on.at or None in (now, on.at) or not _is_below(config, str(on.at), str(now)):
+        return on
+    try:
+        return base(config, changed, since)
+    except RunnerError:
+        return on
+
+
 def _is_below(config: Config, since: str, at: str) -> bool:
     """Whether a commit stands on top of another one."""
     found = repository.find(config.root)

@@ -17,7 +17,7 @@ from runner.conduct.conductor_run import READERS
 from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, end_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
-from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
+from runner.errors import Conflict, GaveUpWaiting, RunnerError, RunNotFound, WorkspaceBusy
 from runner.model import Earlier, Reason
 from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
@@ -66,34 +66,46 @@ class Conductor:
         """Batches of a conductor before this one: others may have been at work since."""
         self._made: dict[int, str] = {}
         """Batch of a wave -> its commit, of the files as they were before another one was folded in."""
+        self._at_work: dict[int, RunDir] = {}
+        """Step -> its run: either some that only read, or a wave of those that write."""
+        self._ended: Ended = []
+        """Those of the wave that are done, until all are."""
         self.ledger = ledger
 
     def carry_out(self) -> PlanLedger:
         """From where the ledger is, as far as it comes; the ledger then."""
         if self._work.may_be_apart or self._commits:
-            changed = {path for step in self.ledger.steps for path in step.changed}
-            if self._commits:
-                changed = commits.settled(self.ledger) - commits.unsettled(self._run.repo, self.ledger)
-            self._base = commits.base(self._config, changed, self.ledger.base)
+            self._base = commits.base(self._config, self._settled(), self.ledger.base)
             self._keep(self.ledger.replace(base=self.ledger.base or self._base.tip, tip=self._base.tip))
         self._forget_gone()
         self._recall()
+        while not self._reads():
+            if not self._look():
+                self._finish(self._await())
         self._see_to_owed()
         while True:
             self._keep(self._work.grown(self.ledger))
             if self._look():
                 continue
-            if group := self._next():
-                self._finish(self._await([begun for step in group if (begun := self._begin(step))]))
+            for step in self._next():
+                self._begin(step)
+            if self._at_work:
+                self._finish(self._await())
             elif any(not step.has_run for step in self.ledger.runnable()):
                 time.sleep(_POLL_S)
             else:
                 return self.ledger
 
+    def _settled(self) -> set[str]:
+        """What finished batches have changed, without what is still to be committed."""
+        if self._commits:
+            return commits.settled(self.ledger) - commits.unsettled(self._run.repo, self.ledger)
+        return {path for step in self.ledger.steps for path in step.changed}
+
     def _look(self) -> bool:
         """At the steps that have no run; whether one of them is settled now."""
         for step in [step for step in self.ledger.runnable() if not step.has_run]:
-            self._keep(self._work.looked(self.ledger, step, self._env))
+            self._keep(self._work.looked(self.ledger, step, self._env, is_quiet=not self._at_work))
             now = self.ledger.step(step.n)
             if now.asked != step.asked:
                 self._tell(step.n, "waits for a person: `runner inbox` says how to answer")
@@ -137,19 +149,29 @@ class Conductor:
 
     def _next(self) -> tuple[Step, ...]:
         """The steps that begin now: those that only read, else one, or those of a wave that can, each in a
-        tree of its own.
+        tree of its own. What writes begins when nothing is at work, and nothing begins beside it.
         """
-        ready = tuple(step for step in self.ledger.runnable() if step.has_run)
-        most = self._config.delegate.max_parallel
-        if readers := tuple(step for step in ready if step.is_reader):
-            return readers[: max(most, READERS)]
+        runnable, most = self.ledger.runnable(), self._config.delegate.max_parallel
+        ready = tuple(step for step in runnable if step.has_run)
+        readers = tuple(step for step in ready if step.is_reader)
+        is_gate_waiting = any(step.kind is StepKind.GATE for step in runnable)
+        if self._at_work and (is_gate_waiting or not self._reads()):
+            return ()
+        if readers or self._at_work:
+            return readers[: max(0, max(most, READERS) - len(self._at_work))]
+        if ready and self._base is not None:  # people may have committed a document
+            self._base = commits.followed(self._config, self._base, self._settled(), self.ledger.base)
         if most == 1 or not ready:
             return ready[:1]
         wave = min(step.wave for step in ready)
         return tuple(step for step in ready if step.wave == wave)[:most]
 
-    def _begin(self, step: Step) -> tuple[int, RunDir] | None:
-        """Its run; None where it could not even be started, which stops the plan."""
+    def _reads(self) -> bool:
+        """Whether all that is at work only reads."""
+        return all(self.ledger.step(n).is_reader for n in self._at_work)
+
+    def _begin(self, step: Step) -> None:
+        """Its run is at work then, unless it could not even be started, which stops the plan."""
         run_id, task_id = next_run_id(self._run.repo), self._work.task_of(step)
         child = RunDir(self._run.repo, task_id, run_id)
         self._recalled.discard(step.n)  # what is verified of it now is ours
@@ -170,10 +192,10 @@ class Conductor:
                 why = self._why(error.code, _told(error))
                 self._keep(self.ledger.refused(step.n, why))
                 self._tell(step.n, f"not started: {why.message}")
-                return None
+                return
         units = f"{', '.join(step.units)} " if step.units else ""
         self._tell(step.n, f"{units}started as {run_id}")
-        return step.n, child
+        self._at_work[step.n] = child
 
     def _earlier(self, step: Step) -> Earlier | None:
         """What tries that came to nothing have left, against the state before the first of them."""
@@ -184,30 +206,41 @@ class Conductor:
 
     # -- what ended ----------------------------------------------------------------------------------
 
-    def _await(self, begun: Sequence[tuple[int, RunDir]]) -> Ended:
-        """All of them once they are done, in the order of the batches."""
-        pending, ended = dict(begun), []
-        while pending:
-            for n, run in [*pending.items()]:
-                if not run.is_described():
-                    del pending[n]
-                    why = Reason("lost", f"the folder of run {run.run_id} is gone")
-                    self._keep(self.ledger.parked(n, why))
-            try:
-                manifests = control.wait([*pending.values()], any_of_them=True) if pending else []
-            except RunNotFound:
-                continue
-            for n, run, manifest in [(n, r, m) for (n, r), m in zip(pending.items(), manifests, strict=True)]:
+    def _await(self) -> Ended:
+        """Those that are done and count now, in the order of the batches: of a wave all or none. It waits no
+        longer than until people have to be looked for again.
+        """
+        for n, run in [*self._at_work.items()]:
+            if not run.is_described():
+                del self._at_work[n]
+                why = Reason("lost", f"the folder of run {run.run_id} is gone")
+                self._keep(self.ledger.parked(n, why))
+        runs, is_wave = [*self._at_work.items()], not self._reads()
+        timeout_s = _POLL_S if any(not step.has_run for step in self.ledger.runnable()) else None
+        with contextlib.suppress(RunNotFound, GaveUpWaiting):
+            found = control.wait([run for _, run in runs], any_of_them=True, timeout_s=timeout_s)
+            for (n, run), manifest in zip(runs, found, strict=True):
                 if manifest.is_done:
-                    del pending[n]
-                    ended.append((n, run, manifest))
+                    del self._at_work[n]
+                    self._ended.append((n, run, manifest))
                     self._tell(n, _ended(manifest))
-        return sorted(ended, key=lambda one: one[0])
+        if is_wave and self._at_work:
+            return []
+        ended, self._ended = sorted(self._ended, key=lambda one: one[0]), []
+        return ended
 
     def _finish(self, ended: Ended) -> None:
         """What their ends mean. Nothing is committed before all that is new in the work tree was verified
         there, and they count in the order of the batches.
         """
+        again = [one for one in ended if one[0] in self._recalled and _came_to_nothing(one[2])]
+        for n, run, _ in again:
+            kept = () if self._is_apart(n) else self._own(n, left_by(run))
+            merge_back.put_away(run)
+            self._keep(self.ledger.waits(n, kept=kept))
+        self._judge([one for one in ended if one not in again])
+
+    def _judge(self, ended: Ended) -> None:
         ends = []
         for _, run, _ in ended:
             refuse_foreign(run)
@@ -381,8 +414,7 @@ class Conductor:
     # -- after another conductor ---------------------------------------------------------------------
 
     def _recall(self) -> None:
-        """The ends of the batches that an earlier conductor started."""
-        running = []
+        """The batches that an earlier conductor started are at work, or have come to nothing."""
         for step in self.ledger.steps:
             if step.run is None or step.status not in (Status.RUNNING, Status.WAITING):
                 continue
@@ -392,15 +424,8 @@ class Conductor:
             elif not run.is_described():
                 self._keep(self.ledger.waits(step.n))
             else:
-                running.append((step.n, run))
+                self._at_work[step.n] = run
                 self._recalled.add(step.n)
-        ended = self._await(running)
-        again = [one for one in ended if _came_to_nothing(one[2])]
-        for n, run, _ in again:
-            kept = () if self._is_apart(n) else self._own(n, left_by(run))
-            merge_back.put_away(run)
-            self._keep(self.ledger.waits(n, kept=kept))
-        self._finish([one for one in ended if one not in again])
 
     def _recall_decided(self, step: Step, run: RunDir) -> None:
         """A person may have accepted by hand what did not apply; an unwanted work tree is removed."""

@@ -54,7 +54,7 @@ class Gates:
             made.append(person.replace(is_last=True))
         return made
 
-    def looked(self, ledger: PlanLedger, step: Step, env: Mapping[str, str]) -> PlanLedger:
+    def looked(self, ledger: PlanLedger, step: Step, env: Mapping[str, str], *, is_quiet: bool) -> PlanLedger:
         """As `Work.looked`."""
         stage = self._given.pipeline.stage(step.stage or "")
         try:
@@ -62,12 +62,14 @@ class Gates:
                 return self._person(ledger, stage, step)
             if stage.plan is not None and not ledger.plan_is_read(stage.name):
                 return self._plan(ledger, stage, step)
+            if stage.gate.commands and not is_quiet:
+                return ledger  # they write where runs read
             return self._gate(ledger, stage, step, env)
         except RunnerError as error:
             if error.retryable or error.code == "handle_not_found":  # a person was faster: look again
                 return ledger
             why = "; ".join(map(one_line, (error.message, *error.problems[:10])))
-            return ledger.failed(step.n, Reason(error.code, why))
+            return ledger.not_passed(step.n, Reason(error.code, why))
 
     # -- people --------------------------------------------------------------------------------------
 
@@ -112,7 +114,7 @@ class Gates:
             return ledger.passes(step.n, digest)
         note = f": {one_line(said.note)}" if said.note else ""
         why = Reason("not_approved", f"{said.signer} has rejected it{note}")
-        return ledger.failed(step.n, why).replace(breaker=ledger.breaker)  # no run has failed
+        return ledger.not_passed(step.n, why)
 
     def _digest(self, place: str) -> str | None:
         """Of the document as it is; None where there is none, or an empty one. OSError is none, too: it would
@@ -140,16 +142,16 @@ class Gates:
         found = self._findings(ledger, stage)
         if found is None:
             why = Reason("lost", "the results of its reviews are gone")
-            return ledger.failed(step.n, why)
+            return ledger.not_passed(step.n, why)
         left, stop = [*found, *_unrepaired(ledger, stage.name, step.turn, found)], None
         if stage.repair is not None and (grave := _as_grave(left, stage.repair.severity)):
             stop = self._no_more(ledger, stage, step, grave)
             if stop is None:
                 return self._another_round(ledger, stage, step, grave)
         if (gravest := stage.gate.no_findings) is not None and (grave := _as_grave(left, gravest)):
-            return ledger.failed(step.n, stop or _left(grave))
+            return ledger.not_passed(step.n, stop or _left(grave))
         if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
-            return ledger.failed(step.n, Reason("verify_failed", failed))
+            return ledger.not_passed(step.n, Reason("verify_failed", failed))
         if found:
             track(self._run, stage.name, found)
         return ledger.passes(step.n, why=self._rewritten(ledger, stage))
@@ -207,7 +209,7 @@ class Gates:
         before = {_identity(one.about[0]) for one in done}
         if before and before <= {_identity(one.to_json()) for one in grave}:
             return Reason("no_progress", f"repaired, and still there: {_named(grave)}")
-        if step.turn > rounds:
+        if len({one.turn for one in ledger.of_stage(stage.name) if one.kind is StepKind.REPAIR}) >= rounds:
             return _left(grave, f" after {count(rounds, 'round')}")
         if len(grave) > _MOST_REPAIRS:
             text = f"{len(grave)} findings are to be repaired; at most {_MOST_REPAIRS} are at once"

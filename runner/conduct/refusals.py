@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from runner.conduct import commits, merge_back
 from runner.conduct.batch_task import check_template, is_apart, request_of
 from runner.errors import Conflict, PlanInvalid
+from runner.state.plan_ledger import StepKind
 from runner.text.words import few
 
 TYPE_CHECKING = False
@@ -60,7 +63,10 @@ def refuse_tree(
         commits.base(config, commits.settled(ledger) - {*unsettled}, ledger.base)
     elif is_wanted or may_be_apart:
         commits.base(config, done)
-    if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - {*unsettled} - done)):
+    # What people are asked for is theirs to commit, whenever they like.
+    asked = () if ledger is None else (step for step in ledger.steps if step.kind is StepKind.PERSON)
+    done |= {*unsettled, *(os.path.normpath(step.title) for step in asked)}
+    if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - done)):
         raise Conflict(
             f"{what}, but the tree has other changes: {few(there)}",
             hint="commit or stash them, or set commit = false in [delegate]",

@@ -245,8 +245,8 @@ class PipelineWork(Work):
 
     # -- what came of it -----------------------------------------------------------------------------
 
-    def looked(self, ledger: PlanLedger, step: Step, env: Mapping[str, str]) -> PlanLedger:
-        return self._gates.looked(ledger, step, env)
+    def looked(self, ledger: PlanLedger, step: Step, env: Mapping[str, str], *, is_quiet: bool) -> PlanLedger:
+        return self._gates.looked(ledger, step, env, is_quiet=is_quiet)
 
     def judged(self, ledger: PlanLedger, step: Step, run: RunDir, end: BatchEnd) -> BatchEnd:
         return self._gates.compared.judged(ledger, step, run, end)
@@ -254,7 +254,7 @@ class PipelineWork(Work):
 
 def _script(step: Step) -> str:
     """The name of its script in the folder of a rehearsal."""
-    turn = f".{step.turn}" if step.turn > 1 and step.kind is StepKind.REVIEW else ""
+    turn = f".{step.turn}" if step.turn > 1 and step.is_reader else ""
     title = f"batch-{step.part}" if step.kind is StepKind.BATCH else step.title.replace(" ", "-")
     return f"{step.stage}.{title}{turn}"
 

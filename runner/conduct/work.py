@@ -74,9 +74,9 @@ class Work:
         """With the steps that have come up."""
         return ledger
 
-    def looked(self, ledger: PlanLedger, step: Step, env: Mapping[str, str]) -> PlanLedger:
+    def looked(self, ledger: PlanLedger, step: Step, env: Mapping[str, str], *, is_quiet: bool) -> PlanLedger:
         """After a look at a step that has no run: a gate, or what waits for a person. It is the same where it
-        goes on waiting.
+        goes on waiting, as commands do while it `is_quiet` not: while runs are at work in the tree.
         """
         return ledger
 

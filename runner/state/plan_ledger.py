@@ -52,6 +52,13 @@ class Status(StrEnum):
 
 _OVER = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
 _STOPPED = (Status.FAILED, Status.PARKED)
+_OF_RESULTS = frozenset(
+    (
+        *("findings_left", "no_progress", "too_many_findings"),
+        *("lost", "foreign_run", "invocation_broken", "manifest_broken"),
+    )
+)
+"""Why a gate is not passed that would say the same again as long as no run has said something else."""
 
 
 class Step(Value):
@@ -266,6 +273,10 @@ class PlanLedger(Value):
         )
         return self._with(self._stopped(n, Status.FAILED, why, kept)).replace(breaker=breaker)
 
+    def not_passed(self, n: int, why: Reason) -> PlanLedger:
+        """What a step without a run waits for does not come. No run has failed, so it counts for nothing."""
+        return self._with(self._stopped(n, Status.FAILED, why, ()))
+
     def parked(self, n: int, why: Reason, *, kept: Iterable[str] = ()) -> PlanLedger:
         """Counts for nothing, and stops the plan."""
         breaker = self.breaker.replace(parked=self.breaker.parked or why)
@@ -319,11 +330,17 @@ class PlanLedger(Value):
         reset: bool = False,
         limit: int | None = None,
     ) -> PlanLedger:
-        """For a run that resumes the plan. What did not succeed may be tried again; an open breaker stays
-        open unless a person resets it.
+        """For a run that resumes the plan. What did not succeed may be tried again, and what a gate did not
+        let pass is read anew; an open breaker stays open unless a person resets it.
         """
         known = (*self.done, *(unit for unit in done if unit not in self.done))
-        steps = tuple(_again(step, known) for step in self.steps)
+        stale = {step.stage: step.turn + 1 for step in self.steps if _is_stale(step)}
+        steps = tuple(
+            _anew(step, stale[step.stage])
+            if step.stage in stale and (step.is_reader or _is_stale(step)) and not self.is_outdone(step)
+            else _again(step, known)
+            for step in self.steps
+        )
         breaker = self.breaker.replace(parked=None, limit=limit or self.breaker.limit)
         if reset:
             breaker = breaker.replace(failures=0, is_open=False)
@@ -403,6 +420,17 @@ def _again(step: Step, done: Collection[str]) -> Step:
     if _is_done(step, done):
         return step.replace(status=Status.DONE, why=None)
     return step.replace(status=Status.WAITING)
+
+
+def _is_stale(step: Step) -> bool:
+    """Whether it is a gate that only other results let pass."""
+    is_failed = step.kind is StepKind.GATE and step.status is Status.FAILED
+    return is_failed and step.why is not None and step.why.code in _OF_RESULTS
+
+
+def _anew(step: Step, turn: int) -> Step:
+    """To be carried out as if it never was, and not about what was repaired before that."""
+    return step.replace(status=Status.WAITING, run=None, why=None, turn=turn, about=())
 
 
 def _is_done(step: Step, done: Collection[str]) -> bool:

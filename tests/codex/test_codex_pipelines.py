@@ -11,8 +11,12 @@ from support.batches import disk
 from support.judged import call, claim, says
 from support.repo import Repo, Run
 from support.stages import (
+    PLAN,
+    PRD,
+    THEN,
     approve,
     asks,
+    builds,
     ends,
     finding,
     finds,
@@ -29,13 +33,11 @@ from support.stages import (
     starts,
     step,
     steps,
-    unit,
     writes,
 )
 from support.waiting import wait_until
 from support.waves import gated, opens, waits_at_gate
 
-PLAN = f'schema_version = 1\ntitle = "Modules"\n{unit(1)}{unit(2)}'
 REVIEW = ('tasks = ["look", "also"]', 'gate = { no_findings = "critical" }', 'repair = { task = "fix" }')
 
 
@@ -44,10 +46,6 @@ def over(repo: Repo) -> Iterator[None]:
     """A pipeline that waits for a person does not outlive its test."""
     yield
     repo.end_all()
-
-
-def builds(n: int) -> str:
-    return call(f"echo 'x = {n}' > src/m{n}.py") + says(claim(files=[f"src/m{n}.py"]))
 
 
 def from_question_to_code(repo: Repo) -> None:
@@ -265,10 +263,43 @@ def test_reviews_that_find_something_new_each_time_end_with_the_last_round(repo:
     assert "after 2 rounds: src/app.py:1: Number 3" in step_of(run, "review")["why"]["message"]
 
 
+def test_what_a_person_repairs_after_the_last_round_is_reviewed_anew_when_it_is_resumed(repo: Repo) -> None:
+    said = {"review_repair-1-1": writes("bad"), "review_look.2": finds()}
+    run = reviewed(repo, finding(), rounds=1, **said)
+    assert step(run, "review", "repair 1-1")["status"] == "replaced"
+    assert reason_of(run, "review") == "findings_left"
+    plays(repo, "review.look.3", finds(finding(title="It is still there")))
+    again = resumes(repo)
+    ends(again, "failed")
+    assert kinds(again) == kinds(run) == ["task", "gate", "repair", "review", "gate"], "no round is left"
+    assert "It is still there" in step_of(again, "review")["why"]["message"]
+    plays(repo, "review.look.4", finds())
+    third = resumes(repo)
+    ends(third)
+    assert [child["task_id"] for child in third.on_disk()["children"]] == ["look"], "and nothing else is"
+
+
+def test_a_gate_that_is_not_passed_counts_for_no_breaker(repo: Repo) -> None:
+    stages = [
+        stage(name, "needs = []", 'tasks = ["look"]', 'gate = { no_findings = "minor" }') for name in "abc"
+    ]
+    plays_of = {f"{name}_look": finds(finding("minor")) for name in "abc"}
+    prepares(repo, *stages, stage("then", "needs = []", 'tasks = ["also"]'), **plays_of)
+    run = starts(repo)
+    ends(run, "failed")
+    assert ledger(run)["breaker"] == {"limit": 3, "failures": 0, "is_open": False, "parked": None}
+    assert "then task also: succeeded" in shown(run)
+
+
 def test_more_findings_than_a_round_can_repair_are_for_a_person(repo: Repo) -> None:
-    run = reviewed(repo, *(finding(title=f"Number {n}") for n in range(21)))
+    run = reviewed(repo, *(finding(title=f"Number {n}") for n in range(21)), rounds=1)
     assert kinds(run) == ["task", "gate"]
     assert reason_of(run, "review") == "too_many_findings"
+    plays(repo, "review.look.2", finds(finding()))
+    plays(repo, "review.repair-2-1", writes("src/other.py"))
+    again = resumes(repo)
+    ends(again)
+    assert kinds(again) == ["task", "gate", "repair", "review", "gate"], "its round was not used up"
 
 
 def test_a_review_that_says_no_findings_has_not_succeeded(repo: Repo) -> None:
@@ -308,98 +339,6 @@ def test_a_repair_that_breaks_what_was_passed_is_rejected_and_its_finding_is_lef
     )
     assert ledger(run)["breaker"]["failures"] == 0
     assert (repo.root / "src/app.py").read_text() == "answer = 42\n", "nothing of what was rejected"
-
-
-# -- people --------------------------------------------------------------------------------------------
-
-PRD = stage("prd", 'person = "docs/prd.md"', 'gate = "approve"')
-THEN = stage("then", 'tasks = ["look"]')
-
-
-def test_a_document_that_changes_after_it_was_approved_is_asked_for_again(repo: Repo) -> None:
-    prepares(
-        repo,
-        PRD,
-        stage("slow", 'tasks = ["look"]', 'gate = "approve"'),
-        THEN,
-        files={"docs/prd.md": "One.\n"},
-    )
-    run = starts(repo)
-    first = asks(run, "prd")
-    approve(run, "prd")
-    second = repo.cli("approve", "feature", "prd", "--yes", "--json")
-    assert (second.status, second.error["code"]) == (9, "already_decided")
-    asks(run, "slow")
-    repo.write("docs/prd.md", "Two.\n")
-    approve(run, "slow")
-    assert asks(run, "prd") not in (first, "None")
-    assert [one["stage"] for one in steps(run)][-1] == "slow", "nothing that needs it has begun"
-    approve(run, "prd")
-    ends(run)
-    assert "then task look: succeeded" in shown(run)
-
-
-def test_what_is_written_and_approved_after_the_question_counts(repo: Repo) -> None:
-    prepares(repo, PRD, THEN)
-    run = starts(repo)
-    asks(run, "prd")
-    early = repo.cli("approve", "feature", "prd", "--yes", "--json")
-    assert early.status != 0, "there is nothing to approve"
-    repo.write("docs/prd.md", "Written.\n")
-    approve(run, "prd")
-    ends(run)
-
-
-def test_a_rejection_ends_the_stage_and_a_run_that_resumes_asks_anew(repo: Repo) -> None:
-    prepares(repo, PRD, THEN, files={"docs/prd.md": "One.\n"})
-    run = starts(repo)
-    before = asks(run, "prd")
-    inside = repo.cli(
-        "approve",
-        "feature",
-        "prd",
-        "--yes",
-        "--json",
-        env={"RUNNER_MANIFEST": str(run.folder / "manifest.json")},
-    )
-    assert (inside.status, inside.error["code"]) == (9, "people_only")
-    approve(run, "prd", "--reject", "--note", "Not this.")
-    ends(run, "failed")
-    assert reason_of(run, "prd", "person") == "not_approved"
-    assert "Not this." in steps(run)[0]["why"]["message"]
-    again = resumes(repo)
-    asks(again, "prd", other_than=before)
-    approve(again, "prd")
-    ends(again)
-
-
-def test_an_approval_that_is_given_while_no_conductor_is_there_counts_when_it_is_resumed(repo: Repo) -> None:
-    prepares(repo, PRD, THEN)
-    run = starts(repo)
-    asks(run, "prd")
-    assert repo.cli("cancel", run.id).status == 0
-    repo.write("docs/prd.md", "Written.\n")
-    assert repo.cli("approve", "feature", "prd", "--yes").status == 0
-    ends(resumes(repo))
-
-
-def test_a_plan_is_read_as_it_was_approved_and_one_that_changes_before_that_is_not_asked_for_anew(
-    repo: Repo,
-) -> None:
-    prepares(
-        repo,
-        stage("implement", 'plan = "plan.toml"', 'task = "build"'),
-        files={"plan.toml": f"schema_version = 1\n{unit(1)}"},
-        **{"implement_batch-1": builds(1)},
-    )
-    run = starts(repo)
-    before = asks(run, "implement")
-    repo.write("plan.toml", f"schema_version = 1\n{unit(1)}\n# all of it\n")
-    assert asks(run, "implement") == before
-    approve(run, "implement")
-    assert step(run, "implement", "plan.toml")["asked"] == before
-    ends(run)
-    assert (repo.root / "src/m1.py").read_text() == "x = 1\n"
 
 
 # -- beginning -----------------------------------------------------------------------------------------

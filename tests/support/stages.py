@@ -11,8 +11,12 @@ from support.repo import Completed, Repo, Run
 from support.waiting import wait_until
 
 __all__ = [
+    "PLAN",
+    "PRD",
+    "THEN",
     "approve",
     "asks",
+    "builds",
     "ends",
     "finding",
     "finds",
@@ -49,6 +53,10 @@ TASKS = {
 
 def stage(name: str, *lines: str) -> str:
     return "\n".join((f"[[pipelines.{NAME}.stages]]", f'name = "{name}"', *lines, ""))
+
+
+PRD = stage("prd", 'person = "docs/prd.md"', 'gate = "approve"')
+THEN = stage("then", 'tasks = ["look"]')
 
 
 def settings(*stages: str, input: Sequence[str] = (), delegate: Sequence[str] = (), more: str = "") -> str:
@@ -116,6 +124,14 @@ files = ["src/m{n}.py"]
 tests = ["it"]
 verify = [["grep", "-qx", "x = {n}", "src/m{n}.py"]]
 """
+
+
+PLAN = f'schema_version = 1\ntitle = "Modules"\n{unit(1)}{unit(2)}'
+
+
+def builds(n: int) -> str:
+    """The play of its batch `n`, where each has one unit."""
+    return call(f"echo 'x = {n}' > src/m{n}.py") + says(claim(files=[f"src/m{n}.py"]))
 
 
 # -- beginning and the end -----------------------------------------------------------------------------

@@ -137,6 +137,24 @@ def test_a_gate_that_is_replaced_leaves_its_stage_to_the_steps_after_it() -> Non
     assert PlanLedger.from_json(json.loads(json.dumps(ledger.to_json()))) == ledger
 
 
+@pytest.mark.parametrize(
+    ("code", "is_read_anew"),
+    [("findings_left", True), ("no_progress", True), ("foreign_run", True), ("verify_failed", False)],
+)
+def test_reviews_whose_findings_were_in_the_way_are_run_anew_when_it_is_resumed(
+    code: str, is_read_anew: bool
+) -> None:
+    ledger = a_ledger()
+    ledger = ledger.replace(steps=tuple(step.replace(is_reader=step.has_run) for step in ledger.steps))
+    failed = ledger.began(1, RUN).succeeded(1, changed=()).not_passed(2, Reason(code, "no"))
+    assert failed.breaker.failures == 0 and failed.runnable() == ()
+    again = failed.again(RUN)
+    assert [step.n for step in again.runnable()] == ([1] if is_read_anew else [2])
+    assert {step.turn for step in again.steps} == {2 if is_read_anew else 1}
+    assert (again.step(1).run is None) == is_read_anew
+    assert again.began(1, RUN).succeeded(1, changed=()).passes(2).passed == ("review",)
+
+
 def test_what_a_person_approved_and_is_open_again_blocks_what_waits_for_it() -> None:
     ledger = a_ledger().passes(1, "digest")
     assert [step.n for step in ledger.runnable()] == [2]

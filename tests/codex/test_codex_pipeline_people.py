@@ -1,0 +1,188 @@
+"""Pipelines with the real Codex: documents, approvals, and what goes on while people are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.judged import call, claim, says
+from support.repo import Repo
+from support.stages import (
+    PRD,
+    THEN,
+    approve,
+    asks,
+    builds,
+    ends,
+    plays,
+    prepares,
+    reason_of,
+    resumes,
+    run_of,
+    shown,
+    stage,
+    starts,
+    step,
+    steps,
+    unit,
+    writes,
+)
+from support.waves import gated, opens, waits_at_gate
+
+
+@pytest.fixture(autouse=True)
+def over(repo: Repo) -> Iterator[None]:
+    """A pipeline that waits for a person does not outlive its test."""
+    yield
+    repo.end_all()
+
+
+def test_a_document_that_changes_after_it_was_approved_is_asked_for_again(repo: Repo) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("slow", 'tasks = ["look"]', 'gate = "approve"'),
+        THEN,
+        files={"docs/prd.md": "One.\n"},
+    )
+    run = starts(repo)
+    first = asks(run, "prd")
+    approve(run, "prd")
+    second = repo.cli("approve", "feature", "prd", "--yes", "--json")
+    assert (second.status, second.error["code"]) == (9, "already_decided")
+    asks(run, "slow")
+    repo.write("docs/prd.md", "Two.\n")
+    approve(run, "slow")
+    assert asks(run, "prd") not in (first, "None")
+    assert [one["stage"] for one in steps(run)][-1] == "slow", "nothing that needs it has begun"
+    approve(run, "prd")
+    ends(run)
+    assert "then task look: succeeded" in shown(run)
+
+
+def test_people_are_asked_and_others_begin_while_a_run_that_reads_is_at_work(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("slow", 'tasks = ["look"]'),
+        PRD.replace('name = "prd"', 'name = "prd"\nneeds = []'),
+        stage("then", 'tasks = ["also"]', 'gate = [["test", "-e", "quiet"]]'),
+        stage("last", 'needs = ["slow", "then"]', 'tasks = ["fix"]'),
+        files={"docs/prd.md": "One.\n"},
+        slow_look=call(f"{gated(repo)}true") + says(claim()),
+        last_fix=writes("new"),
+    )
+    run = starts(repo)
+    slow = run_of(run, "slow", "look")
+    waits_at_gate(slow)
+    approve(run, "prd")
+    assert run_of(run, "then", "also").wait()["outcome"] == "succeeded"
+    assert slow.on_disk()["status"] == "running"
+    (repo.root / "quiet").touch()  # its gate is looked at when nothing is at work
+    opens(repo)
+    ends(run)
+    assert shown(run)[-1] == "last gate gate: succeeded"
+
+
+def test_a_person_may_commit_the_document_while_the_pipeline_waits(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("one", 'tasks = ["fix"]'),
+        PRD,
+        stage("two", 'tasks = ["fix"]'),
+        delegate=("commit = true",),
+        one_fix=writes("one"),
+        two_fix=writes("two"),
+        files={"docs/prd.md": "One.\n"},
+    )
+    run = starts(repo)
+    asks(run, "prd")
+    repo.write("docs/prd.md", "Two.\n")
+    repo.says("commit", "-qam", "Say two")
+    approve(run, "prd")
+    ends(run)
+    subjects = repo.says("log", "--format=%s").splitlines()
+    assert subjects[:3] == ["Feature: two: fix", "Say two", "Feature: one: fix"]
+    assert repo.says("status", "--porcelain") == ""
+
+
+def test_a_document_that_is_approved_and_not_committed_forbids_no_resuming(repo: Repo) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("two", 'tasks = ["fix"]'),
+        delegate=("commit = true",),
+        two_fix=writes("bad"),
+        files={"docs/prd.md": "One.\n"},
+    )
+    run = starts(repo)
+    asks(run, "prd")
+    repo.write("docs/prd.md", "Two.\n")
+    approve(run, "prd")
+    ends(run, "failed")
+    plays(repo, "two.fix", writes("two"))
+    ends(resumes(repo))
+    assert repo.says("log", "-1", "--format=%s").strip() == "Feature: two: fix"
+    assert repo.says("status", "--porcelain").strip() == "M docs/prd.md", "that is left to its author"
+
+
+def test_what_is_written_and_approved_after_the_question_counts(repo: Repo) -> None:
+    prepares(repo, PRD, THEN)
+    run = starts(repo)
+    asks(run, "prd")
+    early = repo.cli("approve", "feature", "prd", "--yes", "--json")
+    assert early.status != 0, "there is nothing to approve"
+    repo.write("docs/prd.md", "Written.\n")
+    approve(run, "prd")
+    ends(run)
+
+
+def test_a_rejection_ends_the_stage_and_a_run_that_resumes_asks_anew(repo: Repo) -> None:
+    prepares(repo, PRD, THEN, files={"docs/prd.md": "One.\n"})
+    run = starts(repo)
+    before = asks(run, "prd")
+    inside = repo.cli(
+        "approve",
+        "feature",
+        "prd",
+        "--yes",
+        "--json",
+        env={"RUNNER_MANIFEST": str(run.folder / "manifest.json")},
+    )
+    assert (inside.status, inside.error["code"]) == (9, "people_only")
+    approve(run, "prd", "--reject", "--note", "Not this.")
+    ends(run, "failed")
+    assert reason_of(run, "prd", "person") == "not_approved"
+    assert "Not this." in steps(run)[0]["why"]["message"]
+    again = resumes(repo)
+    asks(again, "prd", other_than=before)
+    approve(again, "prd")
+    ends(again)
+
+
+def test_an_approval_that_is_given_while_no_conductor_is_there_counts_when_it_is_resumed(repo: Repo) -> None:
+    prepares(repo, PRD, THEN)
+    run = starts(repo)
+    asks(run, "prd")
+    assert repo.cli("cancel", run.id).status == 0
+    repo.write("docs/prd.md", "Written.\n")
+    assert repo.cli("approve", "feature", "prd", "--yes").status == 0
+    ends(resumes(repo))
+
+
+def test_a_plan_is_read_as_it_was_approved_and_one_that_changes_before_that_is_not_asked_for_anew(
+    repo: Repo,
+) -> None:
+    prepares(
+        repo,
+        stage("implement", 'plan = "plan.toml"', 'task = "build"'),
+        files={"plan.toml": f"schema_version = 1\n{unit(1)}"},
+        **{"implement_batch-1": builds(1)},
+    )
+    run = starts(repo)
+    before = asks(run, "implement")
+    repo.write("plan.toml", f"schema_version = 1\n{unit(1)}\n# all of it\n")
+    assert asks(run, "implement") == before
+    approve(run, "implement")
+    assert step(run, "implement", "plan.toml")["asked"] == before
+    ends(run)
+    assert (repo.root / "src/m1.py").read_text() == "x = 1\n"
