@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def report(args: Namespace, manifest: Manifest) -> int:
     """Reports a started run, and its end if the command waits for that."""
-    run = RunDir(manifest.repo, manifest.task_id, manifest.run_id)
+    run = RunDir.of(manifest.repo, manifest)
     if not (args.wait or args.follow):
         if args.format == "json":
             emit(manifest.to_json())
@@ -40,7 +40,7 @@ def report(args: Namespace, manifest: Manifest) -> int:
 
 def goes_on(manifest: Manifest) -> str:
     """What becomes of the run of a command that is interrupted."""
-    tie = RunDir(manifest.repo, manifest.task_id, manifest.run_id).read_invocation().tied_to
+    tie = RunDir.of(manifest.repo, manifest).read_invocation().tied_to
     is_tied = tie is not None and tie.pid == os.getpid()
     becomes = "the run ends with this command" if is_tied else "detached; the run continues"
     return f"{becomes}: runner logs {index.short_name(manifest.repo, manifest.run_id)} -f"

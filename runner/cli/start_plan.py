@@ -13,7 +13,7 @@ from runner.cli.pen import paint
 from runner.cli.render import emit, invocation_text
 from runner.cli.tie import tied_to
 from runner.conduct import consent, preflight, start_plan
-from runner.conduct.options import Options
+from runner.conduct.plan_record import Options
 from runner.errors import ExitStatus, UsageError
 from runner.plan.overview import as_text
 from runner.text.words import count

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from runner.conduct.options import Options
-    from runner.conduct.plan_record import Assignment
+    from runner.conduct.plan_record import Assignment, Options
     from runner.plan.decision import Decision
     from runner.plan.units import Plan, Unit
     from runner.resolve.choose import Choice

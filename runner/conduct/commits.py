@@ -184,7 +184,7 @@ def unsettled(repo: str, ledger: PlanLedger) -> set[str]:
             found.update(step.changed)
         if step.run is None or step.status in ("succeeded", "done"):
             continue
-        run = RunDir(repo, step.run.task_id, step.run.run_id)
+        run = RunDir.of(repo, step.run)
         if step.status == "running" or decided(run) == "accepted":
             record = load(run.result)
             seen = None if record is None else record.observed

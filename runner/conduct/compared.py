@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.conduct.outcome import BatchEnd
-    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.conduct.plan_record import PipelineAssignment
     from runner.model import Config
     from runner.plan.pipeline import Stage
     from runner.state.plan_ledger import PlanLedger, Step
@@ -58,7 +58,7 @@ class ComparedRuns:
         advocate = next((one for one in ledger.of_stage(stage.name) if one.n in step.after), None)
         advocacy = None
         if advocate is not None and advocate.kind is StepKind.SYNTHESIS and advocate.run is not None:
-            run = RunDir(self._run.repo, advocate.run.task_id, advocate.run.run_id)
+            run = RunDir.of(self._run.repo, advocate.run)
             advocacy = run.last_message
         return stage_prompt.synthesis(paths, advocacy)
 
@@ -90,7 +90,7 @@ class ComparedRuns:
         for other in ledger.of_stage(stage.name):
             if other.kind is not StepKind.COMPARE or other.n == step.n or other.run is None:
                 continue
-            twin = RunDir(self._run.repo, other.run.task_id, other.run.run_id)
+            twin = RunDir.of(self._run.repo, other.run)
             same = _claim(twin)  # none before it has ended; both may end at once
             if same is not None and _said(same) == _said(claim):
                 return Reason(
@@ -105,7 +105,7 @@ class ComparedRuns:
         found: dict[str, RunDir] = {}
         for one in ledger.of_stage(stage.name):
             if one.kind is StepKind.COMPARE and one.run is not None and one.status is Status.SUCCEEDED:
-                run = RunDir(self._run.repo, one.run.task_id, one.run.run_id)
+                run = RunDir.of(self._run.repo, one.run)
                 refuse_foreign(run)
                 found[run.run_id] = run
         if len(found) != 2:

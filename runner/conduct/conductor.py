@@ -122,7 +122,7 @@ class Conductor:
         for n in owed:
             step = self.ledger.step(n)
             if self._commits and step.commit is None and step.run is not None:
-                run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+                run = RunDir.of(self._run.repo, step.run)
                 manifest = _end_of_ours(run)
                 end = end_of(manifest, record.load(run.result)).replace(is_checked=True)
                 self._recalled.add(n)
@@ -133,9 +133,7 @@ class Conductor:
         """What somebody removed before it was seen to pass: a person has to look, once."""
         runs = {n: self.ledger.step(n).run for n in self.ledger.together}
         gone = [
-            n
-            for n, run in runs.items()
-            if run is None or not RunDir(self._run.repo, run.task_id, run.run_id).is_described()
+            n for n, run in runs.items() if run is None or not RunDir.of(self._run.repo, run).is_described()
         ]
         if gone:
             text = (
@@ -202,7 +200,7 @@ class Conductor:
         first = step.first or step.run
         if first is None or not step.kept:
             return None
-        return Earlier(RunDir(self._run.repo, first.task_id, first.run_id).path, step.kept)
+        return Earlier(RunDir.of(self._run.repo, first).path, step.kept)
 
     # -- what ended ----------------------------------------------------------------------------------
 
@@ -323,7 +321,7 @@ class Conductor:
             return True  # it was verified in a tree that was the same
         self._keep(self.ledger.replace(together=tuple(owed)))
         runs = [self.ledger.step(n).run for n in owed]
-        folders = [RunDir(self._run.repo, run.task_id, run.run_id) for run in runs if run is not None]
+        folders = [RunDir.of(self._run.repo, run) for run in runs if run is not None]
         failed = verify_together(self._run, self._config.root, folders, self._env)
         if failed is None:
             return True
@@ -374,7 +372,7 @@ class Conductor:
             manifest.ended_at,
         )
         if self._commits and (not self._is_apart(step.n) or step.n in self._recalled):
-            run = RunDir(self._run.repo, manifest.task_id, manifest.run_id)
+            run = RunDir.of(self._run.repo, manifest)
             if other := merge_back.strayed(run, commits.repository_root(self._config), end.tree, paths):
                 raise Conflict(f"these files changed after they were verified: {_few(other)}")
         self._base = commits.move(self._config, before, made, paths, is_wanted=self._commits)
@@ -418,7 +416,7 @@ class Conductor:
         for step in self.ledger.steps:
             if step.run is None or step.status not in (Status.RUNNING, Status.WAITING):
                 continue
-            run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+            run = RunDir.of(self._run.repo, step.run)
             if step.status is Status.WAITING:
                 self._recall_decided(step, run)
             elif not run.is_described():

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.conduct.plan_record import PipelineAssignment
     from runner.conduct.stage_plan import StagePlans
     from runner.model import Config
     from runner.plan.pipeline import Gate, Stage
@@ -161,7 +161,7 @@ class Gates:
         names = {*own_invocation(self._run).env_names}
         for step in ledger.steps:
             if step.run is not None and not step.is_reader:
-                run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+                run = RunDir.of(self._run.repo, step.run)
                 names &= {*own_invocation(run).env_names}
         tasks = [self._config.tasks[name].verify_timeout_s for name in stage.runs]
         timeout_s = max(tasks, default=self._config.tasks[next(iter(self._config.tasks))].verify_timeout_s)
@@ -191,7 +191,7 @@ class Gates:
         for step in ledger.of_stage(stage.name):
             if step.run is None or step.kind in _NO_REVIEWS or ledger.is_outdone(step):
                 continue
-            run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+            run = RunDir.of(self._run.repo, step.run)
             refuse_foreign(run)
             kept = record.load(run.result)
             if kept is None or (kept.claim is None and stage.gate.no_findings is not None):

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 
-from runner.conduct.options import Options
-from runner.conduct.pipeline_record import PipelineAssignment
-from runner.conduct.pipeline_record import file_of as pipeline_file
 from runner.disk.files import read, read_text, replace_bytes
 from runner.errors import Conflict, PlanInvalid
 from runner.model import SCHEMA_VERSION
 from runner.plan.load import read as parsed
+from runner.plan.pipeline import Pipeline
 from runner.plan.units import EFFORTS
 from runner.state.authentic import refuse_forged, write_record
 from runner.state.plan_ledger import PlanLedger
@@ -22,14 +20,40 @@ from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, Self
 
     from runner.model import Json
     from runner.plan.decision import Decision
+    from runner.plan.pipeline import Stage
     from runner.plan.units import Plan, Unit
     from runner.state.store import RunDir
 
 _LARGEST = 64 * 1024 * 1024
+
+
+class Options(Value):
+    """The command line of `start --plan` and `start --pipeline`, as far as it is about their runs."""
+
+    model: str | None = None
+    sandbox: str | None = None
+    map: str | None = None
+    rehearse: bool = False
+    rehearsal_script: str | None = None
+    """A script for every run, or a folder with one for each: `batch-<n>.toml`, of a pipeline by its step."""
+    allow_danger: bool = False
+    config_file: str | None = None
+    sets: tuple[str, ...] = ()
+    folder: str | None = None
+    """From where the settings are looked for."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Misfit for an unknown option, too: the batches would not obey it."""
+        made = super().from_json(data)
+        if unknown := data.keys() - {*cls._fields}:
+            raise Misfit("it is not known").inside(min(unknown))
+        return made
 
 
 class Part(Value):
@@ -99,6 +123,37 @@ class Assignment(Stored):
         return {"schema_version": SCHEMA_VERSION, **{name: data[name] for name in Stored._fields}}
 
 
+class PipelineAssignment(Value):
+    """The pipeline as it was when its run began, and what was given to it."""
+
+    pipeline: Pipeline
+    input: Mapping[str, str]
+    options: Options
+    on_failure: str | None
+    checks: tuple[Json, ...] = ()
+    """What was looked at before the first run: see `preflight`."""
+
+    @property
+    def name(self) -> str:
+        """As the ledger and the manifest call it."""
+        return pipeline_file(self.pipeline.name)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Equal of what is the same pipeline for its breaker."""
+        return (self.pipeline, dict(self.input))
+
+    def place(self, stage: Stage) -> str | None:
+        """The document of a stage, relative to the repository; None where it has none."""
+        path = stage.plan if stage.plan is not None else stage.person
+        for name, text in self.input.items():
+            path = path and path.replace(f"{{{name}}}", text)
+        return path or None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema_version": SCHEMA_VERSION, **super().to_json()}
+
+
 class _NameInLedger(Value):
     file: str
 
@@ -114,6 +169,11 @@ def parts_of(plan: Plan, decision: Decision) -> tuple[Part, ...]:
         Part(tuple(place[unit] for unit in batch.units), batch.effort, batch.files, batch.model)
         for batch in decision.batches
     )
+
+
+def pipeline_file(name: str) -> str:
+    """What stands for the plan file in the ledger of a pipeline."""
+    return f"pipeline {name}"
 
 
 def file_of(run: RunDir) -> str | None:

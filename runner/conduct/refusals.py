@@ -14,8 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from runner.conduct.options import Options
-    from runner.conduct.plan_record import Part
+    from runner.conduct.plan_record import Options, Part
     from runner.model import Config
     from runner.plan.units import Plan, Unit
     from runner.resolve.choose import Choice

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.conduct.plan_record import PipelineAssignment
     from runner.model import Config, Request
     from runner.plan.decision import Decision
     from runner.plan.pipeline import Stage

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.conduct.outcome import BatchEnd
-    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.conduct.plan_record import PipelineAssignment
     from runner.model import Config, Task
     from runner.plan.pipeline import Stage
     from runner.plan.units import Unit
@@ -207,7 +207,7 @@ class PipelineWork(Work):
             how = "approved by a person" if is_signed else "nobody has approved it"
             yield stage_prompt.Told(f"{step.stage}: {step.title}", how, "", path)
         elif step.run is not None:
-            run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+            run = RunDir.of(self._run.repo, step.run)
             found = record.load(run.result)
             said = "" if found is None or found.claim is None else found.claim.summary
             path = self._gates.compared.written(step) or run.last_message

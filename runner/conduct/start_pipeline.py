@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.conduct import commits, merge_back
-from runner.conduct.pipeline_record import PipelineAssignment, file_of
+from runner.conduct.plan_record import PipelineAssignment, pipeline_file
 from runner.conduct.refusals import refuse_open, refuse_running, refuse_tree
 from runner.conduct.start_plan import (
     PlanChanged,
@@ -57,7 +57,7 @@ class PipelineRequest(PlanRequest):
     """The stage to begin with."""
 
     def name(self, root: str) -> str:
-        return file_of(self.task_id)
+        return pipeline_file(self.task_id)
 
 
 def prepare(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -> PreparedPlan:

@@ -14,8 +14,7 @@ from runner.conduct import plan_record as assignments
 from runner.conduct.batch_task import request_of, steps_of
 from runner.conduct.conductor_run import invocation
 from runner.conduct.difference import difference
-from runner.conduct.options import Options
-from runner.conduct.plan_record import Assignment
+from runner.conduct.plan_record import Assignment, Options
 from runner.conduct.refusals import (
     BreakerOpen,
     PlanRuns,
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from runner.conduct.pipeline_record import PipelineAssignment
+    from runner.conduct.plan_record import PipelineAssignment
     from runner.conduct.work import Work
     from runner.model import Config, Identity
     from runner.plan.decision import Decision
@@ -374,7 +373,7 @@ class _Desk(Workplace):
         texts = {task.id: start.own_text(config, task) for task in tasks if task.prompt_file}
         frozen.freeze(run, config, texts)
         if (before := self._prepared.ledger.resumed_from) is not None:
-            assignments.take_over(run, RunDir(run.repo, before.task_id, before.run_id), self._prepared.ledger)
+            assignments.take_over(run, RunDir.of(run.repo, before), self._prepared.ledger)
         assignments.write(run, self._prepared.assignment, self._prepared.ledger)
 
 

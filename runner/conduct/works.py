@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.conduct.pipeline_record import PipelineAssignment
+from runner.conduct.plan_record import PipelineAssignment
 from runner.conduct.stages import PipelineWork
 from runner.conduct.work import PlanWork
 

@@ -92,7 +92,7 @@ class Caller(Value):
             raise NoCaller("the owner of a repository has no one to ask")
         target = by_manifest_path(self.repo, path)
         parent = self.run.read_manifest().parent
-        wanted = self.run if parent is None else RunDir(self.repo, parent.task_id, parent.run_id)
+        wanted = self.run if parent is None else RunDir.of(self.repo, parent)
         if target.path != wanted.path:
             whom = "its parent" if parent is not None else "its owner, through its own manifest"
             raise NotYours(f"this run asks {whom}")

@@ -60,7 +60,7 @@ def plan_of(manifest: Manifest) -> Manifest | None:
     found = manifest
     if (above := manifest.parent) is not None:
         with suppress(RunnerError):
-            found = RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
+            found = RunDir.of(manifest.repo, above).read_manifest()
     return found if found.runtime.name == "plan" else None
 
 
@@ -104,7 +104,7 @@ def ancestors(manifest: Manifest) -> list[RunDir]:
     found: list[RunDir] = []
     parent = manifest.parent
     while parent is not None and len(found) < _DEEPEST:
-        run = RunDir(manifest.repo, parent.task_id, parent.run_id)
+        run = RunDir.of(manifest.repo, parent)
         found.append(run)
         try:
             parent = run.read_manifest().parent
@@ -127,7 +127,7 @@ def as_child(child: RunDir, parent: Invocation) -> Iterator[None]:
     """Around the start of a child: it is written down with its parent first, and taken back where it never
     became a run. TooManyChildren, ParentOver or Unwritable.
     """
-    run = RunDir(parent.repo, parent.task_id, parent.run_id)
+    run = RunDir.of(parent.repo, parent)
     _reserve(run, child, parent.delegation.max_children)
     try:
         yield

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from runner.disk.locks import Lock
     from runner.invocation import Invocation
+    from runner.model import Lineage
     from runner.state.plan_ledger import PlanLedger
 
 RUNS = ".runs"
@@ -193,6 +194,10 @@ class RunDir:
         if not (repo and shaped and is_name(parts[0]) and is_run_id(parts[2])):
             raise ValueError(f"not a run folder: {path}")
         return cls(repo, parts[0], parts[2])
+
+    @classmethod
+    def of(cls, repo: str, named: Lineage | Manifest | Invocation) -> RunDir:
+        return cls(repo, named.task_id, named.run_id)
 
     def create(self) -> int:
         """Makes the folder and takes its lock; the descriptor is the caller's. Unwritable if it cannot.

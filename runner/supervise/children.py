@@ -61,7 +61,7 @@ class Children:
         above = self._invocation.parent
         if above is None:
             return
-        parent = RunDir(self._run.repo, above.task_id, above.run_id)
+        parent = RunDir.of(self._run.repo, above)
         actor = f"run {above.run_id}"
         try:
             manifest = parent.read_manifest()

@@ -247,7 +247,7 @@ def _may_be_below(run: RunDir, top: str) -> bool:
             return False
         if above.run_id == top:
             return True
-        run = RunDir(run.repo, above.task_id, above.run_id)
+        run = RunDir.of(run.repo, above)
     return True
 
 

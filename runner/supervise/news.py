@@ -102,7 +102,7 @@ def _above(manifest: Manifest) -> Manifest | None:
     """The run that has started it; None where there is none, or none any more."""
     above = manifest.parent
     try:
-        return None if above is None else RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
+        return None if above is None else RunDir.of(manifest.repo, above).read_manifest()
     except RunnerError:
         return None
 

@@ -127,7 +127,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
             continue
         name = step.called
         try:
-            reviewed, manifest = _alone(RunDir(run.repo, step.run.task_id, step.run.run_id))
+            reviewed, manifest = _alone(RunDir.of(run.repo, step.run))
             told = reviewed.report
             if plan.is_outdone(step):
                 told = told.replace(review_findings=None)
@@ -190,7 +190,7 @@ def continued(run: RunDir) -> Iterator[RunDir]:
         with contextlib.suppress(ValueError):
             before = run.read_ledger().resumed_from
             if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
-                run = RunDir(run.repo, before.task_id, before.run_id)
+                run = RunDir.of(run.repo, before)
 
 
 def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:

@@ -133,20 +133,20 @@ def start(
 def start_plan(resolved: Invocation, env: Mapping[str, str], place: Workplace) -> Manifest:
     """Starts the conductor of a plan; `place` prepares what it is to find in the run's folder."""
     login.refuse_cut_off()
-    run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
+    run = RunDir.of(resolved.repo, resolved)
     return _start(run, resolved, env, place, Beside())
 
 
 def _start_below(
     parent: Invocation | None, resolved: Invocation, env: Mapping[str, str], place: Workplace, beside: Beside
 ) -> Manifest:
-    run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
+    run = RunDir.of(resolved.repo, resolved)
     if parent is None:
         return _start(run, resolved, env, place, beside)
     from runner.state.lineage import as_child
     from runner.usecases import look  # only a start with a parent pays for it
 
-    above = RunDir(parent.repo, parent.task_id, parent.run_id)
+    above = RunDir.of(parent.repo, parent)
     # A parent that has ended unseen has no more children, and a child that has takes no place.
     look.look(above)
     look.below(above)
@@ -307,7 +307,7 @@ def _refuse_rewritten(
 ) -> None:
     from runner.usecases.frozen import refuse_rewritten  # only a start with a parent pays for it
 
-    refuse_rewritten(RunDir(root, parent.task_id, parent.run_id), settings, root, folder)
+    refuse_rewritten(RunDir.of(root, parent), settings, root, folder)
 
 
 def _find(

@@ -149,7 +149,7 @@ def _began_by(run: RunDir, manifest: Manifest, key: str | None) -> str | None:
     """The message with that key, where it is what the run began with."""
     if key is None or (above := manifest.continues) is None:
         return None
-    earlier = messages.Queue(RunDir(run.repo, above.task_id, above.run_id)).look()
+    earlier = messages.Queue(RunDir.of(run.repo, above)).look()
     found = (one for one in earlier if one.key == key and one.follow_up is not None)
     return next((one.id for one in found if one.follow_up and one.follow_up.run_id == run.run_id), None)
 

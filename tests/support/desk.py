@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
-from runner.conduct.options import Options
+from runner.conduct.plan_record import Options
 from runner.conduct.start_plan import PlanRequest, PreparedPlan
 from runner.model import Lineage, Outcome, Phase, Reason
 from runner.runtimes import PLAN

@@ -17,7 +17,7 @@ from runner.cli.app import main
 from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
 from runner.conduct.conductor import Conductor
-from runner.conduct.options import Options
+from runner.conduct.plan_record import Options
 from runner.conduct.start_plan import BreakerOpen, NotDelegated, PlanChanged, PlanRuns, PlanUnclear
 from runner.errors import (
     ConfigInvalid,
