@@ -49,7 +49,8 @@ def settle(
     preflight.refuse_nested(os.environ, preflight.FOR_PEOPLE)
     asked = approval.meant(ledger, stage)
     name, file = asked.text("approval"), asked.text("file")
-    shown = approval.document(ledger.repo, file) if file and approves else None
+    look = approval.document if approves else approval.legible
+    shown = look(ledger.repo, file) if file else None
     said: bool | None = is_sure or None
     why, first = "an answer in JSON asks nothing", file or "what is asked"
     if args.format == "text":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _MOST_REPAIRS = 20
 """Of one round: more findings than that are for a person to look at."""
 _NO_REVIEWS = (StepKind.BATCH, StepKind.REPAIR)
+_REJECTED = "not_approved"
 _SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
 
 
@@ -100,31 +101,27 @@ class Gates:
             return ledger if digest is None else ledger.passes(step.n, digest)
         if step.n not in self._asked or self._asked[step.n][0] != digest:
             prompt = _asks(stage, place, digest)
-            self._asked[step.n] = (digest, approval.ask(self._run, stage.name, prompt, place))
+            told = step.asked if step.why is not None and step.why.code == _REJECTED else None
+            self._asked[step.n] = (digest, approval.ask(self._run, stage.name, prompt, place, told))
         entry = self._asked[step.n][1]
         if entry != step.asked:
             ledger = ledger.asking(step.n, entry)
         said = approval.decision(self._run, entry)
         if said is None:
             return ledger
-        if said.approved and place is not None and (digest is None or said.digest != digest):
+        if said.digest != digest or (said.approved and place is not None and digest is None):
             del self._asked[step.n]  # that was another document: the next look asks anew
             return ledger
         if said.approved:
             return ledger.passes(step.n, digest)
         note = f": {one_line(said.note)}" if said.note else ""
-        why = Reason("not_approved", f"{said.signer} has rejected it{note}")
+        why = Reason(_REJECTED, f"{said.signer} has rejected it{note}")
         return ledger.not_passed(step.n, why)
 
     def _digest(self, place: str) -> str | None:
-        """Of the document as it is; None where there is none, or an empty one. OSError is none, too: it would
-        be refused when somebody approves it.
-        """
-        try:
-            found = approval.document(self._config.root, place)
-        except RunnerError:
-            return None
-        return found.digest if found.lines else None
+        """Of the document as it is; None where there is none that could be approved."""
+        found = approval.legible(self._config.root, place)
+        return None if found is None else found.digest
 
     # -- a plan --------------------------------------------------------------------------------------
 

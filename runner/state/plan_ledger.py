@@ -305,7 +305,7 @@ class PlanLedger(Value):
 
     def asking(self, n: int, entry: str) -> PlanLedger:
         """A person was asked."""
-        return self._with(self.step(n).replace(asked=entry))
+        return self._with(self.step(n).replace(asked=entry, why=None))
 
     def refused(self, n: int, why: Reason) -> PlanLedger:
         """It never became a run, which stops the plan."""

@@ -5,7 +5,6 @@ Both stand in the ledger of the pipeline: a handoff of its run to a person, and 
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from runner.disk.digest import sha256
@@ -74,35 +73,42 @@ def document(repo: str, file: str) -> Document:
     return Document(sha256(data).hexdigest(), len(lines), first)
 
 
+def legible(repo: str, file: str) -> Document | None:
+    """None where nobody could approve it."""
+    try:
+        return document(repo, file)
+    except Conflict:
+        return None
+
+
 # -- the run of a pipeline ---------------------------------------------------------------------------------
 
 
-def ask(run: RunDir, stage: str, prompt: str, file: str | None) -> str:
+def ask(run: RunDir, stage: str, prompt: str, file: str | None, told: str | None = None) -> str:
     """The id of the entry that asks a person. One of this run, or of one that it goes on with, counts still
-    where it is about the same file: as long as it is open, whatever became of the file since, and once that
-    was approved which is there now. What another run was refused is asked anew.
+    where it is about the same file: as long as it is open, whatever became of the file since, and once it was
+    decided, by whoever saw what is there now. The one that was `told` has been heeded, and is asked anew.
     """
     from runner.usecases.review import continued
 
-    ledger, digest = ledgers.ledger_of(run), None
-    with contextlib.suppress(Conflict):  # whoever approves it is told why not
-        digest = None if file is None else document(run.repo, file).digest
+    ledger, found = ledgers.ledger_of(run), legible(run.repo, file) if file else None
+    digest = None if found is None else found.digest  # whoever approves it is told why not
     # Before the look at what is decided: HandleNotFound where a person is faster than this.
     state = ledger.state()
     before = next((one.id for one in state.open if one.approval == stage), None)
-    if (found := next(iter(asked_of(ledger, stage)), None)) is not None:
-        decided, counts = decision(run, found.id), ledger.state().lane_of(found.id) is not None
+    if (last := next(iter(asked_of(ledger, stage)), None)) is not None:
+        decided, counts = decision(run, last.id), ledger.state().lane_of(last.id) is not None
         if decided is not None:
-            counts = decided.digest == digest if decided.approved else found.run_id == run.run_id
-        counts &= found.text("file") == (file or "")
-        if counts and any(one.run_id == found.run_id for one in continued(run)):
-            return found.id
+            counts = decided.digest == digest and last.id != told
+        counts &= last.text("file") == (file or "")
+        if counts and any(one.run_id == last.run_id for one in continued(run)):
+            return last.id
     first = stage if before is None else ledger.entry(before).text("lane")
     names = (first, *(f"{stage[:56]}-{n + 2}" for n in range(len(state.lanes) + 1)))
     taken = {one.name for one in state.lanes if one.handoff and one.handoff.approval != stage}
     lane = next(name for name in names if name not in taken)
-    told = {"reason": f"The stage {stage} waits for a person.", "ask": prompt, "lane": lane}
-    payload = {**told, "approval": stage, "file": file, "digest": digest, "supersedes": before}
+    asked = {"reason": f"The stage {stage} waits for a person.", "ask": prompt, "lane": lane}
+    payload = {**asked, "approval": stage, "file": file, "digest": digest, "supersedes": before}
     return ledgers.append(ledger, ledgers.of_run(run), EntryType.HANDOFF, payload, to=HUMAN).id
 
 

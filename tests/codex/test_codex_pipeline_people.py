@@ -169,6 +169,27 @@ def test_an_approval_that_is_given_while_no_conductor_is_there_counts_when_it_is
     ends(resumes(repo))
 
 
+def test_a_rejection_while_no_conductor_is_there_fails_the_stage_once(repo: Repo) -> None:
+    prepares(repo, PRD, THEN, files={"docs/prd.md": "One.\n"})
+    run = starts(repo)
+    before = asks(run, "prd")
+    assert repo.cli("cancel", run.id).status == 0
+    assert repo.cli("approve", "feature", "prd", "--reject", "--yes").status == 0
+    told = resumes(repo)
+    ends(told, "failed")
+    assert reason_of(told, "prd", "person") == "not_approved"
+    assert step(told, "prd", "docs/prd.md")["asked"] == before
+    again = resumes(repo)
+    second = asks(again, "prd", other_than=before)
+    assert repo.cli("cancel", again.id).status == 0
+    assert repo.cli("approve", "feature", "prd", "--reject", "--yes").status == 0
+    repo.write("docs/prd.md", "Two.\n")
+    last = resumes(repo)
+    asks(last, "prd", other_than=second)
+    approve(last, "prd")
+    ends(last)
+
+
 def test_a_plan_is_read_as_it_was_approved_and_one_that_changes_before_that_is_not_asked_for_anew(
     repo: Repo,
 ) -> None:

@@ -261,13 +261,21 @@ def test_what_was_asked_before_it_was_there_and_approved_while_nobody_lived_is_n
     assert approval.ask(resumed, "prd", "Is it?", DOCUMENT) != entry
 
 
-def test_a_rejection_counts_whatever_became_of_the_document_since(tmp_path: Path) -> None:
+def test_a_rejection_counts_for_the_document_that_was_rejected(tmp_path: Path) -> None:
     run = a_pipeline(tmp_path)
     write(tmp_path)
     entry = approval.ask(run, "prd", "Is it?", DOCUMENT)
     decide(run, approves=False, note="No.")
-    write(tmp_path, "More.\n")
     assert approval.ask(run, "prd", "Is it?", DOCUMENT) == entry
+    write(tmp_path, "More.\n")
+    again = approval.ask(run, "prd", "Is it?", DOCUMENT)
+    assert again != entry and approval.decision(run, again) is None
+    os.remove(tmp_path / DOCUMENT)
+    decided = approval.meant(ledgers.ledger_of(run), "prd")
+    approval.decide(ledgers.ledger_of(run), PERSON, decided, None, False, "It is gone.")
+    assert approval.ask(run, "prd", "Is it?", DOCUMENT) == again
+    write(tmp_path, "Back.\n")
+    assert approval.ask(run, "prd", "Is it?", DOCUMENT) not in (entry, again)
 
 
 @pytest.mark.parametrize("stage", ["prd", "p" * 64])
@@ -322,16 +330,26 @@ def test_what_was_decided_after_the_conductor_was_killed_counts_when_it_is_resum
     assert approval.ask(anew, "prd", "Is it?", DOCUMENT) != entry, "a pipeline that begins anew asks anew"
 
 
-def test_a_run_that_goes_on_hears_what_was_rejected_and_may_ask_again(tmp_path: Path) -> None:
+def test_a_rejection_while_nobody_lived_counts_until_it_was_told(tmp_path: Path) -> None:
+    write(tmp_path)
     killed = a_pipeline(tmp_path, 1_000_000.0)
-    entry = approval.ask(killed, "review", "Go on?", None)
-    resumed = a_pipeline(tmp_path, 2_000_000.0, killed)
-    assert approval.ask(resumed, "review", "Go on?", None) == entry, "it waits still"
-    decide(resumed, approves=False, note="Not yet.")
-    found = approval.decision(resumed, entry)
-    assert found is not None and (found.approved, found.note) == (False, "Not yet.")
-    again = approval.ask(a_pipeline(tmp_path, 3_000_000.0, resumed), "review", "Go on?", None)
-    assert again != entry and [one.id for one in approval.pending(Ledger(killed.repo, "feature"))] == [again]
+    for file in (None, DOCUMENT):
+        first = approval.ask(killed, "prd", "Go on?", file)
+        decide(killed, approves=False, note="Not yet.")
+        resumed = a_pipeline(tmp_path, 2_000_000.0, killed)
+        assert approval.ask(resumed, "prd", "Go on?", file) == first
+        found = approval.decision(resumed, first)
+        assert found is not None and (found.approved, found.note) == (False, "Not yet.")
+        second = approval.ask(resumed, "prd", "Go on?", file, told=first)
+        assert [one.id for one in approval.pending(Ledger(killed.repo, "feature"))] == [second] != [first]
+        decide(resumed, approves=False)
+        again = a_pipeline(tmp_path, 3_000_000.0, resumed)
+        assert approval.ask(again, "prd", "Go on?", file, told=first) == second, "that one was not told yet"
+        third = approval.ask(again, "prd", "Go on?", file, told=second)
+        decide(again)
+        assert approval.ask(again, "prd", "Go on?", file, told=second) == third
+        found = approval.decision(again, third)
+        assert found is not None and found.approved
 
 
 def test_several_stages_wait_side_by_side_and_each_is_decided_by_its_name(tmp_path: Path) -> None:
