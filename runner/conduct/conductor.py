@@ -249,7 +249,10 @@ class Conductor:
         for n, run, manifest in ended:
             end = end_of(manifest, record.load(run.result))
             end = end.replace(dirty_before=self._edited.get(n, end.dirty_before))
-            end = self._work.judged(self.ledger, self.ledger.step(n), run, end)
+            try:
+                end = self._work.judged(self.ledger, self.ledger.step(n), run, end)
+            except RunnerError as error:  # a result that it stands on is gone, or not as it was written
+                end = end.replace(meaning=Meaning.FAILURE, why=self._why(error.code, _told(error)))
             if end.meaning is Meaning.SUCCESS and self._is_apart(n):
                 end = self._taken_over(run, end)
                 if end.meaning is Meaning.SUCCESS and tip is not None and is_fresh:

@@ -7,9 +7,22 @@ from typing import Any
 
 import pytest
 from support.clis import CLIS
-from support.judged import says
+from support.judged import call, says
 from support.repo import Repo
-from support.stages import ends, finding, finds, plays, prepares, reason_of, resumes, stage, starts, step
+from support.stages import (
+    ends,
+    finding,
+    finds,
+    plays,
+    prepares,
+    reason_of,
+    resumes,
+    run_of,
+    stage,
+    starts,
+    step,
+)
+from support.waves import gated, opens, waits_at_gate
 
 _OTHER = """
 [tasks.other]
@@ -72,6 +85,21 @@ def test_a_synthesis_that_drops_a_finding_is_rejected_and_tried_again(two: Repo)
     again = resumes(two)
     ends(again)
     assert [step(again, "both", title)["tries"] for title in ("a", "b", "synthesis")] == [1, 1, 2]
+
+
+def test_an_analysis_that_is_not_as_it_was_written_fails_the_synthesis_and_nothing_more(two: Repo) -> None:
+    plays(two, "both.synthesis", call(f"{gated(two)}true") + _synthesis("A1", "B1"))
+    run = starts(two)
+    waits_at_gate(run_of(run, "both", "synthesis"))
+    record = two.root / step(run, "both", "a")["run"]["manifest_path"].replace("manifest", "invocation")
+    written = record.read_bytes()
+    record.write_text("{}")
+    opens(two)
+    ends(run, "failed")
+    assert reason_of(run, "both", "synthesis") in ("invocation_broken", "foreign_run")
+    assert run.on_disk()["reason"]["code"] != "invocation_broken", "the conductor has come to its end"
+    record.write_bytes(written)
+    ends(resumes(two))
 
 
 def test_nothing_is_made_of_one_opinion_where_the_other_provider_failed(two: Repo) -> None:
