@@ -20,6 +20,7 @@ from runner.config import policy
 from runner.errors import ConfigInvalid, Conflict, UsageError
 from runner.model import Level, Request, is_name
 from runner.resolve.choose import choose, find_pipeline, near_match
+from runner.resolve.delegation import readable
 from runner.state.authentic import refuse_foreign
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger
@@ -29,9 +30,9 @@ from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from runner.model import Config
+    from runner.model import Config, Sandbox
     from runner.plan.pipeline import Pipeline
     from runner.resolve.choose import Choice
 
@@ -120,17 +121,34 @@ def prepare_again(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -
 
 
 def _own(config: Config, given: PipelineAssignment) -> Choice:
-    """What the run of the pipeline itself is shown with: the widest sandbox among its tasks."""
+    """What the run of the pipeline itself is shown with: all that any of its tasks may, as none of its runs
+    may more than what starts it.
+    """
     work = work_of(config, RunDir(config.root, given.pipeline.name, ""), given)
     chosen = work.choices()
     if not chosen:  # people alone
         raise ConfigInvalid(f"pipeline `{given.pipeline.name}` starts no run")
     widest = max(chosen, key=lambda one: (one.sandbox.level.rank, one.sandbox.network))
-    task = widest.task.replace(id=given.pipeline.name, prompt=None, prompt_file=None)
+    delegates = any(one.task.delegation for one in chosen)
+    task = widest.task.replace(id=given.pipeline.name, prompt=None, prompt_file=None, delegation=delegates)
     tasks = {**config.tasks, task.id: task}
     options = given.options
     asked = Request(task.id, rehearse=options.rehearse, allow_danger=options.allow_danger)
-    return choose(config.replace(tasks=tasks), asked).replace(config=config)
+    own = choose(config.replace(tasks=tasks), asked)
+    return own.replace(config=config, sandbox=_widest([one.sandbox for one in chosen], own.sandbox))
+
+
+def _widest(sandboxes: Sequence[Sandbox], own: Sandbox) -> Sandbox:
+    """`own`, with what any of them may write, read and reach."""
+    nets = [one.hosts for one in sandboxes if one.network]
+    return own.replace(
+        network=bool(nets),
+        hosts=tuple(sorted({host for one in nets for host in one})) if all(nets) else (),
+        writable=tuple(sorted({path for one in sandboxes for path in one.writable})),
+        deny_read=tuple(
+            path for path in own.deny_read if not any(readable(one, (path,)) for one in sandboxes)
+        ),
+    )
 
 
 def _refuse_input(pipeline: Pipeline, given: Mapping[str, str]) -> None:

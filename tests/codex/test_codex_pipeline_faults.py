@@ -19,6 +19,7 @@ from support.stages import (
     stage,
     starts,
     steps,
+    writes,
 )
 from support.waves import commits, conductor_of, gated, kills, opens, waits_at_gate, work_trees
 
@@ -110,3 +111,32 @@ def test_writers_side_by_side_have_trees_of_their_own_that_come_back_in_order(re
     ends(run)
     assert commits(repo) == ["Feature: one: fix", "Feature: two: fix"]
     assert work_trees(repo) == []
+
+
+def test_each_run_may_what_its_own_task_may_whatever_the_others_may(repo: Repo) -> None:
+    folders = [repo.base / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    sandboxes = "".join(
+        f'[sandboxes.{folder.name}]\nlevel = "workspace-write"\nwritable = ["{folder}"]\n'
+        f'[tasks.in-{folder.name}]\nprompt = "Write."\nsandbox = "{folder.name}"\n'
+        for folder in folders
+    )
+    boss = '[tasks.boss]\nprompt = "Spread it."\nsandbox = "read-only"\ndelegation = true\n'
+    spawns = '[[turns]]\ntool = { server = "delegation", name = "delegate.spawn", arguments = {} }\n'
+    spawns = spawns.replace("{}", '{ task_id = "look" }')
+    prepares(
+        repo,
+        stage("first", 'tasks = ["boss"]'),
+        stage("second", 'tasks = ["in-one"]'),
+        stage("third", 'tasks = ["in-two"]'),
+        more=sandboxes + boss,
+        first_boss=spawns + says("It is begun."),
+        **{
+            f"{name}_in-{to.name}": writes(f"{to}/x")
+            for name, to in zip(("second", "third"), folders, strict=True)
+        },
+    )
+    ends(starts(repo))
+    assert all((folder / "x").exists() for folder in folders)
+    assert [run.task for run in repo.runs()].count("look") == 1
