@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
-from runner.cli.ask import confirm
+from runner.cli.ask import confirm, person
 from runner.cli.parser import Namespace, Parser, here, stdin
 from runner.cli.render import answer, indented
 from runner.errors import ExitStatus, UsageError
@@ -36,17 +36,12 @@ def add_approve(parser: Parser) -> None:
 
 def run_approve(args: Namespace) -> int:
     ledger = ledgers.named(here(), args.task, os.environ)
-    author = ledgers.person_or_run(ledger.repo, os.environ)
-    return settle(args, ledger, author, args.stage, approves=not args.reject, is_sure=args.yes)
+    return settle(args, ledger, person(ledger.repo), args.stage, approves=not args.reject, is_sure=args.yes)
 
 
 def settle(
     args: Namespace, ledger: Ledger, author: Author, stage: str | None, *, approves: bool, is_sure: bool
 ) -> int:
-    from runner.conduct import preflight
-
-    ledgers.refuse_run(author)
-    preflight.refuse_nested(os.environ, preflight.FOR_PEOPLE)
     asked = approval.meant(ledger, stage)
     name, file = asked.text("approval"), asked.text("file")
     look = approval.document if approves else approval.legible

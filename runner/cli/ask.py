@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import sys
 
 from runner.cli import pen
 from runner.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.usecases.ledger import Author
 
 _YES = ("y", "yes")
 LONGEST = 4096
@@ -68,3 +73,14 @@ def drop_typed() -> bool:
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
             is_more = True
     return is_more
+
+
+def person(repo: str) -> Author:
+    """Whoever decides there. PeopleOnly inside of a run, Nested below any other agent."""
+    from runner.conduct import preflight
+    from runner.usecases import ledger
+
+    author = ledger.person_or_run(repo, os.environ)
+    ledger.refuse_run(author)
+    preflight.refuse_nested(os.environ, preflight.FOR_PEOPLE)
+    return author

@@ -6,7 +6,7 @@ import os
 
 from runner.cli import pen
 from runner.cli.actions import add_actions
-from runner.cli.ask import confirm
+from runner.cli.ask import confirm, person
 from runner.cli.parser import Namespace, Parser, WrongText, duration, here, stdin
 from runner.cli.render import answer, emit
 from runner.errors import ExitStatus, UsageError
@@ -261,9 +261,7 @@ def run_ledger(args: Namespace) -> int:
 def _open(args: Namespace, *, people_only: bool = False) -> tuple[Ledger, Author]:
     """The ledger to write in, and as whom."""
     ledger = ledgers.named(here(), args.task, os.environ, is_new=vars(args).get("new", False))
-    author = ledgers.person_or_run(ledger.repo, os.environ)
-    if people_only:
-        ledgers.refuse_run(author)
+    author = person(ledger.repo) if people_only else ledgers.person_or_run(ledger.repo, os.environ)
     ledgers.refuse_other(ledger, author)
     return ledger, author
 
@@ -486,7 +484,7 @@ def run_ledger_wait(args: Namespace) -> int:
 def run_ledger_verify(args: Namespace) -> int:
     ledger = ledgers.named(here(), args.task, os.environ)
     if args.set_aside:
-        former = ledgers.set_aside(ledger, ledgers.person_or_run(ledger.repo, os.environ))
+        former = ledgers.set_aside(ledger, person(ledger.repo))
         answer(args, {"former": former, "ledger": ledger.relative}, f"begun anew; before that: {former}")
         return ExitStatus.OK
     found = ledger.look(all_of_it=True).verdict()

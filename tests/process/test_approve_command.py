@@ -69,9 +69,16 @@ def test_a_stage_may_be_left_out_where_one_waits_and_a_wrong_one_is_told_which_d
     assert repo.json("approve", "feature", "--yes")["payload"]["decision"] == "approved"
 
 
-def test_an_agent_approves_nothing(repo: Repo, run: RunDir) -> None:
-    ways = [("approve", "feature", "prd", "--yes")]
-    ways.append(("ledger", "sign", "feature", "--proposal", "e-0001", "--yes"))
+def test_an_agent_decides_nothing(repo: Repo, run: RunDir) -> None:
+    proposed = repo.json("ledger", "propose", "feature", "--summary", "s", "--evidence", "e")["id"]
+    ways = [
+        ("approve", "feature", "prd", "--yes"),
+        ("ledger", "sign", "feature", "--proposal", "e-0001", "--yes"),
+        ("ledger", "sign", "feature", "--proposal", proposed),
+        ("ledger", "reject", "feature", "--proposal", proposed),
+        ("ledger", "coordinator", "feature", "feature"),
+        ("ledger", "verify", "feature", "--set-aside"),
+    ]
     for words in ways:
         inside = repo.cli(*words, "--json", env={"RUNNER_MANIFEST": run.manifest})
         assert (inside.status, inside.error["code"]) == (9, "people_only")
