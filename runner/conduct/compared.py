@@ -135,7 +135,7 @@ class ComparedRuns:
             claim,
             alpha[1].findings,
             beta[1].findings,
-            self._code,
+            lambda path: self._code(ledger, path),
             advocacy=step.title == "advocacy",
         )
         if problems:
@@ -151,13 +151,16 @@ class ComparedRuns:
         """What a run has found. A synthesis keeps what was found, in the words of those who found it."""
         return review.kept(self._run, step.stage) if step.kind is StepKind.SYNTHESIS else claim.findings
 
-    def _code(self, path: str) -> str | None:
-        """The text of a file that can rebut: of the project, and nothing that was made beside it."""
+    def _code(self, ledger: PlanLedger, path: str) -> str | None:
+        """The text of a file that can rebut: git has it, or a step was seen to change it. What lies beside
+        that may be a copy of an analysis.
+        """
         root = self._config.root
         if (file := places.of_project(root, path)) is None:
             return None
-        is_ignored = Git(root).ask("check-ignore", "-q", "--", f"./{file}")[0] == 0
-        return None if is_ignored else places.text_of(root, file)
+        is_beside = Git(root).ask("ls-files", "--error-unmatch", "--", f":(literal){file}")[0] == 1
+        is_made = any(file in step.changed for step in ledger.steps)
+        return places.text_of(root, file) if is_made or not is_beside else None
 
     def _path(self, stage: str, name: str, kind: str = "md") -> str:
         return f"{self._run.path}/{name}-{stage}.{kind}"

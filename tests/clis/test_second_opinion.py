@@ -87,6 +87,17 @@ def test_a_synthesis_that_drops_a_finding_is_rejected_and_tried_again(two: Repo)
     assert [step(again, "both", title)["tries"] for title in ("a", "b", "synthesis")] == [1, 1, 2]
 
 
+def test_only_what_git_has_rebuts(two: Repo) -> None:
+    (two.root / "note.py").write_text("answer = 41\n")
+    rebuttal = {"finding": "B1", "line": 1, "quote": "answer = 41", "reasoning": "It is right."}
+    plays(two, "both.synthesis", _synthesis("A1", rebuttals=[{**rebuttal, "file": "note.py"}]))
+    run = starts(two)
+    ends(run, "failed")
+    assert "`note.py` is no file of the project" in step(run, "both", "synthesis")["why"]["message"]
+    plays(two, "both.synthesis", _synthesis("A1", rebuttals=[{**rebuttal, "file": "src/app.py"}]))
+    ends(resumes(two))
+
+
 def test_an_analysis_that_is_not_as_it_was_written_fails_the_synthesis_and_nothing_more(two: Repo) -> None:
     plays(two, "both.synthesis", call(f"{gated(two)}true") + _synthesis("A1", "B1"))
     run = starts(two)
