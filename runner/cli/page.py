@@ -98,6 +98,8 @@ def _sections(d: Dossier, report: Report) -> Iterator[str]:
         yield _section("What the agent says", f"<blockquote>{_text(report.summary)}</blockquote>")
     yield _section("Claims beside evidence", _claims(report))
     yield _section("Checks", *(map(_check, report.checks)), _p(failed_before(report.failed_before)))
+    if report.gates:
+        yield _section("Gates", _list(map(_code, report.gates)))
     yield _section("Changes", *_changes(d, report))
     yield _section(
         "Settings", _settings(d, report), _folded("The command", _pre(d.command)) if d.command else ""

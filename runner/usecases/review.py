@@ -80,8 +80,9 @@ def report(run: RunDir) -> Reviewed:
     reviewed, manifest = _alone(run)
     if manifest.plan is None:
         return reviewed
-    notes = [*reviewed.notes]
-    return Reviewed(_with_batches(reviewed.report, run, notes), tuple(notes))
+    notes, redact = [*reviewed.notes], redactor(run, manifest).redact_text
+    made = _with_batches(reviewed.report, run, notes)
+    return Reviewed(made.replace(gates=tuple(map(redact, made.gates))), tuple(notes))
 
 
 def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
@@ -148,7 +149,12 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
     if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
         notes.append(f"{runs} tokens")
-    return of_plan(own, found, plan.left, missing, earlier)
+    gates = [
+        f"{step.called}: {step.status}" + (f" ({step.why.message})" if step.why else "")
+        for step in plan.steps
+        if not step.has_run and step.status is not Status.REPLACED
+    ]
+    return of_plan(own.replace(gates=tuple(gates)), found, plan.left, missing, earlier)
 
 
 def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:

@@ -71,6 +71,8 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     checks = [f"{show(check.command)} {_result(check)}" for check in report.checks] or ["none was run"]
     before = failed_before(report.failed_before)
     yield "checks", [*checks, *([] if before is None else [show(before)])]
+    if report.gates:
+        yield "gates", [show(text) for text in report.gates]
     if report.findings:
         yield "findings", [line for finding in report.findings for line in _found(finding, show)]
     if report.review_findings:

@@ -196,6 +196,10 @@ def test_a_gate_that_is_not_passed_ends_its_stage_and_resuming_looks_again(repo:
     stages = {one["name"]: one["status"] for one in manifest["plan"]["stages"]}
     assert stages == {"first": "failed", "after": "waiting", "beside": "passed"}
     assert "runner start --pipeline feature --resume" in run.on_disk()["reason"]["hint"]
+    assert repo.json("report", run.id)["gates"] == [
+        "first: gate: true and test -e ready: failed (`test -e ready` exited with 1)",
+        "beside: gate: succeeded",
+    ]
     (repo.root / "ready").touch()
     again = resumes(repo)
     ends(again)
