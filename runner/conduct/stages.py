@@ -44,12 +44,8 @@ class PipelineWork(Work):
         self._run, self._given, self._pipeline = run, given, given.pipeline
         self._plans = StagePlans(config, run, given)
         self._gates = Gates(config, run, given, self._plans)
-        self._chosen = {name: self._choose(name) for stage in self._pipeline.stages for name in stage.runs}
-
-    def _choose(self, name: str) -> Choice:
-        options = self._given.options
-        asked = Request(name, rehearse=options.rehearse, allow_danger=options.allow_danger)
-        return choose(self.config, asked)
+        names = [name for stage in self._pipeline.stages for name in stage.runs]
+        self._chosen = {name: choose(config, batch_task.request_of(given.options, name)) for name in names}
 
     def choices(self) -> tuple[Choice, ...]:
         return tuple(self._chosen.values())
@@ -214,20 +210,12 @@ class PipelineWork(Work):
             yield stage_prompt.Told(step.called, str(step.status), said or _beginning(run), path)
 
     def request_of(self, step: Step) -> Request:
-        options, name = self._given.options, self.task_of(step)
-        if step.kind is StepKind.BATCH:
-            asked = self._plans.request_of(step)
-        else:
-            asked = Request(
-                name, rehearse=options.rehearse, allow_danger=options.allow_danger, map=options.map
-            )
-        script = None
-        if options.rehearsal_script is not None:
-            script = os.path.join(options.rehearsal_script, f"{_script(step)}.toml")
-        return asked.replace(rehearsal_script=script if script and os.path.isfile(script) else None)
-
-    def units_of(self, ledger: PlanLedger, step: Step) -> tuple[Unit, ...]:
-        return self._plans.units_of(step) if step.kind is StepKind.BATCH else ()
+        options, is_batch = self._given.options, step.kind is StepKind.BATCH
+        of_task = batch_task.request_of(options, self.task_of(step))
+        script = os.path.join(options.rehearsal_script or "", f"{_script(step)}.toml")
+        is_played = options.rehearsal_script is not None and os.path.isfile(script)
+        asked = self._plans.request_of(step) if is_batch else of_task
+        return asked.replace(rehearsal_script=script if is_played else None)
 
     def named_by(self, step: Step) -> tuple[Unit, ...]:
         return self._plans.units_of(step) if step.kind is StepKind.BATCH else ()

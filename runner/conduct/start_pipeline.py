@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from runner.conduct import commits, merge_back
+from runner.conduct import batch_task, commits, merge_back
 from runner.conduct.plan_record import PipelineAssignment, pipeline_file
-from runner.conduct.refusals import refuse_open, refuse_running, refuse_tree
+from runner.conduct.refusals import refuse_open, refuse_tree
 from runner.conduct.start_plan import (
     PlanChanged,
     PlanRequest,
     PreparedPlan,
     begin_anew,
-    last,
-    loaded,
+    begun,
     newer,
     settings,
 )
 from runner.conduct.works import work_of
 from runner.config import policy
 from runner.errors import ConfigInvalid, Conflict, UsageError
-from runner.model import Level, Request, is_name
+from runner.model import Level, is_name
 from runner.resolve.choose import choose, find_pipeline, near_match
 from runner.resolve.delegation import readable
-from runner.state.authentic import refuse_foreign
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger
 from runner.state.store import RunDir
@@ -94,15 +92,7 @@ def prepare_again(folder: str, asked: PipelineRequest, env: Mapping[str, str]) -
     pipeline = find_pipeline(config, asked.task_id)
     if asked.start is not None:
         raise UsageError("--from cannot be combined with --resume", hint="leave --resume out to begin there")
-    found = last(config.root, asked)
-    if found is None:
-        raise Conflict(f"no run of pipeline `{pipeline.name}` is here", hint="start it without --resume")
-    run, manifest = found
-    refuse_foreign(run)
-    refuse_running(manifest)
-    given, ledger = loaded(run, manifest, asked)
-    if not isinstance(given, PipelineAssignment):
-        raise Conflict(f"run `{run.run_id}` carries out no pipeline", hint="start it without --resume")
+    run, given, ledger = begun(config.root, asked, PipelineAssignment)
     if changed := _difference(given.pipeline, pipeline):
         raise PipelineChanged("the pipeline has changed since it began", problems=changed)
     if other := [name for name, text in asked.given.items() if given.input.get(name) != text]:
@@ -132,9 +122,7 @@ def _own(config: Config, given: PipelineAssignment) -> Choice:
     delegates = any(one.task.delegation for one in chosen)
     task = widest.task.replace(id=given.pipeline.name, prompt=None, prompt_file=None, delegation=delegates)
     tasks = {**config.tasks, task.id: task}
-    options = given.options
-    asked = Request(task.id, rehearse=options.rehearse, allow_danger=options.allow_danger)
-    own = choose(config.replace(tasks=tasks), asked)
+    own = choose(config.replace(tasks=tasks), batch_task.request_of(given.options, task.id))
     return own.replace(config=config, sandbox=_widest([one.sandbox for one in chosen], own.sandbox))
 
 

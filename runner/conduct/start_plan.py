@@ -51,7 +51,7 @@ from runner.workspace import commit
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
+    from typing import Any, TypeVar
 
     from runner.conduct.plan_record import PipelineAssignment
     from runner.conduct.work import Work
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from runner.plan.units import Plan
     from runner.resolve.choose import Choice
     from runner.state.manifest import Manifest
+
+    Given = TypeVar("Given", Assignment, PipelineAssignment)
 
 MOST_BATCHES = 1000
 """A manifest lists all of them, and is replaced at every event."""
@@ -204,17 +206,7 @@ def prepare_again(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Pr
     text = load.text_of(asked.file)
     reading = load.examined(text, asked.file, config.models)
     plan = reading.plan
-    found = last(config.root, asked)
-    if found is None:
-        raise Conflict(
-            f"no run of task `{asked.task_id}` has started {asked.file}", hint="start it without --resume"
-        )
-    run, manifest = found
-    refuse_foreign(run)
-    refuse_running(manifest)
-    given, ledger = loaded(run, manifest, asked)
-    if not isinstance(given, Assignment):
-        raise Conflict(f"run `{run.run_id}` carries out no plan", hint="start the plan without --resume")
+    run, given, ledger = begun(config.root, asked, Assignment)
     changed = difference(given.name, given.text, text, given.plan, _ticked(plan, given.plan, ledger))
     if changed:
         raise PlanChanged("the plan file has changed since the plan began", problems=changed)
@@ -234,6 +226,20 @@ def prepare_again(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Pr
     refuse_surroundings(config, asked.task_id, options, plan.units, unsettled, ledger)
     unclear = reading.unclear if text != given.text else ()
     return PreparedPlan(asked, choice, given.replace(options=options), again, None, unclear)
+
+
+def begun(root: str, asked: PlanRequest, kind: type[Given]) -> tuple[RunDir, Given, PlanLedger]:
+    """The run that is to be gone on with. ForeignRun, PlanRuns, BreakerOpen, or Conflict without one."""
+    hint = "start it without --resume"
+    if (found := last(root, asked)) is None:
+        raise Conflict(f"no run of `{asked.task_id}` has started {asked.name(root)}", hint=hint)
+    run, manifest = found
+    refuse_foreign(run)
+    refuse_running(manifest)
+    given, ledger = loaded(run, manifest, asked)
+    if not isinstance(given, kind):
+        raise Conflict(f"run `{run.run_id}` carries out something else", hint=hint)
+    return run, given, ledger
 
 
 def refuse_unworthy(prepared: PreparedPlan) -> None:
