@@ -152,6 +152,7 @@ class PipelineWork(Work):
                 for argv in one.gate.commands
             ]
             changes["verify"] = tuple(dict.fromkeys((*task.verify, *commands)))
+            changes["on_failure"] = "rollback"  # the pipeline goes on in this tree
         if (contract := self._contract(stage, step)) is not None:
             changes["output_contract"] = contract
         return self._with(self.config, name, changes)

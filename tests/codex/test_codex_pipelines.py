@@ -334,6 +334,7 @@ def test_a_repair_that_breaks_what_was_passed_is_rejected_and_its_finding_is_lef
         **{"review_repair-2-1": call("sed -i s/41/42/ src/app.py") + says(claim())},
         **{"review_look.3": finds()},
     )
+    repo.write("notes.txt", "mine\n")  # in such a tree the default is to keep what has failed
     run = starts(repo)
     ends(run)
     assert run_of(run, "review", "repair 1-1").on_disk()["status"] == "rejected"
