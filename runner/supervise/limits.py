@@ -204,10 +204,11 @@ class Budget:
         """The reason to stop a run, or None. A budget is spent when nothing of it is left."""
         if self._limit is None or used < self._limit:
             return None
+        policy = " or `max_tokens` of the policy" if self._name == TREE else ""
         return Reason(
             "budget_exceeded",
             f"{_spent(self._name, used)}, the limit is {self._limit}",
-            f"raise `{self._name}` in the limits of the task, or split the task",
+            f"raise `{self._name}` in the limits of the task{policy}, or split the task",
         )
 
 

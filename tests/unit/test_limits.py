@@ -40,7 +40,7 @@ def test_the_budget_of_a_tree_names_its_own_key() -> None:
     reason = Budget(TREE, 10, 0.8).exceeded(11)
     assert reason is not None and reason.hint is not None
     assert "the runs that it has started" in reason.message
-    assert "`tree_tokens`" in reason.hint
+    assert "`tree_tokens`" in reason.hint and "`max_tokens` of the policy" in reason.hint
 
 
 def test_a_price_is_told_as_one() -> None:
