@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     from runner.conduct import plan_record
     from runner.conduct.conductor import Conductor
+    from runner.conduct.stages import work_of
     from runner.conduct.summary import Ended, ended
-    from runner.conduct.works import work_of
     from runner.disk.files import unwritable
     from runner.errors import RunnerError
     from runner.runtimes import plan

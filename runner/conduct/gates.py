@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from runner.conduct.compared import ComparedRuns
-from runner.conduct.tracking import track
 from runner.conduct.verify_together import Verifying, verify
+from runner.disk.files import replace_bytes
 from runner.errors import RunnerError
+from runner.ledger.entry import EntryType
 from runner.model import Reason
 from runner.state.authentic import own_invocation, refuse_foreign
 from runner.state.plan_ledger import PlanLedger, Status, Step, StepKind
 from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
+from runner.usecases import ledger as ledgers
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
 from runner.verify.review import SEVERITIES, ReviewFinding
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 _MOST_REPAIRS = 20
 """Of one round: more findings than that are for a person to look at."""
+_MOST_TOLD = 20
 _NO_REVIEWS = (StepKind.BATCH, StepKind.REPAIR)
 _REJECTED = "not_approved"
 _SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
@@ -150,7 +155,7 @@ class Gates:
         if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
         if found:
-            track(self._run, stage.name, found)
+            _track(self._run, stage.name, found)
         return ledger.passes(step.n, why=self._rewritten(ledger, stage))
 
     def _failed(self, stage: Stage, ledger: PlanLedger, env: Mapping[str, str]) -> str | None:
@@ -292,3 +297,28 @@ def _named(findings: Sequence[ReviewFinding]) -> str:
 def _left(findings: Sequence[ReviewFinding], when: str = "") -> Reason:
     number = count(len(findings), "finding")
     return Reason("findings_left", f"{number} left{when}: {_named(findings)}")
+
+
+def _track(run: RunDir, stage: str, findings: Sequence[ReviewFinding]) -> None:
+    """What a gate lets pass, in a file for later work and in an entry. What the ledger refuses is no reason
+    to stop: the file has it.
+    """
+    path = f"{run.path}/findings-{stage}.md"
+    lines = [f"# Findings of stage {stage} that were let pass", ""]
+    for one in findings:
+        box = f"- [ ] **{one.severity}** {one_line(one.where or 'no single file')}: {one_line(one.title)}"
+        lines += [box, f"      {one_line(one.detail, 2000)}"]
+    replace_bytes(path, ("\n".join(lines) + "\n").encode(errors="replace"))
+    with contextlib.suppress(RunnerError):
+        told = [
+            f"{one.severity}: {one_line(one.where, 200)}: {one_line(one.title, 200)}"
+            for one in findings[:_MOST_TOLD]
+        ]
+        payload = {
+            "kind": "escalation_suggestion",
+            "title": f"stage {stage}: {count(len(findings), 'finding')} for later",
+            "summary": f"all of them: {path}",
+            "status": "unknown",
+            "evidence": told,
+        }
+        ledgers.append(ledgers.ledger_of(run), ledgers.of_run(run), EntryType.ARTIFACT, payload)

@@ -9,8 +9,9 @@ import os
 
 from runner.conduct import batch_task, commits, stage_prompt
 from runner.conduct.gates import Gates
+from runner.conduct.plan_record import PipelineAssignment
 from runner.conduct.stage_plan import StagePlans
-from runner.conduct.work import Work
+from runner.conduct.work import PlanWork, Work
 from runner.model import Level, Request
 from runner.resolve.choose import choose, find_task
 from runner.state.plan_ledger import Status, Step, StepKind
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.conduct.outcome import BatchEnd
-    from runner.conduct.plan_record import PipelineAssignment
+    from runner.conduct.plan_record import Assignment
     from runner.model import Config, Task
     from runner.plan.pipeline import Stage
     from runner.plan.units import Unit
@@ -255,3 +256,10 @@ def _beginning(run: RunDir) -> str:
         return (read_text(run.last_message, 1 << 20) or "")[:1000]
     except (OSError, ValueError):
         return ""
+
+
+def work_of(config: Config, run: RunDir, given: Assignment | PipelineAssignment) -> Work:
+    """Here the next kind of work is added. As `choose` for what its tasks are run with."""
+    if isinstance(given, PipelineAssignment):
+        return PipelineWork(config, run, given)
+    return PlanWork(config, run.task_id, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.conduct import batch_task, commits, merge_back
 from runner.conduct.plan_record import PipelineAssignment, pipeline_file
 from runner.conduct.refusals import refuse_open, refuse_tree
+from runner.conduct.stages import work_of
 from runner.conduct.start_plan import (
     PlanChanged,
     PlanRequest,
@@ -14,7 +15,6 @@ from runner.conduct.start_plan import (
     newer,
     settings,
 )
-from runner.conduct.works import work_of
 from runner.config import policy
 from runner.errors import ConfigInvalid, Conflict, UsageError
 from runner.model import Level, is_name

@@ -23,7 +23,7 @@ from runner.conduct.refusals import (
     refuse_surroundings,
     refuse_unverified,
 )
-from runner.conduct.works import work_of
+from runner.conduct.stages import work_of
 from runner.config import load as load_config
 from runner.disk import editable
 from runner.disk.programs import placed
