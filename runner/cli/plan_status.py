@@ -22,7 +22,7 @@ _COLOURS = {
     "replaced": "dim",
     "asked": "yellow",
 }
-_STAGES = {"passed": "green", "skipped": "dim", "running": "cyan", "failed": "red", "parked": "yellow"}
+_STAGES = {**_COLOURS, "passed": "green", "skipped": "dim"}
 _UNITS_WIDTH = 40
 _LONGEST = 120
 """Characters of a reason."""
@@ -69,11 +69,11 @@ def _stages(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[s
     over = sum(one["status"] in ("passed", "skipped") for one in stages)
     yield f"{plan['file']}: {over} of {len(stages)} stages passed"
     for stage in stages:
-        word = paint(f"{stage['status']:<8}", _STAGES.get(stage["status"], "dim"))
+        word = paint(f"{stage['status']:<11}", _STAGES.get(stage["status"], "dim"))
         yield f"  {word}  {_line(stage['name'])}"
         for one in plan["batches"]:
             if one["stage"] == stage["name"]:
-                word = paint(f"{one['status']:<10}", _COLOURS.get(one["status"], "dim"))
+                word = paint(f"{one['status']:<11}", _COLOURS.get(one["status"], "dim"))
                 task = f": {one['task_id']}" if one["kind"] in ("compare", "synthesis", "repair") else ""
                 title = shortened(_line(f"{one['title']}{task}"), _UNITS_WIDTH)
                 yield f"    {word}  {title}  {_after(one, called)}".rstrip()

@@ -58,7 +58,7 @@ def base(config: Config, changed: Iterable[str], since: str | None = None) -> Ba
         held = {*commit.differing(root, on, paths)} - {*commit.differing(root, tip, paths)}
         where = f" to branch `{named}`" if isinstance(named, str) else ""
         raise Conflict(
-            f"finished batches were not committed{where}: {few(sorted(held))}",
+            f"finished steps were not committed{where}: {few(sorted(held))}",
             hint="commit them, then continue",
         )
     if not isinstance(named, str):
@@ -232,13 +232,13 @@ def message(
         "task": manifest.task_id,
         "run_id": manifest.run_id,
     }
-    goals = "\n".join(f"- {unit.id}: {one_line(unit.goal)}" for unit in units)
+    goals = "".join(f"- {unit.id}: {one_line(unit.goal)}\n" for unit in units)
     model = f", {manifest.model}" if manifest.model else ""
     trailers = (
         f"Runner-Task: {manifest.task_id}",
         f"{_RUN}: {manifest.run_id}",
-        f"Runner-Units: {names}",
+        *([f"Runner-Units: {names}"] if names else []),
         f"Delegated-To: {manifest.runtime.name} {manifest.runtime.version}{model}",
     )
     subject = one_line(config.delegate.commit_message.format(**said))
-    return f"{subject}\n\n{goals}\n\n" + "\n".join(trailers) + "\n"
+    return "\n".join((subject, "", *([goals] if goals else []), *trailers, ""))

@@ -136,9 +136,7 @@ class Conductor:
             n for n, run in runs.items() if run is None or not RunDir.of(self._run.repo, run).is_described()
         ]
         if gone:
-            text = (
-                f"the runs of batches {few([*map(str, gone)])}, whose changes nothing has verified, are gone"
-            )
+            text = f"of {self.ledger.called(gone)}, whose changes nothing has verified, the runs are gone"
             left = tuple(n for n in self.ledger.together if n not in gone)
             self._keep(self.ledger.replace(together=left).stops(Reason("lost", text)))
             self._say(text)
@@ -328,9 +326,9 @@ class Conductor:
         failed = verify_together(self._run, self._config.root, folders, self._env)
         if failed is None:
             return True
-        names = ", ".join(map(str, owed))
-        self._keep(self.ledger.stops(self._why("verify_failed", f"batches {names} together: {failed}")))
-        self._say(f"batches {names} do not pass together: {failed}")
+        names = self.ledger.called(owed)
+        self._keep(self.ledger.stops(self._why("verify_failed", f"{names} together: {failed}")))
+        self._say(f"{names} do not pass together: {failed}")
         return False
 
     def _close(self, n: int, manifest: Manifest, end: BatchEnd, *, passes: bool) -> None:
@@ -343,7 +341,7 @@ class Conductor:
                 sha = self._commit(step, manifest, end)
             except RunnerError as error:
                 self._is_refused = True  # one after it would be out of its order
-                self._keep(self.ledger.stops(self._why(_MAY_NOT_COMMIT, f"batch {n}: {_told(error)}")))
+                self._keep(self.ledger.stops(self._why(_MAY_NOT_COMMIT, f"{step.called}: {_told(error)}")))
                 self._tell(n, f"not committed: {_told(error)}")
         done = self.ledger.succeeded(n, changed={*end.changed, *step.kept}, outside=found, commit=sha)
         self._keep(done if self._base is None else done.replace(tip=self._base.tip))
@@ -362,7 +360,7 @@ class Conductor:
             return made  # by a conductor that was killed before it could write that down
         foreign = ({*end.dirty_before} & {*end.changed}) - {*step.kept}
         if self._commits and foreign:
-            raise Conflict(f"these files already had changes that are not part of the plan: {_few(foreign)}")
+            raise Conflict(f"these files already had changes of others: {_few(foreign)}")
         if self._commits and not end.is_checked:
             raise Conflict("no command verified it")
         if self._commits and (odd := self._nobodys(step.n, end, paths)):

@@ -6,6 +6,7 @@ import os
 
 from runner.conduct import commits, merge_back
 from runner.conduct.batch_task import check_template, is_apart, request_of
+from runner.conduct.summary import in_a_row
 from runner.errors import Conflict, PlanInvalid
 from runner.state.plan_ledger import StepKind
 from runner.text.words import few
@@ -92,6 +93,4 @@ def refuse_running(manifest: Manifest) -> None:
 
 def refuse_open(ledger: PlanLedger, reset: bool) -> None:
     if ledger.breaker.is_open and not reset:
-        raise BreakerOpen(
-            f"{ledger.breaker.failures} batches of this plan failed in a row; left: {', '.join(ledger.left)}"
-        )
+        raise BreakerOpen(f"{in_a_row(ledger)}; left: {', '.join(ledger.left)}")

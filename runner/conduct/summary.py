@@ -78,10 +78,7 @@ def in_a_row(ledger: PlanLedger) -> str:
 
 def _why(ledger: PlanLedger, step: Step) -> str:
     if blocking := ledger.blocking(step):
-        numbers = ", ".join(map(str, blocking))
-        if ledger.stages:
-            return f"waits for {', '.join(ledger.step(n).called for n in blocking)}"
-        return f"waits for batch{'es' * (len(blocking) > 1)} {numbers}"
+        return f"waits for {ledger.called(blocking)}"
     if missing := ledger.missing(step):
         return f"waits for {', '.join(missing)}, not delegated"
     if step.why is not None:

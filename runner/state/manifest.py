@@ -252,7 +252,8 @@ class Manifest(Value):
         if not isinstance(breaker, dict):
             return None
         if self.has_open_breaker:
-            return Reason("breaker_open", f"batches failed in a row: {breaker.get('failures')}")
+            what = "steps" if (self.plan or {}).get("stages") else "batches"
+            return Reason("breaker_open", f"{what} failed in a row: {breaker.get('failures')}")
         if isinstance(parked := breaker.get("parked"), dict):
             return Reason(str(parked.get("code")), str(parked.get("message")))
         is_wanted = self.is_done and self.outcome not in (Outcome.SUCCEEDED, Outcome.CANCELLED)

@@ -192,6 +192,12 @@ class PlanLedger(Value):
         over = {step.stage for step in self.steps if step.is_last and step.status in _OVER}
         return tuple(stage for stage in self.stages if stage in over or stage in self.skipped)
 
+    def called(self, numbers: Collection[int]) -> str:
+        """These steps, for people."""
+        if self.stages:
+            return ", ".join(self.step(n).called for n in numbers)
+        return f"batch{'es' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+
     def of_stage(self, stage: str) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.stage == stage)
 
@@ -359,7 +365,7 @@ class PlanLedger(Value):
     # -- what a manifest shows -----------------------------------------------------------------------
 
     def shown(self, *, is_over: bool = False) -> dict[str, Any]:
-        """For `manifest.plan`. If the conductor `is_over`, running batches have no one to follow them."""
+        """For `manifest.plan`. If the conductor `is_over`, nobody follows what runs or heeds a decision."""
         return {
             "file": self.file,
             "title": self.title,
@@ -373,16 +379,17 @@ class PlanLedger(Value):
             "left": list(self.left),
             "local": [unit for unit in self.local if unit not in self.done],
             "resumed_from": None if self.resumed_from is None else self.resumed_from.manifest_path,
-            "stages": [{"name": name, "status": self._of(name)} for name in self.stages],
+            "stages": [{"name": name, "status": self._of(name, is_over)} for name in self.stages],
         }
 
-    def _of(self, stage: str) -> str:
+    def _of(self, stage: str, is_over: bool) -> str:
         """Where a stage is."""
         mine = [step.status for step in self.of_stage(stage)]
         if stage in self.passed:
             return "skipped" if stage in self.skipped and not mine else "passed"
         stopped = [status for status in mine if status in _STOPPED]
-        return "waiting" if not mine else str(stopped[0]) if stopped else "running"
+        at_work = "interrupted" if is_over else "running"
+        return "waiting" if not mine else str(stopped[0]) if stopped else at_work
 
     def _shown(self, step: Step, is_over: bool) -> dict[str, Any]:
         status: str = step.status
@@ -391,7 +398,7 @@ class PlanLedger(Value):
         elif step.status is Status.WAITING and (self.blocking(step) or self.missing(step)):
             status = "blocked"
         elif step.status is Status.WAITING and step.asked is not None:
-            status = "asked"
+            status = "interrupted" if is_over else "asked"
         return {
             "n": step.n,
             "units": list(step.units),

@@ -120,7 +120,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
     try:
         plan = run.read_ledger()
     except ValueError as error:
-        notes.append(f"the results of the batches are not known: {os.path.basename(run.ledger)}: {error}")
+        notes.append(f"the results of its runs are not known: {os.path.basename(run.ledger)}: {error}")
         return own
     found, missing = [], []
     for step in plan.steps:
@@ -269,7 +269,7 @@ def diff(run: RunDir) -> Patch:
     refuse_foreign(run)
     if manifest.plan is not None:
         raise Conflict(
-            f"run `{run.run_id}` is the run of a plan: each of its batches has its own changes",
+            f"run `{run.run_id}` is the run of a plan or pipeline: each of its runs has its own changes",
             hint="`runner status RUN` names their runs, and `runner diff` shows each",
         )
     tree = own_tree(run)

@@ -87,7 +87,7 @@ def test_an_edit_between_two_batches_of_what_the_plan_has_committed_is_not_commi
     edited.write_text(edited.read_text() + "mine\n")
     opens(repo)
     run.wait(within=60)
-    assert "already had changes that are not part of the plan: src/m1.py" in refusal(run)
+    assert "already had changes of others: src/m1.py" in refusal(run)
     assert committed(repo) == [("Modules: batch 1 of 2 (U1)", ["src/m1.py"])]
     assert repo.says("show", "HEAD:src/m1.py") == "x = 1\nby 1\n"
     assert edited.read_text() == "x = 1\nby 1\nmine\nby 2\n"

@@ -114,7 +114,7 @@ def test_such_a_commit_never_gets_under_the_name_of_a_plan(work: Work) -> None:
 
 def test_work_that_should_have_been_committed_and_is_not_is_a_conflict_that_names_it(work: Work) -> None:
     work.write("a", "done\n")
-    with pytest.raises(Conflict, match=r"finished batches were not committed: a$"):
+    with pytest.raises(Conflict, match=r"finished steps were not committed: a$"):
         commits.base(config(work, True), ["a", "b"])
     work.commit()
     settled = commits.base(config(work, True), ["a", "b"])
@@ -337,6 +337,12 @@ def test_the_message_says_what_was_done_and_who_did_it() -> None:
         *TRAILERS,
     ]
     assert trailers(message("Shop")) == TRAILERS
+
+
+def test_the_message_of_a_step_without_units_names_none() -> None:
+    said = message("Shop", (), "{title}")
+    told = [line for line in TRAILERS if "Units" not in line]
+    assert said.splitlines() == ["Shop", "", *told] and trailers(said) == told
 
 
 @pytest.mark.parametrize("title", [None, "", " \n", "\x1b[31m\x1b[0m", "\x00"])

@@ -64,7 +64,7 @@ def test_a_new_start_is_no_way_round_an_open_breaker(desk: Desk) -> None:
     desk.ended("failed")
     begins(desk)
     desk.ended("failed", "failed")
-    with pytest.raises(BreakerOpen, match="2 batches of this plan"):
+    with pytest.raises(BreakerOpen, match="2 batches in a row have failed"):
         begins(desk)
     begins(desk, reset=True)
 

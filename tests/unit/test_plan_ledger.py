@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.model import Lineage, Reason
-from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
 from runner.value import Value
 
 OVER = (Status.SUCCEEDED, Status.DONE)
@@ -357,6 +357,22 @@ def test_a_plan_whose_conductor_has_ended_shows_no_batch_as_running(life: list[T
         assert over == changed
         running = [step.n for step in told.after.steps if step.status is Status.RUNNING]
         assert [one["n"] for one in now if one["status"] == "running"] == running
+
+
+def test_a_stage_that_was_at_work_when_its_pipeline_ended_is_interrupted() -> None:
+    """With what ran and whoever was asked; what it waits for goes on waiting."""
+    run = Step(1, (), stage="a", kind=StepKind.TASK, title="look")
+    asked = Step(2, (), stage="b", kind=StepKind.PERSON, title="docs/prd.md", is_last=True)
+    ledger = PlanLedger("pipeline p", None, (run, asked), Breaker(3), stages=("a", "b", "c"))
+    ledger = ledger.began(1, run_of(1)).asking(2, "L-1")
+    for is_over, steps, stages in (
+        (False, ["running", "asked"], ["running", "running", "waiting"]),
+        (True, ["interrupted", "interrupted"], ["interrupted", "interrupted", "waiting"]),
+    ):
+        shown = ledger.shown(is_over=is_over)
+        assert [one["status"] for one in shown["batches"]] == steps
+        assert [one["status"] for one in shown["stages"]] == stages
+    assert ledger.called((1, 2)) == "a: look, b: docs/prd.md"
 
 
 # -- on disk -------------------------------------------------------------------------------------------

@@ -391,7 +391,7 @@ def test_a_ledger_that_cannot_be_read_is_a_note_and_no_error(plan: RunDir, text:
     path = Path(plan.ledger)
     path.unlink() if text is None else path.write_text(text, encoding="utf-8")
     data, (note,) = reviewed(plan)
-    assert note.startswith("the results of the batches are not known: ledger.json") and len(note) < 300
+    assert note.startswith("the results of its runs are not known: ledger.json") and len(note) < 300
     assert (data["outcome"], data["checks"], data["findings"]) == ("failed", [], [])
 
 
