@@ -165,10 +165,10 @@ class Gates:
             if step.run is not None and not step.is_reader:
                 run = RunDir.of(self._run.repo, step.run)
                 names &= {*own_invocation(run).env_names}
-        tasks = [self._config.tasks[name].verify_timeout_s for name in stage.runs]
-        timeout_s = max(tasks, default=self._config.tasks[next(iter(self._config.tasks))].verify_timeout_s)
+        tasks = self._config.tasks
+        timeout_s = max(tasks[name].verify_timeout_s for name in stage.runs or tasks)
         commands = [Verifying(argv, None, tuple(names), timeout_s) for argv in stage.gate.commands]
-        return verify(self._run, self._config.root, commands, env)
+        return verify(self._run, self._config.root, commands, env, f"gate-{stage.name}")
 
     def _rewritten(self, ledger: PlanLedger, stage: Stage) -> Reason | None:
         """What runs have changed of what its commands execute or read, as far as one sees; and what repairs

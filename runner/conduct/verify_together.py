@@ -42,8 +42,10 @@ def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mappi
     return verify(run, cwd, commands, env)
 
 
-def verify(run: RunDir, cwd: str, commands: Sequence[Verifying], env: Mapping[str, str]) -> str | None:
-    """What failed of these commands, each of which is run once, or None.
+def verify(
+    run: RunDir, cwd: str, commands: Sequence[Verifying], env: Mapping[str, str], name: str = "verify"
+) -> str | None:
+    """What failed of these commands, each of which is run once, or None. Their output is in `NAME-N.log`.
 
     What a check leaves running is ended with it: everything that carries the mark of this plan's `run` and
     was not there before, but for the supervisor of this run, which may be a new one.
@@ -57,12 +59,14 @@ def verify(run: RunDir, cwd: str, commands: Sequence[Verifying], env: Mapping[st
         if one.argv in done:
             continue
         done.add(one.argv)
-        ours = {name: env[name] for name in (*one.names, "RUNNER_RUN_ID", "RUNNER_MANIFEST") if name in env}
-        log = f"{run.path}/verify-{len(done)}.log"
+        ours = {key: env[key] for key in (*one.names, "RUNNER_RUN_ID", "RUNNER_MANIFEST") if key in env}
+        log = f"{run.path}/{name}-{len(done)}.log"
         command = CheckCommand(one.argv, cwd, ours, log, one.timeout_s, program=one.program)
         check = run_check(command, sweep=lambda: tree.sweep(1.0))
         if (failed := judge((check,))) is not None:
-            return failed[1].message
+            return failed[1].message + (
+                f": {os.path.basename(log)}" if check.tail and os.path.exists(log) else ""
+            )
     return None
 
 

@@ -182,7 +182,7 @@ def tells_its_end(repo: Repo, run: Run) -> None:
 def test_a_gate_that_is_not_passed_ends_its_stage_and_resuming_looks_again(repo: Repo) -> None:
     prepares(
         repo,
-        stage("first", 'tasks = ["look"]', 'gate = [["true"], ["test", "-e", "ready"]]'),
+        stage("first", 'tasks = ["look"]', 'gate = [["true"], ["ls", "ready"]]'),
         stage("after", 'tasks = ["look"]'),
         stage("beside", "needs = []", 'tasks = ["also"]'),
     )
@@ -190,16 +190,16 @@ def test_a_gate_that_is_not_passed_ends_its_stage_and_resuming_looks_again(repo:
     manifest = ends(run, "failed")
     assert manifest["reason"]["code"] == "batches_left" and "first" in manifest["reason"]["message"]
     assert (
-        reason_of(run, "first") == "verify_failed"
-        and "test -e ready" in step_of(run, "first")["why"]["message"]
+        reason_of(run, "first") == "verify_failed" and "ls ready" in step_of(run, "first")["why"]["message"]
     )
     stages = {one["name"]: one["status"] for one in manifest["plan"]["stages"]}
     assert stages == {"first": "failed", "after": "waiting", "beside": "passed"}
     assert "runner start --pipeline feature --resume" in run.on_disk()["reason"]["hint"]
     assert repo.json("report", run.id)["gates"] == [
-        "first: gate: true and test -e ready: failed (`test -e ready` exited with 1)",
+        "first: gate: true and ls ready: failed (`ls ready` exited with 2: gate-first-2.log)",
         "beside: gate: succeeded",
     ]
+    assert "ready" in run.file("gate-first-2.log"), "what the gates of others print is elsewhere"
     (repo.root / "ready").touch()
     again = resumes(repo)
     ends(again)
