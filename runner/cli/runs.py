@@ -330,11 +330,9 @@ def run_clean(args: Namespace) -> int:
         pen.note(f"{name} stays: its work tree {tree} waits for a decision ({words})")
     if cleaned.foreign:
         pen.note(f"{count(len(cleaned.foreign), 'foreign run')} left alone: {cleaned.foreign[0][1]}")
-    for row in cleaned.stopped:
-        pen.note(
-            f"{names.get(row.run_id, row.run_id)} stays: the breaker of its plan is open "
-            "(`runner start --plan FILE --task T --resume --reset-breaker` continues it)"
-        )
+    for row, way in cleaned.stopped:
+        name = names.get(row.run_id, row.run_id)
+        pen.note(f"{name} stays, with the runs that it needs: it has stopped (`{way}` continues it)")
     return ExitStatus.OK
 
 

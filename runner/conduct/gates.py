@@ -105,7 +105,7 @@ class Gates:
         if not is_to_sign:  # `inbox` shows what is still to be written
             return ledger if digest is None else ledger.passes(step.n, digest)
         if step.n not in self._asked or self._asked[step.n][0] != digest:
-            prompt = _asks(stage, place, digest)
+            prompt = _asks(stage, place)
             told = step.asked if step.why is not None and step.why.code == _REJECTED else None
             self._asked[step.n] = (digest, approval.ask(self._run, stage.name, prompt, place, told))
         entry = self._asked[step.n][1]
@@ -249,13 +249,8 @@ def _words(gate: Gate) -> str:
     return one_line(f"gate: {' and '.join(parts)}" if parts else "gate", 120)
 
 
-def _asks(stage: Stage, place: str | None, digest: str | None) -> str:
-    if place is None:
-        what = "approve what the stage has come to"
-    elif digest is None:
-        what = f"write {place} and approve it"
-    else:
-        what = f"read and approve {place}"
+def _asks(stage: Stage, place: str | None) -> str:
+    what = "approve what the stage has come to" if place is None else f"read and approve {place}"
     return f"{stage.prompt}\n({what})" if stage.prompt else what
 
 

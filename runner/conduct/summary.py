@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from shlex import quote
-
 from runner.runtimes.plan import BATCHES_LEFT, BREAKER_OPEN
-from runner.state.plan_ledger import Status
+from runner.state.plan_ledger import Status, way_on
 from runner.text.words import count, one_line
 from runner.value import Value
 
@@ -46,11 +44,9 @@ def ended(ledger: PlanLedger, task_id: str) -> Ended:
 def _hint(ledger: PlanLedger, task_id: str, code: str) -> str | None:
     if code == "completed":
         return None
-    file = f"./{ledger.file}" if ledger.file.startswith("-") else ledger.file
-    named = f"--pipeline {task_id}" if ledger.stages else f"--plan {quote(file)} --task {task_id}"
-    command = f"runner start {named} --resume"
+    command = way_on(ledger.file, task_id, resets=code == BREAKER_OPEN)
     if code == BREAKER_OPEN:
-        return f"check what failed; then `{command} --reset-breaker` continues"
+        return f"check what failed; then `{command}` continues"
     if code == BATCHES_LEFT:
         more = "" if ledger.stages else "; --done UNIT skips a unit that you have done yourself"
         return f"`{command}` tries the rest{more}"

@@ -19,7 +19,6 @@ PROGRESS, ENDED = "progress", "ended"
 """The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "hint", "text"}`.
 The message is one line.
 """
-_RESUME = "`runner start --plan FILE --task T --resume`, or --pipeline NAME --resume, continues it"
 
 BREAKER_OPEN = "breaker_open"
 BATCHES_LEFT = "batches_left"
@@ -53,7 +52,9 @@ class ConductorRuntime(Runtime):
             return Outcome.FAILED, Reason(code, message, hint or None)
         if end.exit_code is None:
             return endings.lost()
-        return endings.failed("cli_failure", f"the conductor ended with status {end.exit_code}", _RESUME, end)
+        return endings.failed(
+            "cli_failure", f"the conductor ended with status {end.exit_code}", "start it again", end
+        )
 
 
 def _parse(record: Json) -> tuple[Activity, ...]:

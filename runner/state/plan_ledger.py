@@ -417,6 +417,15 @@ class PlanLedger(Value):
         }
 
 
+def way_on(file: str, task: str, *, resets: bool = False) -> str:
+    """The command by which a person resumes it."""
+    from shlex import quote  # a conductor tells nobody before its end
+
+    path = quote(f"./{file}" if file.startswith("-") else file)
+    named = f"--pipeline {task}" if file == f"pipeline {task}" else f"--plan {path} --task {task}"
+    return f"runner start {named} --resume{' --reset-breaker' * resets}"
+
+
 def _told(why: Reason | None) -> dict[str, str] | None:
     return None if why is None else {"code": why.code, "message": why.message}
 

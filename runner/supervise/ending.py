@@ -32,6 +32,7 @@ from runner.verify.record import Record, load
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.git_change import PutBack
+    from runner.model import Json
     from runner.state.manifest import Survivor
     from runner.supervise.attempts import NextAttempt
     from runner.supervise.owner import Owner
@@ -394,6 +395,18 @@ def _rolled_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> Rolle
     return tree_helper.take_back(owner.run, owner.env, owner.log, may_write=may_write, is_alone=is_alone)
 
 
+def _with_way_on(reason: Reason, plan: Json, task: str) -> Reason:
+    """How a plan is resumed whose conductor could not tell that."""
+    hint = reason.hint or ""
+    if "--resume" in hint or not plan["left"]:
+        return reason
+    from runner.state.plan_ledger import way_on  # no other end needs it
+
+    way = f"`{way_on(plan['file'], task)}` goes on with it"
+    said = hint.replace("start it again", way)
+    return reason.replace(hint=said if way in said else "; ".join(filter(None, (hint, way))))
+
+
 def _leave_messages(owner: Owner) -> None:
     """What was sent and not given to the agent is told, and nothing is sent to the run any more."""
     given = owner.manifest.messages_given
@@ -413,15 +426,18 @@ def _end(owner: Owner, manifest: Manifest) -> None:
     owner.limits.go_on()
     waited_s = round(owner.limits.waited_s, 3)
     manifest = manifest.replace(messages_queued=0, waiting_seconds=waited_s, waiting_uptime=None)
+    reason = manifest.reason
+    assert reason is not None
     if (plan := owner.plan(is_over=True)) is not None:
-        manifest = manifest.replace(plan=owner.cleaner().record(plan))
-    assert manifest.reason is not None
+        plan = owner.cleaner().record(plan)
+        reason = _with_way_on(reason, plan, manifest.task_id)
+        manifest = manifest.replace(plan=plan, reason=reason)
     if _told(owner) is None:
         owner.log.note(
             Event.ENDED,
             at=manifest.ended_at,  # one time for both: a manifest may have to be made again from the events
             outcome=manifest.outcome,
-            reason=manifest.reason.to_json(),
+            reason=reason.to_json(),
             lines_unread=owner.progress.lines_unread,
         )
     owner.witness.end(manifest, owner.found)

@@ -8,6 +8,7 @@ import time
 
 from runner.disk.files import unwritable
 from runner.errors import ForeignRun, RunnerError, RunNotFound
+from runner.model import Outcome
 from runner.processes import cgroup
 from runner.state import feed, index
 from runner.state.authentic import not_to_be_removed, why_foreign
@@ -28,13 +29,13 @@ _MADE_WITHIN_S = 60.0
 
 class Cleaned(Value):
     """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands, `stopped` are
-    the last runs of plans whose breaker is open, and `foreign` belong to others or to git, or have a work
-    tree that nobody here decides on.
+    the last runs of plans whose breaker is open and of pipelines that stopped, each with the command that
+    goes on with it, and `foreign` belong to others or to git, or have a work tree that nobody decides on.
     """
 
     removed: tuple[RunRow, ...]
     undecided: tuple[tuple[RunRow, str], ...]
-    stopped: tuple[RunRow, ...]
+    stopped: tuple[tuple[RunRow, str], ...]
     foreign: tuple[tuple[RunRow, str], ...] = ()
 
 
@@ -83,9 +84,10 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     from runner.workspace.undecided import standing  # only this command pays for it
 
     removed: list[RunRow] = []
-    stopped: list[RunRow] = []
+    stopped: list[tuple[RunRow, str]] = []
     undecided: list[tuple[RunRow, str]] = []
     foreign: list[tuple[RunRow, str]] = []
+    last, needed = _of_pipelines(root, older_than_s)
     # The oldest first: only a later run shows that it resumed a plan.
     for task, run_id in sorted(index.folders(root), key=lambda folder: folder[1]):
         run = RunDir(root, task, run_id)
@@ -106,9 +108,9 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             if (tree := standing(run.path)) is not None:
                 why = why_foreign(run)
                 (foreign if why else undecided).append((row, why.message if why else tree))
-            elif manifest.has_open_breaker and _is_last(run, manifest):
-                stopped.append(row)
-            elif _remove(run, dry_run=dry_run):
+            elif run_id in last or (manifest.has_open_breaker and _is_last(run, manifest)):
+                stopped.append((row, _way_on(manifest)))
+            elif run_id not in needed and _remove(run, dry_run=dry_run):
                 removed.append(row)
         except RunnerError:
             continue
@@ -150,6 +152,35 @@ def _is_last(run: RunDir, manifest: Manifest) -> bool:
         if is_same and not (found.never_started and not os.path.lexists(later.ledger)):
             return False
     return True
+
+
+def _way_on(manifest: Manifest) -> str:
+    from runner.state.plan_ledger import way_on
+
+    file = str((manifest.plan or {}).get("file"))
+    return way_on(file, manifest.task_id, resets=manifest.has_open_breaker)
+
+
+def _of_pipelines(root: str, older_than_s: float) -> tuple[set[str], set[str]]:
+    """The last runs of pipelines of which something is left, and the runs that would be asked if one was
+    resumed. What a person has cancelled counts until it is as old as that.
+    """
+    from runner.usecases.review import continued  # whoever has no pipelines does not pay for it
+
+    last, needed = set[str](), set[str]()
+    for run in (RunDir(root, task, run_id) for task, run_id in index.folders(root)):
+        try:
+            if not os.path.lexists(run.ledger) or why_foreign(run) is not None:
+                continue
+            found, manifest = run.read_ledger(), run.read_manifest()
+        except (RunnerError, ValueError):
+            continue  # nobody can resume it
+        is_given_up = manifest.outcome == Outcome.CANCELLED and _ended_before(manifest, older_than_s)
+        if found.stages and not (found.is_complete or is_given_up) and _is_last(run, manifest):
+            last.add(run.run_id)
+            needed |= {one.run_id for one in continued(run)}
+            needed |= {one.run_id for step in found.steps for one in (step.run, step.first) if one}
+    return last, needed
 
 
 def _is_needed(manifest: Manifest) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import time
 
 from runner.errors import RunnerError
@@ -17,7 +16,8 @@ from runner.ledger.lanes import LaneStatus, ProposalStatus
 from runner.model import Phase
 from runner.state.authentic import FOREIGN, tasks_of
 from runner.state.feed import FeedReader
-from runner.state.store import RunDir
+from runner.state.plan_ledger import way_on
+from runner.state.store import RunDir, runs_of
 from runner.usecases import events, logs, look, talk
 from runner.usecases.takers import settled
 from runner.value import Value
@@ -132,23 +132,16 @@ def _plans(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
         except RunnerError:
             continue
         file = str((manifest.plan or {}).get("file"))
+        named = (row.task_id, file)
         if row.ended_at is None:
             yield from _documents(manifest)
-        if (row.task_id, file) not in seen and row.ended_at is not None and (stop := manifest.plan_stop):
-            reset = " --reset-breaker" * manifest.has_open_breaker
-            path = os.path.relpath(
-                os.path.join(root, file)
-            )  # it is resolved in the folder of whoever reads this
-            named = shlex.quote(f"./{path}" if path.startswith("-") else path)
-            what = (
-                f"pipeline {row.task_id}"
-                if file == f"pipeline {row.task_id}"
-                else f"plan {named} --task {row.task_id}"
-            )
-            way = f"runner start --{what} --resume{reset}"
+        if named not in seen and row.ended_at is not None and (stop := manifest.plan_stop):
+            if file != f"pipeline {row.task_id}":  # it is resolved in the folder of whoever reads this
+                file = os.path.relpath(os.path.join(root, file))
+            way = way_on(file, row.task_id, resets=manifest.has_open_breaker)
             text = f"{stop.code}: {stop.message}"
             yield Item("plan", row.ended_at, row.run_id, row.task_id, None, text, (way,))
-        seen.add((row.task_id, file))
+        seen.add(named)
 
 
 def _documents(manifest: Manifest) -> Iterator[Item]:
@@ -187,7 +180,7 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
             if proposal is not None and proposal.id == entry.id:
                 continue  # that waits itself
             if (lane.to, lane.to_run) == (HUMAN, None):
-                yield _of_lane(ledger, lane, entry)
+                yield from _of_lane(ledger, lane, entry)
             elif lane.status is LaneStatus.OPEN and lane.to != OWNER:
                 yield from _not_begun(ledger, entry)
             elif lane.status in (LaneStatus.HANDLED, LaneStatus.RETURNED) and lane.to_run is not None:
@@ -250,23 +243,41 @@ def _said(entry: LedgerEntry) -> str:
     return next(filter(None, words), f"the run of {entry.actor} is over")
 
 
-def _of_lane(ledger: Ledger, lane: Lane, entry: LedgerEntry) -> Item:
+def _of_lane(ledger: Ledger, lane: Lane, entry: LedgerEntry) -> Iterator[Item]:
     task, handoff = ledger.task_id, lane.handoff
     if handoff is None or handoff.to != HUMAN:  # it was a person's own, and comes back
         why = "has answered you" if handoff is None else f"has left {handoff.id} of yours open"
         text = f"{handoff.to if handoff else entry.actor} {why}: {_said(entry)}"
         way = f"runner ledger handoff {task} --lane {lane.name} --to X --reason R --ask TEXT"
-        return _item(ledger, "handoff", entry, text, way)
+        yield _item(ledger, "handoff", entry, text, way)
+        return
     entry = ledger.entry(handoff.id)
-    if (stage := handoff.approval) is not None:
-        about = f"{entry.text('file')}: " if entry.text("file") else ""
-        text, way = (
-            f"{stage} waits for your approval: {about}{entry.text('ask')}",
-            f"runner approve {task} {stage}",
-        )
-        return _item(ledger, "approval", entry, text).replace(commands=(way, f"{way} --reject"))
+    if handoff.approval is not None:
+        yield from _approval(ledger, entry, handoff.approval)
+        return
     text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"
-    return _item(ledger, "handoff", entry, text, f"runner ledger reply {task} TEXT --handles {entry.id}")
+    yield _item(ledger, "handoff", entry, text, f"runner ledger reply {task} TEXT --handles {entry.id}")
+
+
+def _approval(ledger: Ledger, entry: LedgerEntry, stage: str) -> Iterator[Item]:
+    """Of a pipeline that heeds the decision now, or once it is resumed: the newest run of it says which."""
+    from runner.usecases.approval import legible  # hardly ever one waits
+    from runner.usecases.review import continued
+
+    for run in runs_of(ledger.repo, entry.actor):
+        try:
+            found, is_over = run.read_ledger(), run.read_manifest().is_done
+        except (RunnerError, ValueError):
+            continue  # it cannot be resumed, or never was a pipeline
+        if found.is_complete or all(one.run_id != entry.run_id for one in continued(run)):
+            return
+        file, way = entry.text("file"), f"runner approve {ledger.task_id} {stage}"
+        about = f"{file}{'' if legible(ledger.repo, file) else ' (still to be written)'}: " if file else ""
+        then = "its pipeline has stopped, and heeds that once it is resumed\n" if is_over else ""
+        text = f"{stage} waits for your approval: {about}{entry.text('ask')}\n{then}".rstrip()
+        ways = (way, f"{way} --reject", *([way_on(found.file, run.task_id)] if is_over else []))
+        yield _item(ledger, "approval", entry, text).replace(commands=ways)
+        return
 
 
 def _trust(root: str) -> list[Item]:

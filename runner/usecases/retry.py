@@ -137,9 +137,13 @@ def rehearses(run: RunDir) -> bool:
 def _refuse_of_plan(manifest: Manifest) -> None:
     """A batch is more than its task, and what comes of it belongs into its plan's ledger."""
     if (plan := plan_of(manifest)) is not None:
+        from runner.state.plan_ledger import way_on
+
+        told = plan.plan or {}
+        whole, part = ("pipeline", "a step") if told.get("stages") else ("plan", "a batch")
         raise Conflict(
-            f"run `{manifest.run_id}` is {'the run' if plan is manifest else 'a batch'} of a plan",
-            hint="`runner start --plan FILE --task T --resume` tries the rest again",
+            f"run `{manifest.run_id}` is {'the run' if plan is manifest else part} of a {whole}",
+            hint=f"`{way_on(str(told.get('file')), plan.task_id)}` tries the rest again",
         )
 
 

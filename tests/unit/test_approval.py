@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def a_pipeline(root: Path, at: float | None = None, after: RunDir | None = None)
     """A run of a pipeline, perhaps one that goes on with another one."""
     run = an_ended_run(root, task="feature", runtime="plan", run_id=None if at is None else new_run_id(at))
     lineage = None if after is None else Lineage(after.task_id, after.run_id, after.manifest)
-    progress = PlanLedger("", None, (), Breaker(3), resumed_from=lineage)
+    progress = PlanLedger(
+        "pipeline feature", None, (), Breaker(3), resumed_from=lineage, stages=("prd", "then")
+    )
     Path(run.ledger).write_text(json.dumps(progress.to_json()))
     return run
 
@@ -312,6 +315,24 @@ def test_another_document_is_asked_for_anew(tmp_path: Path) -> None:
     write(tmp_path, "More.\n")
     third = approval.ask(run, "prd", "Is it?", DOCUMENT)
     assert third not in (first, second) and approval.decision(run, third) is None
+
+
+def test_an_approval_waits_as_long_as_its_pipeline_can_heed_it(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path, 1_000_000.0)
+    approval.ask(run, "prd", "Is it?", DOCUMENT)
+    (item,) = inbox.waiting(str(tmp_path))
+    assert "(still to be written)" in item.text and "has stopped" in item.text
+    assert item.commands[-1] == "runner start --pipeline feature --resume"
+    write(tmp_path)
+    (item,) = inbox.waiting(str(tmp_path))
+    assert "still to be written" not in item.text
+    resumed = a_pipeline(tmp_path, 2_000_000.0, run)
+    assert len(inbox.waiting(str(tmp_path))) == 1
+    for gone in (resumed, run):
+        shutil.rmtree(gone.path)
+    assert inbox.waiting(str(tmp_path)) == []
+    a_pipeline(tmp_path, 3_000_000.0)
+    assert inbox.waiting(str(tmp_path)) == [], "what begins anew asks anew"
 
 
 def test_what_was_decided_after_the_conductor_was_killed_counts_when_it_is_resumed(tmp_path: Path) -> None:

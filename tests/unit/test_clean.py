@@ -13,9 +13,11 @@ from support.disks import read_only_disk, small_disk
 from support.ended import an_ended_run
 
 from runner.errors import RunNotFound, Unwritable
-from runner.model import Phase
+from runner.model import Outcome, Phase
+from runner.state.authentic import write_record
 from runner.state.index import half_of, scan
 from runner.state.lineage import lineage_of
+from runner.state.plan_ledger import Breaker, PlanLedger, Step, StepKind
 from runner.state.store import RunDir, new_run_id
 from runner.usecases.clean import clean
 from runner.usecases.look import look, runs
@@ -62,6 +64,46 @@ def test_a_run_below_one_that_works_stays_until_that_is_done(tmp_path: Path, dep
     assert removed(tmp_path) == set()
     top.write_manifest(ended)
     assert removed(tmp_path) == {run.run_id for run in (top, *runs)}
+
+
+def a_pipeline(root: Path, child: RunDir, outcome: Outcome, at: float, after: RunDir | None = None) -> RunDir:
+    """Its run, of which the stage `b` is left."""
+    named = {"task": "feature", "plan": {"file": "pipeline feature"}, "run_id": new_run_id(at)}
+    run = an_ended_run(root, outcome=outcome, **named)
+    look = Step(1, (), stage="a", kind=StepKind.TASK, title="look", task="work", is_last=True)
+    before = None if after is None else lineage_of(after)
+    ledger = PlanLedger("pipeline feature", None, (look,), Breaker(3), resumed_from=before, stages=("a", "b"))
+    write_record(run.ledger, ledger.began(1, lineage_of(child)).succeeded(1, changed=()).to_json())
+    return run
+
+
+@pytest.mark.parametrize(
+    ("outcome", "stays"), [(Outcome.FAILED, True), (Outcome.LOST, True), (Outcome.CANCELLED, False)]
+)
+def test_what_a_stopped_pipeline_goes_on_with_stays_unless_a_person_has_cancelled_it(
+    tmp_path: Path, outcome: Outcome, stays: bool
+) -> None:
+    child, other = an_ended_run(tmp_path), an_ended_run(tmp_path)
+    first = a_pipeline(tmp_path, child, outcome, 1_000_000.0)
+    last = a_pipeline(tmp_path, child, outcome, 2_000_000.0, first)
+    found = clean(str(tmp_path), older_than_s=0, dry_run=False)
+    gone = {row.run_id for row in found.removed}
+    assert gone == {other.run_id} | ({one.run_id for one in (child, first, last)} if not stays else set())
+    told = [(row.run_id, way) for row, way in found.stopped]
+    assert told == [(last.run_id, "runner start --pipeline feature --resume")] * stays
+
+
+def test_runs_of_a_cancelled_pipeline_stay_as_long_as_that_does(tmp_path: Path) -> None:
+    child = an_ended_run(tmp_path, ended_at="2020-01-01T00:00:00.000Z")
+    a_pipeline(tmp_path, child, Outcome.CANCELLED, 1_000_000.0)
+    assert clean(str(tmp_path), older_than_s=3600, dry_run=False).removed == ()
+
+
+def test_of_a_pipeline_that_was_begun_anew_nothing_from_before_stays(tmp_path: Path) -> None:
+    old, new = an_ended_run(tmp_path), an_ended_run(tmp_path)
+    before = a_pipeline(tmp_path, old, Outcome.FAILED, 1_000_000.0)
+    a_pipeline(tmp_path, new, Outcome.FAILED, 2_000_000.0)
+    assert removed(tmp_path) == {old.run_id, before.run_id}
 
 
 def test_a_run_whose_parent_is_gone_or_cannot_be_read_is_removed(tmp_path: Path) -> None:

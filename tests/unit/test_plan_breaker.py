@@ -75,7 +75,7 @@ def test_a_new_start_is_no_way_round_an_open_breaker(desk: Desk) -> None:
 def cleaned(desk: Desk) -> tuple[list[str], list[str]]:
     """What is gone, and what stays because its plan is stopped."""
     found = clean.clean(str(desk.root), older_than_s=0.0, dry_run=False)
-    return [row.run_id for row in found.removed], [row.run_id for row in found.stopped]
+    return [row.run_id for row in found.removed], [row.run_id for row, _ in found.stopped]
 
 
 def is_there(run: RunDir) -> bool:
@@ -92,9 +92,8 @@ def test_clean_leaves_the_last_run_of_a_plan_with_an_open_breaker_and_says_so(
     assert (is_there(older), is_there(last)) == (False, True)
     assert older.run_id[20:24] in out and last.run_id[20:24] not in out
     (note,) = [line for line in err.splitlines() if line.startswith("note: ")]
-    assert (
-        f"{last.run_id[20:24]} stays: the breaker of its plan is open" in note and "--reset-breaker" in note
-    )
+    assert f"{last.run_id[20:24]} stays, with the runs" in note
+    assert "`runner start --plan plan.toml --task build --resume --reset-breaker` continues it" in note
     with pytest.raises(BreakerOpen):
         begins(desk)
 
@@ -118,5 +117,5 @@ def test_clean_removes_nothing_on_trial_and_says_what_would_stay(desk: Desk) -> 
     runs = [desk.ended("failed", "failed") for _ in range(2)]
     found = clean.clean(str(desk.root), older_than_s=0.0, dry_run=True)
     assert [row.run_id for row in found.removed] == [runs[0].run_id]
-    assert [row.run_id for row in found.stopped] == [runs[1].run_id]
+    assert [row.run_id for row, _ in found.stopped] == [runs[1].run_id]
     assert all(map(is_there, runs))

@@ -12,9 +12,10 @@ from support.values import program
 
 from runner import runtimes
 from runner.errors import ConfigInvalid
-from runner.model import Level, Outcome, RuntimeSettings, Sandbox
+from runner.model import Level, Outcome, Reason, RuntimeSettings, Sandbox
 from runner.runtimes.base import Activity, CommandRequest, End, Kind
 from runner.runtimes.plan import ENDED, PROGRESS, RUNTIME
+from runner.supervise.ending import _with_way_on
 
 NO_END = End(0, None, None, None, None, True, "")
 DONE = NO_END.replace(turn=Kind.TURN_COMPLETED, last_message="all of it")
@@ -94,7 +95,7 @@ def test_without_a_last_line_it_has_failed_whatever_its_status_is(status: int) -
         NO_END.replace(exit_code=status, stderr_tail="Traceback\nKeyError: 'x'")
     )
     assert (outcome, reason.code) == (Outcome.FAILED, "cli_failure")
-    assert f"status {status}" in reason.message and "--resume" in (reason.hint or "")
+    assert f"status {status}" in reason.message and reason.hint == "start it again"
     assert "KeyError: 'x'" in (reason.detail or "")
 
 
@@ -142,3 +143,25 @@ def test_it_has_no_login_no_secrets_and_nothing_of_its_own_to_look_at() -> None:
     )
     assert {*nothing} == {None}
     assert RUNTIME.secret_env(settings, None) == RUNTIME.session_folders({}, "x") == ()
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        (None, "`WAY` goes on with it"),
+        ("see `dmesg`", "see `dmesg`; `WAY` goes on with it"),
+        ("check its output, then start it again", "check its output, then `WAY` goes on with it"),
+        ("correct that; then `runner start --plan p --resume` continues", None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("file", "way"),
+    [("pipeline work", "--pipeline work"), ("a plan.toml", "--plan 'a plan.toml' --task work")],
+)
+def test_whoever_killed_a_conductor_is_told_how_its_plan_is_resumed(
+    hint: str | None, told: str | None, file: str, way: str
+) -> None:
+    reason = Reason("killed", "it was", hint)
+    now = _with_way_on(reason, {"file": file, "left": ["a"]}, "work")
+    assert now.hint == (told or hint or "").replace("WAY", f"runner start {way} --resume")
+    assert _with_way_on(reason, {"file": file, "left": []}, "work") == reason

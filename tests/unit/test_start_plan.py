@@ -418,7 +418,7 @@ def test_a_resume_that_was_killed_before_its_ledger_stood_takes_no_plan_with_it(
     assert prepared.ledger.resumed_from is not None and prepared.ledger.resumed_from.run_id == run.run_id
     start_plan.refuse_begun(prepared)
     cleaned = clean_up(run.repo, older_than_s=0, dry_run=False)
-    assert [row.run_id for row in cleaned.stopped] == [run.run_id], "its breaker is not reset by that"
+    assert [row.run_id for row, _ in cleaned.stopped] == [run.run_id], "its breaker is not reset by that"
 
 
 def test_a_resume_that_was_killed_once_its_ledger_stood_is_gone_on_with(clean: Desk) -> None:
