@@ -16,6 +16,7 @@ from runner.usecases import ledger as ledgers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.ledger.entry import LedgerEntry
     from runner.ledger.file import Ledger
     from runner.usecases.approval import Document
     from runner.usecases.ledger import Author
@@ -36,13 +37,13 @@ def add_approve(parser: Parser) -> None:
 
 def run_approve(args: Namespace) -> int:
     ledger = ledgers.named(here(), args.task, os.environ)
-    return settle(args, ledger, person(ledger.repo), args.stage, approves=not args.reject, is_sure=args.yes)
+    author, asked = person(ledger.repo), approval.meant(ledger, args.stage)
+    return settle(args, ledger, author, asked, approves=not args.reject, is_sure=args.yes)
 
 
 def settle(
-    args: Namespace, ledger: Ledger, author: Author, stage: str | None, *, approves: bool, is_sure: bool
+    args: Namespace, ledger: Ledger, author: Author, asked: LedgerEntry, *, approves: bool, is_sure: bool
 ) -> int:
-    asked = approval.meant(ledger, stage)
     name, file = asked.text("approval"), asked.text("file")
     look = approval.document if approves else approval.legible
     shown = look(ledger.repo, file) if file else None

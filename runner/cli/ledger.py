@@ -366,12 +366,13 @@ def run_ledger_reject(args: Namespace) -> int:
 def _decided(args: Namespace, *, signs: bool) -> int:
     from runner.cli.approve import settle
     from runner.cli.ledger_text import to_decide
-    from runner.usecases.approval import asked_of
+    from runner.usecases.approval import asked_of, meant
 
     ledger, author = _open(args, people_only=True)
     named, waiting = args.proposal or None, settled(ledger).state.proposal
-    if named is not None and asked_of(ledger, named):
-        return settle(args, ledger, author, named, approves=signs, is_sure=args.yes)
+    if any(one.id == named for one in asked_of(ledger)):
+        asked = meant(ledger, named, is_id=True)
+        return settle(args, ledger, author, asked, approves=signs, is_sure=args.yes)
     note = None if args.note is None else _text(args.note)
     if waiting is not None and waiting.decided_by is None and named in (None, waiting.id):
         if args.format == "text":

@@ -15,7 +15,7 @@ from runner.model import Reason
 from runner.state.authentic import mac, refuse_foreign, write_record
 from runner.state.plan_ledger import Status, StepKind
 from runner.state.store import RunDir
-from runner.text.terminal import clean_terminal
+from runner.text.terminal import clean_terminal, is_blank
 from runner.text.words import few, indented, one_line
 from runner.usecases import review
 from runner.verify import places, record
@@ -117,7 +117,7 @@ class ComparedRuns:
         sides = []
         for run_id in ids:
             claim = _claim(found[run_id])
-            if claim is None or not (claim.summary.strip() or claim.findings or claim.files_modified):
+            if claim is None or (is_blank(claim.summary) and not (claim.findings or claim.files_modified)):
                 raise Conflict(f"run `{run_id}` has said nothing that can be compared")
             sides.append((found[run_id], claim))
         return sides[0], sides[1]

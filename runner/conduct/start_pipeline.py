@@ -23,6 +23,7 @@ from runner.resolve.delegation import readable
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import Breaker, PlanLedger
 from runner.state.store import RunDir
+from runner.text.terminal import is_blank
 from runner.text.words import few
 from runner.usecases import start
 
@@ -143,7 +144,7 @@ def _refuse_input(pipeline: Pipeline, given: Mapping[str, str]) -> None:
     for name in given.keys() - {*pipeline.input}:
         text = f"pipeline `{pipeline.name}` has no input `{name[:80]}`"
         raise UsageError(text, hint=near_match(name, pipeline.input, "input"))
-    if lacking := [name for name in pipeline.input if not given.get(name, "").strip()]:
+    if lacking := [name for name in pipeline.input if is_blank(given.get(name, ""))]:
         raise InputMissing(f"pipeline `{pipeline.name}` needs {few(lacking)}")
     if long := [name for name, text in given.items() if len(text) > _LONGEST]:
         raise UsageError(f"{few(long)} has more than {_LONGEST:,} characters", hint="name a file in the text")

@@ -21,6 +21,8 @@ _MARKS = (
 )
 _UNSEEN = f"[\x00-\x08\x0e-\x1f\x7f-\x9f{_MARKS}]"
 _SURROGATE = "[\ud800-\udfff]"
+# What fonts leave out (Default_Ignorable_Code_Point) and Python calls printable; and the blank of Braille.
+_FILLERS = "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 _ANY = f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_MARKS}]"
 
 
@@ -37,6 +39,12 @@ def clean_terminal(text: str) -> str:
     text = _compiled(_LINE_BREAK).sub("\n", text)
     text = _compiled(_UNSEEN).sub("", text)
     return _compiled(_SURROGATE).sub("\ufffd", text)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody would see anything of it."""
+    seen = _compiled(_FILLERS).sub("", clean_terminal(text))
+    return not any(char.isprintable() and not char.isspace() for char in seen)
 
 
 def is_plain(text: str) -> bool:

@@ -5,6 +5,7 @@ Both stand in the ledger of the pipeline: a handoff of its run to a person, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner.disk.digest import sha256
@@ -12,9 +13,11 @@ from runner.disk.files import follow, read_up_to
 from runner.errors import Conflict, RunnerError, UsageError
 from runner.ledger.entry import APPROVED, HUMAN, REJECTED, EntryType, is_of_person
 from runner.ledger.lanes import AlreadyDecided, HandleNotFound, ProposalOutdated
+from runner.text.terminal import is_blank
 from runner.text.words import few
 from runner.usecases import ledger as ledgers
 from runner.value import Count, Value
+from runner.verify.places import of_project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,13 +55,14 @@ class Approval(Value):
 
 
 def document(repo: str, file: str) -> Document:
-    """Conflict where it is not there, is empty, or no file of the repository that anybody would read."""
+    """Conflict where it is not there, is empty, or no file of the project that anybody could read."""
     try:
         fd, found = follow(os.path.join(repo, file))
         try:
             # What was opened is asked, not the name: a link may be put there in between.
-            if not os.readlink(f"/proc/self/fd/{fd}").startswith(f"{os.path.realpath(repo)}/"):
-                raise Conflict(f"{file} is outside of the repository", hint="nobody can approve it")
+            if of_project(os.path.realpath(repo), os.readlink(f"/proc/self/fd/{fd}")) is None:
+                where = "outside of the repository, or where git or runner keeps its own"
+                raise Conflict(f"{file} is {where}", hint="nobody can approve it")
             data = read_up_to(_LARGEST + 1, fd, found.st_size)
         finally:
             os.close(fd)
@@ -66,7 +70,12 @@ def document(repo: str, file: str) -> Document:
         raise Conflict(f"{file} cannot be read: {error.strerror}", hint="write it first") from None
     if len(data) > _LARGEST:
         raise Conflict(f"{file} has more than {_LARGEST >> 20} MiB", hint="nobody would have read it")
-    if not data.decode("utf-8-sig", "replace").strip():
+    text = None
+    with contextlib.suppress(UnicodeDecodeError):
+        text = data.decode()
+    if text is None or "\0" in text:
+        raise Conflict(f"{file} is no UTF-8 text", hint="save it as UTF-8: nobody could read it")
+    if is_blank(text):
         raise Conflict(f"{file} is empty", hint="write it first")
     lines = data.splitlines()
     first = tuple(line[:1000].decode(errors="replace") for line in lines[:40])
@@ -96,7 +105,7 @@ def ask(run: RunDir, stage: str, prompt: str, file: str | None, told: str | None
     # Before the look at what is decided: HandleNotFound where a person is faster than this.
     state = ledger.state()
     before = next((one.id for one in state.open if one.approval == stage), None)
-    if (last := next(iter(asked_of(ledger, stage)), None)) is not None:
+    if (last := next((one for one in asked_of(ledger) if one.text("approval") == stage), None)) is not None:
         decided, counts = decision(run, last.id), ledger.state().lane_of(last.id) is not None
         if decided is not None:
             counts = decided.digest == digest and last.id != told
@@ -126,10 +135,10 @@ def _decided(ledger: Ledger, asked: str) -> Approval | None:
     return None
 
 
-def asked_of(ledger: Ledger, stage: str | None) -> list[LedgerEntry]:
-    """What was asked of that stage, or all, the newest first."""
+def asked_of(ledger: Ledger) -> list[LedgerEntry]:
+    """What was ever asked of a person, the newest first."""
     found = [one for one in ledger.entries(kinds=(EntryType.HANDOFF,)) if one.text("approval")]
-    return [one for one in reversed(found) if stage in (None, one.text("approval"), one.id)]
+    return found[::-1]
 
 
 # -- people --------------------------------------------------------------------------------------------------
@@ -140,18 +149,20 @@ def pending(ledger: Ledger) -> tuple[LedgerEntry, ...]:
     return tuple(ledger.entry(one.id) for one in ledger.state().open if one.approval is not None)
 
 
-def meant(ledger: Ledger, stage: str | None) -> LedgerEntry:
-    """What waits for that stage, or has this id of an entry; without either the only one. ApprovalNotFound,
-    AlreadyDecided, or UsageError.
+def meant(ledger: Ledger, stage: str | None, *, is_id: bool = False) -> LedgerEntry:
+    """What waits for that stage, or where none is called so, has this id of an entry; without either the only
+    one. ApprovalNotFound, AlreadyDecided, or UsageError.
     """
-    waiting = pending(ledger)
-    found = [one for one in waiting if stage in (None, one.text("approval"), one.id)]
+    waiting, known = pending(ledger), asked_of(ledger)
+    asked = [] if is_id else [one for one in known if stage in (None, one.text("approval"))]
+    asked = asked or [one for one in known if one.id == stage]
+    found = [one for one in waiting if one in asked]
     if len(found) == 1:
         return found[0]
     hint = f"what waits: {few([one.text('approval') for one in waiting])}" if waiting else None
     if found:
         raise UsageError("several stages wait: name the one", hint=hint)
-    for one in asked_of(ledger, stage):
+    for one in asked:
         if (was := _decided(ledger, one.id)) is not None:
             how = f"{APPROVED if was.approved else REJECTED} by {was.signer} at {was.at}"
             raise AlreadyDecided(f"{one.text('approval')} was {how}", hint=hint or "")
@@ -179,5 +190,5 @@ def decide(
     try:
         return ledgers.append(ledger, author, EntryType.REPLY, payload, handles=(asked.id,))
     except HandleNotFound:
-        meant(ledger, asked.id)  # says who was first
+        meant(ledger, asked.id, is_id=True)  # says who was first
         raise

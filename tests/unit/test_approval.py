@@ -119,6 +119,64 @@ def test_what_is_no_plain_file_of_the_repository_cannot_be_approved(what: str, t
     assert approval.pending(ledgers.ledger_of(run)) == (asked,)
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("\u200b\u200b".encode(), "is empty"),
+        ("\ufeff\u2800\u3164\ufe0f\u200d\u00ad\n".encode(), "is empty"),
+        (b"\x1b[2J\x1b]0;title\x07 \n", "is empty"),
+        (b"\0" * 50, "is no UTF-8 text"),
+        ("   \n".encode("utf-16"), "is no UTF-8 text"),
+        ("What is wanted.".encode("utf-16-le"), "is no UTF-8 text"),
+        ("Größe".encode("latin-1"), "is no UTF-8 text"),
+        (b"What\0is wanted.", "is no UTF-8 text"),
+        ("\ufeffGröße \u200b\ufffd".encode(), None),
+        ("\U0001f468\u200d\U0001f469".encode(), None),
+    ],
+    ids=str,
+)
+def test_what_nobody_could_read_is_no_document(data: bytes, why: str | None, tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / DOCUMENT).write_bytes(data)
+    assert (approval.legible(str(tmp_path), DOCUMENT) is None) == (why is not None)
+    if why is not None:
+        assert why in refused(approval.document, str(tmp_path), DOCUMENT).message
+
+
+@pytest.mark.parametrize("place", [".git/x.md", ".runs/feature/ledger.json", "sub/.Git/x.md"])
+def test_what_git_or_runner_keeps_for_itself_is_no_document(place: str, tmp_path: Path) -> None:
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text("What an agent has said.\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / DOCUMENT).symlink_to(f"../{place}")
+    (tmp_path / "behind").symlink_to(tmp_path)
+    for root in (tmp_path, tmp_path / "behind"):
+        for file in (place, DOCUMENT):
+            assert "keeps its own" in refused(approval.document, str(root), file).message
+        write(tmp_path / "behind" / "docs", "A real one.\n")
+        assert approval.document(str(root), "docs/docs/prd.md").lines == 1
+
+
+def test_a_stage_that_is_called_as_an_entry_is_not_that_entry(tmp_path: Path) -> None:
+    run = a_pipeline(tmp_path)
+    first = approval.ask(run, "one", "Is it?", None)
+    decide(run, "one")
+    second = approval.ask(run, first, "Is it?", None)
+    assert second != first and approval.decision(run, second) is None
+    ledger = ledgers.ledger_of(run)
+    assert approval.meant(ledger, first).id == second
+    assert refused(approval.meant, ledger, first, is_id=True).code == "already_decided"
+    asked = approval.meant(ledger, second, is_id=True)
+    decide(run, first)
+    late = refused(approval.decide, ledger, PERSON, asked, None, False, None)
+    assert late.message.startswith(f"{first} was approved")
+    third = approval.ask(run, "e-0006", "Is it?", None)
+    fourth = approval.ask(run, third, "Is it?", None)
+    assert (third, fourth) == ("e-0005", "e-0006"), "each stage is called as what the other one is asked by"
+    assert [approval.meant(ledger, one).id for one in (third, fourth)] == [fourth, third]
+    assert refused(approval.meant, ledger, first).code == "already_decided", "and not what has its id"
+
+
 def test_a_link_inside_of_the_repository_leads_to_a_document(tmp_path: Path) -> None:
     run = a_pipeline(tmp_path)
     write(tmp_path)
