@@ -13,7 +13,8 @@ from runner.config.values import INPUT_PATTERN, STAGE_KINDS
 from runner.text.problems import near
 
 _GATES = {"succeeded": {}, "approve": {"approve": True}}
-_PLACE = rf"^(?![/~])(?!(.*/)?\.\.(/|$))(?!.*/$)([^{{}}\n\x00]|\{{{INPUT_PATTERN}\}})+$(?!\n)"
+_OWN = r"\.\.|\.[gG][iI][tT]|\.[rR][uU][nN][sS]"
+_PLACE = rf"^(?![/~])(?!(.*/)?({_OWN})(/|$))(?!.*/$)([^{{}}\n\x00]|\{{{INPUT_PATTERN}\}})+$(?!\n)"
 _PATH = {"type": "string", "pattern": _PLACE}
 _INPUT = {"type": "string", "pattern": f"^{INPUT_PATTERN}$", "not": {"enum": [*DEFAULTS]}}
 _Severity = Literal["critical", "important", "minor"]

@@ -235,19 +235,24 @@ class _Look:
             if name in self.merged or not re.fullmatch(INPUT_PATTERN, name):
                 text = "a name of lower-case letters, digits and `_` that is no key of delegate.toml"
                 self.complain((*path, "input", k), f"found {found(name)}; expected {text}")
+        self.once((*path, "input"), given)
         names = [stage["name"] for stage in stages]
         for n, stage in enumerate(stages):
             here: Path = (*path, "stages", n)
             if stage["name"] in names[:n]:
                 self.complain((*here, "name"), f"found {found(names[n])}; an earlier stage is called so")
+            for key in ("tasks", "needs"):
+                self.once((*here, key), stage.get(key, ()))
             for k, name in enumerate(stage["needs"]):
                 if name not in names:
                     self.unknown((*here, "needs", k), name, "a stage of the pipeline", names)
             for key in ("plan", "person"):
                 value = stage.get(key, "")
                 filled = re.sub(r"{(\w*)}", lambda word: "x" if word[1] in given else "{", value)
-                if re.search(r"^[/~]|(^|/)\.\.(/|$)|/$|[{}\n\0]", filled):
-                    text = "a file in the repository, without `..`, and in braces a name of `input`"
+                if re.search(r"^[/~]|(^|/)(\.\.|(?i:\.git|\.runs))(/|$)|/$|[{}\n\0]", filled):
+                    text = (
+                        "a file in the repository, not in `.git` or `.runs`, and in braces a name of `input`"
+                    )
                     self.complain((*here, key), f"found {found(value)}; expected {text}: {one_of(given)}")
             self.stage(here, stage)
         if stages and all([kind for kind in STAGE_KINDS if kind in stage] == ["person"] for stage in stages):
@@ -259,6 +264,11 @@ class _Look:
             circle = error.args[1][::-1]
             place = (*path, "stages", names.index(circle[0]))
             self.complain(place, f"{' -> '.join(circle)}: each needs the next one, so none can begin")
+
+    def once(self, path: Path, names: Sequence[str]) -> None:
+        for n, name in enumerate(names):
+            if name in names[:n]:
+                self.complain((*path, n), f"found {found(name)} again; expected each name once")
 
     def stage(self, path: Path, stage: dict[str, Any]) -> None:
         kinds = [kind for kind in STAGE_KINDS if kind in stage]

@@ -168,7 +168,9 @@ def test_the_commands_of_a_gate_are_held_to_the_policy(repo):
     assert breach.message.startswith('gate command "sh" is not among what ')
 
 
-PARTS = st.sampled_from(["a", "/", "..", ".", "{name}", "{", "}", "{}", "{x}", "~", " ", "é", "\n", "\0"])
+PARTS = st.sampled_from(
+    ["a", "/", "..", ".", ".git", "Git", ".runs", "{name}", "{", "}", "{}", "{x}", "~", " ", "é", "\n", "\0"]
+)
 
 
 @given(st.lists(PARTS, max_size=6).map("".join))
