@@ -378,9 +378,9 @@ def as_written(root: str) -> Config:
 
 
 def _rules(path: str) -> str | None:
-    """The text of the ignore rules; None where there are none yet."""
+    """The text of a file that is added to, without its byte order mark; None where there is none yet."""
     try:
-        return files.read(path).decode(errors="surrogateescape")
+        return files.read(path).decode(errors="surrogateescape").removeprefix("\ufeff")
     except FileNotFoundError:
         return None
 

@@ -74,6 +74,7 @@ def test_init_never_replaces_a_file(repo, kind):
         ("/.venv/", "/.venv/\n.runs/\ndelegate.local.toml\n"),
         ("/.runs/*\n", "/.runs/*\ndelegate.local.toml\n"),
         (".runs\n/delegate.local.toml\n", ".runs\n/delegate.local.toml\n"),
+        ("\ufeff.runs/\n", "\ufeff.runs/\ndelegate.local.toml\n"),
         ("a\r\n", "a\r\n.runs/\r\ndelegate.local.toml\r\n"),
     ],
 )

@@ -28,13 +28,14 @@ def everything(repo) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in paths}
 
 
-def test_what_stands_in_the_file_is_kept_to_the_last_comment(repo):
-    repo.write(MINE)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_what_stands_in_the_file_is_kept_to_the_last_comment(repo, mark):
+    repo.write(mark + MINE)
 
     made(repo)
 
-    text = repo.file.read_text()
-    assert text.startswith(MINE)
+    text = repo.file.read_text().removeprefix(mark)
+    assert repo.file.read_text().startswith(mark + MINE) and "\ufeff" not in text
     assert {"hello", "build", "fix", "audit-claude"} <= tomllib.loads(text)["tasks"].keys()
 
 
@@ -45,6 +46,7 @@ def test_what_stands_in_the_file_is_kept_to_the_last_comment(repo):
         {"pyproject.toml": "[tool.mypy]\n[tool.pytest.ini_options]\n"},
         {"package.json": '{"scripts": {"test": "node --test"}}', "tsconfig.json": "{}"},
         {"delegate.toml": MINE},
+        {"delegate.toml": f"\ufeff{MINE}"},
     ],
 )
 def test_what_is_written_checks(repo, files):
