@@ -7,7 +7,8 @@ is quoted as data.
 from __future__ import annotations
 
 from runner.config.find import wording
-from runner.text.words import one_line
+from runner.text.terminal import is_blank
+from runner.text.words import indented, one_line
 from runner.value import Value
 from runner.verify.review import ReviewFinding
 
@@ -38,8 +39,10 @@ def prompt(own: str, *sections: str) -> str:
 
 
 def given(input: Mapping[str, str]) -> str:
-    """What a person said at the start."""
-    lines = [f"### {name}\n{text.strip()}" for name, text in input.items() if text.strip()]
+    """What a start gave, perhaps out of a file of somebody else: as data, it is no section of ours."""
+    lines = [
+        "\n".join((f"### {name}", "", *indented(text))) for name, text in input.items() if not is_blank(text)
+    ]
     return "\n\n".join(("## Input", *lines)) if lines else ""
 
 

@@ -138,7 +138,7 @@ def looks_as_it_was(run: Run, manifest: dict[str, Any]) -> None:
     first, last = (
         run_of(run, *name).file("prompt.md") for name in (("research", "look"), ("testing", "fix"))
     )
-    assert "### question\nHow?" in first and "## Earlier stages" not in first
+    assert "### question\n\n    How?" in first and "## Earlier stages" not in first
     assert "- research: also (succeeded): Input is checked nowhere." in last
     assert (
         f"- prd: docs/csv.md (approved by a person)\n  Its whole result: {run.repo.root}/docs/csv.md" in last
@@ -401,7 +401,7 @@ def test_what_lacks_or_does_not_fit_is_refused_before_anything_begins(repo: Repo
     repo.write("docs/csv.md", "There.\n")
     run = starts(repo, "--set", "name=csv", "--set", "question=@question.md")
     ends(run)
-    assert "### question\nWhat *is* it?" in run_of(run, "then", "look").file("prompt.md")
+    assert "### question\n\n    What *is* it?" in run_of(run, "then", "look").file("prompt.md")
 
 
 def test_a_pipeline_that_was_edited_is_not_resumed(repo: Repo) -> None:
