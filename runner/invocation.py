@@ -171,7 +171,8 @@ class Invocation(Value):
     @property
     def reaches_git_of_others(self) -> bool:
         """Whether its agent could write there although it is not the owner."""
-        return self.git_in_reach and owning_task(self.git_owner) != self.task_id
+        is_owned = self.git_owner is not None
+        return is_owned and self.git_in_reach and owning_task(self.git_owner) != self.task_id
 
     @property
     def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:

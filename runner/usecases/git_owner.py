@@ -25,10 +25,8 @@ _NAMES = b'"type":"coordinator_changed"'
 
 
 def told(choice: Choice, found: Found, made: Protection | None, env: Mapping[str, str]) -> Found:
-    """With both, where somebody is named."""
+    """With both."""
     owner = _owner(choice)
-    if owner is None:
-        return found
     is_in_reach = False
     if choice.sandbox.level is not Level.READ_ONLY:
         from runner.usecases.protection import reaches_git

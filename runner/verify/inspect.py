@@ -88,6 +88,8 @@ class Allowed(Value):
     """Who alone may write git, where that is not this run; None: nobody is named."""
     git_in_reach: bool = False
     """As `Invocation.reaches_git_of_others`."""
+    git_is_kept: bool = False
+    """Whether its sandbox keeps its commands from what git holds: it was not the agent who moved a ref."""
     owner_worked: bool = False
     """Whether a run of that owner worked at the same time."""
 
@@ -136,8 +138,8 @@ FINDINGS = {
     "settings_changed": "settings, a prompt, a map, a rehearsal script, a file that `config` of a runtime "
     "names or a `sitecustomize.py` changed, or a missing script of the settings came, on which later runs "
     "depend",
-    "head_moved": "HEAD moved, and the run must not commit",
-    "refs_moved": "branches, tags or other refs moved, and the run must not commit",
+    "head_moved": "HEAD moved, and the run, which could do that, must not commit",
+    "refs_moved": "branches, tags or other refs moved, and the run, which could do that, must not commit",
     "policy_violation": "refs, HEAD, the index or settings of git changed, and the run that could write "
     "there, or whose checks ran, is not the owner that `[git]` names",
     "empty_diff": "the agent says completed, but nothing was changed",
@@ -181,6 +183,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
         isolation=invocation.isolation,
         git_owner=None if is_owner else owner,
         git_in_reach=invocation.reaches_git_of_others,
+        git_is_kept=not invocation.git_in_reach,
     )
 
 
@@ -354,7 +357,7 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     severity = Severity.INFO if allowed.may_commit else Severity.ERROR
     though = "" if allowed.may_commit else ", and the run must not commit"
     moved, is_head_moved = observed.moved_refs, observed.head_moved
-    if allowed.git_owner is not None and not allowed.git_in_reach:
+    if allowed.git_is_kept:
         severity, though = Severity.INFO, "; its sandbox keeps the commands of the run from there"
     elif allowed.git_owner is not None and observed.git is not None:
         yield from _on_git(allowed, observed.git, "written while this run worked or waited")

@@ -119,8 +119,10 @@ def test_refs_that_moved_before_the_agent_are_no_change_of_it(
     repo.quick_codex(before=f"{agent}\n")
     once = json.dumps([["sh", "-c", f'[ -e "$HOME/once" ] || {{ touch "$HOME/once"; {before}; }}']])
     key = f"prepare = {once}" if when == "prepare" else f"verify = {once}"
-    repo.task(key, 'workspace = "worktree"')
-    run = repo.start(*(["--baseline"] if when == "baseline" else []))
+    wild = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
+    repo.task(key, 'workspace = "worktree"', more=wild)
+    words = ("--sandbox", "wild", "--allow-danger")  # nothing keeps it from git
+    run = repo.start(*words, *(["--baseline"] if when == "baseline" else []))
     assert run.wait()["status"] == ("rejected" if moved else "succeeded")
     found = {one["code"]: one["evidence"] for one in run.ask("report").json()["findings"]}
     assert found.get("refs_moved") == moved

@@ -47,9 +47,10 @@ def owned(ledger: Ledger, owner: str | None, **options: str) -> tuple[str | None
 
 
 def test_where_nobody_is_named_nothing_is_compared(ledger: Ledger) -> None:
-    assert owned(ledger, None) == (None, False)
+    assert owned(ledger, None)[0] is None
     append(ledger, HUMAN, EntryType.NOTE, {"text": "x"})
-    assert owned(ledger, None) == (None, False)
+    assert owned(ledger, None)[0] is None
+    assert not an_invocation(git_owner=None, git_in_reach=True).reaches_git_of_others
 
 
 def test_only_a_run_that_is_not_the_owner_and_may_write_is_in_reach(ledger: Ledger) -> None:
@@ -154,7 +155,7 @@ def test_a_ledger_that_came_from_elsewhere_names_nobody(
     for text in (b"", b"x\n{}", None):
         head.unlink() if text is None else head.write_bytes(text)
         assert owned(ledger, "human") == ("human", True)
-        assert owned(ledger, None) == (None, False)
+        assert owned(ledger, None)[0] is None
 
 
 def test_after_a_broken_one_was_set_aside_the_setting_counts(ledger: Ledger) -> None:

@@ -83,6 +83,12 @@ def test_a_commit_is_no_empty_diff_but_forbidden() -> None:
     assert found["refs_moved"].evidence == ("refs/heads/main",)
 
 
+def test_a_run_whose_sandbox_keeps_it_from_git_is_not_accused_of_what_a_person_commits() -> None:
+    seen = Observed(("a",), head_moved=True, moved_refs=("refs/heads/main",))
+    found = by_code(WRITES.replace(git_is_kept=True), a_claim("a"), seen)
+    assert {found[code].severity for code in ("head_moved", "refs_moved")} == {Severity.INFO}
+
+
 def test_a_run_that_may_commit_may() -> None:
     found = by_code(WRITES.replace(may_commit=True), a_claim(), Observed((), head_moved=True))
     assert found["head_moved"].severity is Severity.INFO
@@ -186,7 +192,7 @@ def test_every_error_has_a_row_in_the_classification() -> None:
 
 def test_a_run_under_no_terms_may_do_what_it_always_could() -> None:
     invocation = an_invocation()
-    told = Allowed(writes=True, may_commit=True, checks=invocation.verify, cwd=invocation.cwd)
+    told = Allowed(True, may_commit=True, checks=invocation.verify, cwd=invocation.cwd, git_is_kept=True)
     assert allowed_by(invocation) == told
     read_only = an_invocation(sandbox=Sandbox("r", Level.READ_ONLY))
     assert not allowed_by(read_only).writes
@@ -259,7 +265,7 @@ def test_a_fetch_is_told_and_no_more() -> None:
 
 @pytest.mark.parametrize("git", [None, ()])
 def test_a_run_that_could_not_write_git_is_accused_of_nothing(git: tuple[GitChange, ...] | None) -> None:
-    allowed = OWNED.replace(git_in_reach=False)
+    allowed = OWNED.replace(git_in_reach=False, git_is_kept=True)
     observed = Observed(("a",), git=git, head_moved=True, moved_refs=("refs/heads/main",))
     found = findings(allowed, None, observed)
     assert {one.code: one.severity for one in found} == dict.fromkeys(
