@@ -72,18 +72,21 @@ def base(config: Config, changed: Iterable[str], since: str | None = None) -> Ba
 
 
 def followed(config: Config, on: Base, changed: Iterable[str], since: str | None) -> Base:
-    """The base once people have put commits on top of it; the same where they have not, and where its branch
-    went elsewhere: the next commit is refused then.
+    """The base once people have put commits on top of it. Conflict where its branch went elsewhere, or is not
+    checked out any more, if it is to be committed to.
     """
     root = repository_root(config)
     ref, now = commit.tip(root, on.branch)
-    is_ours = on.branch is not None or ref == on.ref
-    if not is_ours or now == on.at or None in (now, on.at) or not _is_below(config, str(on.at), str(now)):
+    is_here = on.branch is not None or ref == on.ref
+    if is_here and now == on.at:
         return on
-    try:
+    if is_here and on.at is not None and now is not None and _is_below(config, on.at, now):
         return base(config, changed, since)
-    except RunnerError:
+    if config.delegate.commit is False:
         return on
+    where = on.branch or on.ref or "HEAD"
+    text = f"{where} is no more where the next commit belongs: on top of {str(on.at)[:12]}"
+    raise Conflict(text, hint="check it out there, or commit by hand what is finished")
 
 
 def _is_below(config: Config, since: str, at: str) -> bool:

@@ -14,7 +14,7 @@ import time
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
 from runner.conduct.conductor_run import READERS
-from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, end_of
+from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, came_to_nothing, end_of, said_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, RunNotFound, WorkspaceBusy
@@ -80,8 +80,8 @@ class Conductor:
         self._forget_gone()
         self._recall()
         while not self._reads():
-            if not self._look():
-                self._finish(self._await())
+            if not self._look() and (ended := self._await()):
+                self._finish(ended)
         self._see_to_owed()
         while True:
             self._keep(self._work.grown(self.ledger))
@@ -90,7 +90,8 @@ class Conductor:
             for step in self._next():
                 self._begin(step)
             if self._at_work:
-                self._finish(self._await())
+                if ended := self._await():
+                    self._finish(ended)
             elif any(not step.has_run for step in self.ledger.runnable()):
                 time.sleep(_POLL_S)
             else:
@@ -103,8 +104,13 @@ class Conductor:
         return {path for step in self.ledger.steps for path in step.changed}
 
     def _look(self) -> bool:
-        """At the steps that have no run; whether one of them is settled now."""
+        """At the steps that have no run; whether one of them is settled now. Nobody is asked while a run
+        writes in the same tree: what a person writes there would count as its own.
+        """
+        writes_here = any(not self._is_apart(n) and not self.ledger.step(n).is_reader for n in self._at_work)
         for step in [step for step in self.ledger.runnable() if not step.has_run]:
+            if writes_here and step.kind is StepKind.PERSON:
+                continue
             self._keep(self._work.looked(self.ledger, step, self._env, is_quiet=not self._at_work))
             now = self.ledger.step(step.n)
             if now.asked != step.asked:
@@ -145,22 +151,32 @@ class Conductor:
 
     def _next(self) -> tuple[Step, ...]:
         """The steps that begin now: those that only read, else one, or those of a wave that can, each in a
-        tree of its own. What writes begins when nothing is at work, and nothing begins beside it.
+        tree of its own. What writes begins when nothing is at work, and nothing begins beside it; it is not
+        where somebody is asked for a document, unless it has a tree of its own.
         """
         runnable, most = self.ledger.runnable(), self._config.delegate.max_parallel
-        ready = tuple(step for step in runnable if step.has_run)
-        readers = tuple(step for step in ready if step.is_reader)
-        is_gate_waiting = any(step.kind is StepKind.GATE for step in runnable)
-        if self._at_work and (is_gate_waiting or not self._reads()):
+        readers = tuple(step for step in runnable if step.has_run and step.is_reader)
+        if self._at_work and not self._reads():
             return ()
         if readers or self._at_work:
             return readers[: max(0, max(most, READERS) - len(self._at_work))]
-        if ready and self._base is not None:  # people may have committed a document
-            self._base = commits.followed(self._config, self._base, self._settled(), self.ledger.base)
-        if most == 1 or not ready:
-            return ready[:1]
+        is_written = any(step.document is not None for step in runnable)
+        ready = [step for step in runnable if step.has_run and (self._is_apart(step.n) or not is_written)]
+        if not ready or not self._is_on_its_branch():
+            return ()
+        if most == 1:
+            return (ready[0],)
         wave = min(step.wave for step in ready)
         return tuple(step for step in ready if step.wave == wave)[:most]
+
+    def _is_on_its_branch(self) -> bool:
+        """Whether what begins now could be committed; people may have committed a document."""
+        try:
+            if self._base is not None:
+                self._base = commits.followed(self._config, self._base, self._settled(), self.ledger.base)
+        except RunnerError as error:
+            self._keep(self.ledger.stops(self._why(_MAY_NOT_COMMIT, _told(error))))
+        return self.ledger.breaker.lets_through
 
     def _reads(self) -> bool:
         """Whether all that is at work only reads."""
@@ -219,7 +235,7 @@ class Conductor:
                 if manifest.is_done:
                     del self._at_work[n]
                     self._ended.append((n, run, manifest))
-                    self._tell(n, _ended(manifest))
+                    self._tell(n, said_of(manifest))
         if is_wave and self._at_work:
             return []
         ended, self._ended = sorted(self._ended, key=lambda one: one[0]), []
@@ -229,17 +245,21 @@ class Conductor:
         """What their ends mean. Nothing is committed before all that is new in the work tree was verified
         there, and they count in the order of the batches.
         """
-        again = [one for one in ended if one[0] in self._recalled and _came_to_nothing(one[2])]
+        again = [one for one in ended if one[0] in self._recalled and came_to_nothing(one[2])]
         for n, run, _ in again:
             kept = () if self._is_apart(n) else self._own(n, left_by(run))
             merge_back.put_away(run)
             self._keep(self.ledger.waits(n, kept=kept))
+        for n, run, _ in ended:
+            try:
+                refuse_foreign(run)
+            except RunnerError as error:
+                again.append(next(one for one in ended if one[0] == n))
+                self._keep(self.ledger.failed(n, self._why(error.code, error.message)))
         self._judge([one for one in ended if one not in again])
 
     def _judge(self, ended: Ended) -> None:
         ends = []
-        for _, run, _ in ended:
-            refuse_foreign(run)
         if self._commits and (apart := [one for one in ended if self._is_apart(one[0])]):
             self._note_edits(apart)
         tip = None if self._base is None else self._base.tip
@@ -292,7 +312,7 @@ class Conductor:
         counts = end.meaning is Meaning.FAILURE
         change = self.ledger.failed if counts else self.ledger.parked
         given_up = change(n, end.why, kept=kept)
-        if counts and self.ledger.step(n).kind is StepKind.REPAIR:  # the review after it says what is left
+        if counts and not kept and self.ledger.step(n).kind is StepKind.REPAIR:  # what is left is reviewed
             given_up = given_up.replaced(n, end.why)
         self._keep(given_up)
         if end.why.code == FOLD_CONFLICT:
@@ -460,22 +480,10 @@ class Conductor:
         self._say(f"{step.called}{of}: {text}")
 
 
-def _came_to_nothing(manifest: Manifest) -> bool:
-    """Whether it ended with the conductor before this one, and not by what it did."""
-    return manifest.never_started or manifest.outcome in ("cancelled", "lost")
-
-
 def _end_of_ours(run: RunDir) -> Manifest:
     """Its manifest, which is believed."""
     refuse_foreign(run)
     return look(run)
-
-
-def _ended(manifest: Manifest) -> str:
-    reason = manifest.reason
-    if manifest.outcome == "succeeded" or reason is None:
-        return manifest.status
-    return f"{manifest.status}, {reason.code}: {reason.message}"
 
 
 def _told(error: RunnerError) -> str:

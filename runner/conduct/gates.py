@@ -11,18 +11,18 @@ from runner.errors import RunnerError
 from runner.ledger.entry import EntryType
 from runner.model import Reason
 from runner.state.authentic import own_invocation, refuse_foreign
-from runner.state.plan_ledger import PlanLedger, Status, Step, StepKind
+from runner.state.plan_ledger import APPROVAL, PlanLedger, Status, Step, StepKind
 from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
-from runner.verify.review import SEVERITIES, ReviewFinding
+from runner.verify.review import SEVERITIES, ReviewFinding, unsaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runner.conduct.plan_record import PipelineAssignment
     from runner.conduct.stage_plan import StagePlans
@@ -56,7 +56,7 @@ class Gates:
             )
             made.append(told.replace(is_last=is_last))
         if stage.gate.approve and stage.person is None:
-            person = Step(n + len(made), (), (n,), stage=stage.name, kind=StepKind.PERSON, title="approval")
+            person = Step(n + len(made), (), (n,), stage=stage.name, kind=StepKind.PERSON, title=APPROVAL)
             made.append(person.replace(is_last=True))
         return made
 
@@ -145,7 +145,10 @@ class Gates:
         if found is None:
             why = Reason("lost", "the results of its reviews are gone")
             return ledger.not_passed(step.n, why)
-        left, stop = [*found, *_unrepaired(ledger, stage.name, step.turn, found)], None
+        unrepaired, stop = ledger.unrepaired(stage.name), None
+        idle = unsaid(_about(unrepaired), found)
+        is_anew = any(one.turn < step.turn for one in unrepaired)  # a person may have done it since
+        left = [*found, *(() if is_anew else idle)]
         if stage.repair is not None and (grave := _as_grave(left, stage.repair.severity)):
             stop = self._no_more(ledger, stage, step, grave)
             if stop is None:
@@ -154,9 +157,10 @@ class Gates:
             return ledger.not_passed(step.n, stop or _left(grave))
         if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
-        if found:
-            _track(self._run, stage.name, found)
-        return ledger.passes(step.n, why=self._rewritten(ledger, stage))
+        if found or idle:
+            _track(self._run, stage.name, [*found, *idle])
+        unseen = _unseen(idle) if is_anew and idle else None
+        return ledger.passes(step.n, why=unseen or self._rewritten(ledger, stage))
 
     def _failed(self, stage: Stage, ledger: PlanLedger, env: Mapping[str, str]) -> str | None:
         """What its commands say, each of which is run as the checks of a run are."""
@@ -207,11 +211,13 @@ class Gates:
         """Why there is no other round of repairs."""
         assert stage.repair is not None
         rounds = stage.repair.max_rounds
-        done = [one for one in _repairs(ledger, stage.name, step.turn) if not _is_idle(one)]
-        before = {_identity(one.about[0]) for one in done}
-        if before and before <= {_identity(one.to_json()) for one in grave}:
+        idle = ledger.unrepaired(stage.name)
+        mine = [one for one in ledger.of_stage(stage.name) if one.kind is StepKind.REPAIR]
+        done = [one for one in mine if one.turn == step.turn and one not in idle]
+        before = {one.identity for one in _about(done)}
+        if before and before <= {one.identity for one in grave}:
             return Reason("no_progress", f"repaired, and still there: {_named(grave)}")
-        if len({one.turn for one in ledger.of_stage(stage.name) if one.kind is StepKind.REPAIR}) >= rounds:
+        if len({one.turn for one in mine}) >= rounds:
             return _left(grave, f" after {count(rounds, 'round')}")
         if len(grave) > _MOST_REPAIRS:
             text = f"{len(grave)} findings are to be repaired; at most {_MOST_REPAIRS} are at once"
@@ -256,33 +262,17 @@ def _asks(stage: Stage, place: str | None) -> str:
 
 def _as_grave(findings: Sequence[ReviewFinding], severity: str) -> list[ReviewFinding]:
     most = SEVERITIES.index(severity)
-    return [one for one in findings if SEVERITIES.index(one.severity) <= most]
+    return [one for one in findings if one.rank <= most]
 
 
-def _repairs(ledger: PlanLedger, stage: str, turn: int) -> list[Step]:
-    """Those before the review of this turn."""
-    return [one for one in ledger.of_stage(stage) if one.kind is StepKind.REPAIR and one.turn == turn]
+def _about(repairs: Iterable[Step]) -> list[ReviewFinding]:
+    return [ReviewFinding.from_json(finding) for one in repairs for finding in one.about]
 
 
-def _is_idle(repair: Step) -> bool:
-    """Whether it was rejected, or has changed nothing."""
-    return repair.status is Status.REPLACED or not repair.changed
-
-
-def _unrepaired(
-    ledger: PlanLedger, stage: str, turn: int, found: Sequence[ReviewFinding]
-) -> list[ReviewFinding]:
-    """What nothing was changed for, although no review reports it any more: its repair was rejected, or has
-    done nothing.
-    """
-    known = {_identity(one.to_json()) for one in found}
-    idle = [one for one in _repairs(ledger, stage, turn) if _is_idle(one)]
-    return [ReviewFinding.from_json(one.about[0]) for one in idle if _identity(one.about[0]) not in known]
-
-
-def _identity(finding: Mapping[str, object]) -> tuple[str, str]:
-    """By which a finding is known again after the lines around it have moved."""
-    return (str(finding.get("file")), " ".join(str(finding.get("title")).lower().split()))
+def _unseen(idle: Sequence[ReviewFinding]) -> Reason:
+    return Reason(
+        "not_repaired", f"reviews do not find it any more, and no run has repaired it: {_named(idle)}"
+    )
 
 
 def _named(findings: Sequence[ReviewFinding]) -> str:

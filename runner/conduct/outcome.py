@@ -95,3 +95,16 @@ def end_of(manifest: Manifest, record: Record | None) -> BatchEnd:
         tree=None if observed is None else observed.tree,
         is_checked=record is not None and any(check.passed for check in record.checks),
     )
+
+
+def came_to_nothing(manifest: Manifest) -> bool:
+    """Whether it ended with the conductor before this one, and not by what it did."""
+    return manifest.never_started or manifest.outcome in ("cancelled", "lost")
+
+
+def said_of(manifest: Manifest) -> str:
+    """Its end, in a line for people."""
+    reason = manifest.reason
+    if manifest.outcome == "succeeded" or reason is None:
+        return manifest.status
+    return f"{manifest.status}, {reason.code}: {reason.message}"

@@ -8,7 +8,6 @@ from runner.conduct import commits, merge_back
 from runner.conduct.batch_task import check_template, is_apart, request_of
 from runner.conduct.summary import in_a_row
 from runner.errors import Conflict, PlanInvalid
-from runner.state.plan_ledger import StepKind
 from runner.text.words import few
 
 TYPE_CHECKING = False
@@ -64,8 +63,8 @@ def refuse_tree(
     elif is_wanted or may_be_apart:
         commits.base(config, done)
     # What people are asked for is theirs to commit, whenever they like.
-    asked = () if ledger is None else (step for step in ledger.steps if step.kind is StepKind.PERSON)
-    done |= {*unsettled, *(os.path.normpath(step.title) for step in asked)}
+    asked = () if ledger is None else (step.document for step in ledger.steps)
+    done |= {*unsettled, *(os.path.normpath(path) for path in asked if path)}
     if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - done)):
         raise Conflict(
             f"{what}, but the tree has other changes: {few(there)}",

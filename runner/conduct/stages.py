@@ -14,7 +14,7 @@ from runner.conduct.stage_plan import StagePlans
 from runner.conduct.work import PlanWork, Work
 from runner.model import Level, Request
 from runner.resolve.choose import choose, find_task
-from runner.state.plan_ledger import Status, Step, StepKind
+from runner.state.plan_ledger import APPROVAL, Status, Step, StepKind
 from runner.state.store import RunDir
 from runner.usecases import start
 from runner.verify import record
@@ -94,7 +94,7 @@ class PipelineWork(Work):
             step(StepKind.GATE, "the plan", (person.n,))
             return iter(made)  # the rest is known once that was read
         elif stage.person is not None:
-            person = step(StepKind.PERSON, self._given.place(stage) or "approval", after)
+            person = step(StepKind.PERSON, self._given.place(stage) or APPROVAL, after)
             made[0] = person.replace(is_last=not stage.gate.commands)
             last = (person.n,)
         else:

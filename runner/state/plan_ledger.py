@@ -35,6 +35,10 @@ class StepKind(StrEnum):
     """Somebody writes a document, or signs; no run."""
 
 
+APPROVAL = "approval"
+"""What a step is called in which a person signs no document."""
+
+
 class Status(StrEnum):
     """Of a step."""
 
@@ -111,6 +115,11 @@ class Step(Value):
     def called(self) -> str:
         """For people: the batch, or the place in its stage."""
         return f"{self.stage}: {self.title}" if self.stage else f"batch {self.n}"
+
+    @property
+    def document(self) -> str | None:
+        """What a person is asked to write, or to read and sign: its path."""
+        return self.title if self.kind is StepKind.PERSON and self.title != APPROVAL else None
 
     @property
     def has_run(self) -> bool:
@@ -207,6 +216,15 @@ class PlanLedger(Value):
         if step.kind in (StepKind.COMPARE, StepKind.SYNTHESIS):
             return any(one.kind is StepKind.SYNTHESIS for one in later)
         return any(one.kind is StepKind.REVIEW and one.task == step.task for one in later)
+
+    def unrepaired(self, stage: str) -> tuple[Step, ...]:
+        """The repairs of its last round that were rejected, or have changed nothing: what they are about is
+        still there, whatever a review says.
+        """
+        repairs = [step for step in self.of_stage(stage) if step.kind is StepKind.REPAIR]
+        last = max((step.turn for step in repairs), default=0)
+        over = [step for step in repairs if step.turn == last and step.status in _OVER]
+        return tuple(step for step in over if step.status is Status.REPLACED or not step.changed)
 
     def plan_is_read(self, stage: str) -> bool:
         """Whether the batches of a stage are known."""
@@ -343,7 +361,7 @@ class PlanLedger(Value):
         stale = {step.stage: step.turn + 1 for step in self.steps if _is_stale(step)}
         steps = tuple(
             _anew(step, stale[step.stage])
-            if step.stage in stale and (step.is_reader or _is_stale(step)) and not self.is_outdone(step)
+            if step.stage in stale and (_is_stale(step) or (step.is_reader and self._counts(step)))
             else _again(step, known)
             for step in self.steps
         )
@@ -351,6 +369,10 @@ class PlanLedger(Value):
         if reset:
             breaker = breaker.replace(failures=0, is_open=False)
         return self.replace(steps=steps, breaker=breaker, done=known, resumed_from=resumed_from)
+
+    def _counts(self, step: Step) -> bool:
+        """Whether its gate reads what it says, or what is made of that."""
+        return step.kind in (StepKind.COMPARE, StepKind.SYNTHESIS) or not self.is_outdone(step)
 
     def _stopped(self, n: int, status: Status, why: Reason | None, kept: Iterable[str]) -> Step:
         step = self.step(n)
@@ -445,8 +467,8 @@ def _is_stale(step: Step) -> bool:
 
 
 def _anew(step: Step, turn: int) -> Step:
-    """To be carried out as if it never was, and not about what was repaired before that."""
-    return step.replace(status=Status.WAITING, run=None, why=None, turn=turn, about=())
+    """To be carried out as if it never was."""
+    return step.replace(status=Status.WAITING, run=None, why=None, turn=turn)
 
 
 def _is_done(step: Step, done: Collection[str]) -> bool:

@@ -123,6 +123,12 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         notes.append(f"the results of its runs are not known: {os.path.basename(run.ledger)}: {error}")
         return own
     found, missing = [], []
+    idle = tuple(
+        ReviewFinding.from_json(one).replace(step=step.called)
+        for stage in plan.stages
+        for step in plan.unrepaired(stage)
+        for one in step.about
+    )
     for step in plan.steps:
         if step.run is None or not is_run_id(step.run.run_id):
             continue
@@ -154,7 +160,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         for step in plan.steps
         if not step.has_run and step.status is not Status.REPLACED
     ]
-    return of_plan(own.replace(gates=tuple(gates)), found, plan.left, missing, earlier)
+    return of_plan(own.replace(gates=tuple(gates), review_findings=idle), found, plan.left, missing, earlier)
 
 
 def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:

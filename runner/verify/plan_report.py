@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.conformance import Agreement, Conformance, Conformity
 from runner.verify.report import Claims, Report, ReportedFiles
-from runner.verify.review import gravest_first
+from runner.verify.review import gravest_first, unsaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def of_plan(
     ones have spent. The files that were changed are those of batches that succeeded.
     """
     gone = [None] if missing else []
+    said = [one.replace(step=name) for name, report in batches for one in report.review_findings or ()]
+    says = any(report.review_findings is not None for _, report in batches)
     fine = [report for _, report in batches if report.outcome == "succeeded"]
     return own.replace(
         failure_codes=_once(code for _, one in batches for code in one.failure_codes),
@@ -48,11 +50,7 @@ def of_plan(
         ),
         usage=_spent([*(one.usage for _, one in batches), *earlier]),
         residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
-        review_findings=None
-        if all(one.review_findings is None for _, one in batches)
-        else gravest_first(
-            one.replace(step=name) for name, report in batches for one in report.review_findings or ()
-        ),
+        review_findings=gravest_first([*unsaid(own.review_findings or (), said), *said]) if says else None,
         refused=_named((name, one.refused) for name, one in batches),
     )
 

@@ -43,6 +43,16 @@ class ReviewFinding(Value):
     def where(self) -> str:
         return self.file if self.line is None or not self.file else f"{self.file}:{self.line}"
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """By which it is known again after the lines around it have moved."""
+        return self.file, " ".join(self.title.lower().split())
+
+    @property
+    def rank(self) -> int:
+        """0 is the gravest."""
+        return SEVERITIES.index(self.severity)
+
 
 class KeptFindings(Value):
     """What a synthesis has kept, in the words of the analyses, in a file of its own."""
@@ -51,7 +61,15 @@ class KeptFindings(Value):
 
 
 def gravest_first(findings: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...]:
-    return tuple(sorted(findings, key=lambda one: SEVERITIES.index(one.severity)))
+    return tuple(sorted(findings, key=lambda one: one.rank))
+
+
+def unsaid(findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...]:
+    """Those that are not among what was `said`, at least as grave."""
+    known: dict[tuple[str, str], int] = {}
+    for one in said:
+        known[one.identity] = min(one.rank, known.get(one.identity, one.rank))
+    return tuple(one for one in findings if known.get(one.identity, len(SEVERITIES)) > one.rank)
 
 
 class Remark(Value):

@@ -105,6 +105,74 @@ def test_a_person_may_commit_the_document_while_the_pipeline_waits(repo: Repo) -
     assert repo.says("status", "--porcelain") == ""
 
 
+def test_what_a_person_writes_is_never_taken_for_the_work_of_a_run(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("one", 'tasks = ["fix"]'),
+        PRD.replace('name = "prd"', 'name = "prd"\nneeds = []'),
+        delegate=("commit = true",),
+        files={"docs/prd.md": "One.\n"},
+        one_fix=writes("one"),
+    )
+    run = starts(repo)
+    asks(run, "prd")
+    assert step(run, "one", "fix")["status"] == "waiting", "it would write in the tree of who is asked"
+    repo.write("docs/prd.md", "Two.\n")
+    approve(run, "prd")
+    ends(run)
+    assert repo.says("show", "--name-only", "--format=").split() == ["one"]
+
+
+def test_a_person_who_commits_while_a_run_works_in_a_tree_of_its_own_is_not_taken_for_it(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("one", 'tasks = ["fix"]'),
+        PRD.replace('name = "prd"', 'name = "prd"\nneeds = []'),
+        delegate=("commit = true", "max_parallel = 2"),
+        files={"docs/prd.md": "One.\n"},
+        one_fix=gated_write(repo, "one"),
+    )
+    run = starts(repo)
+    waits_at_gate(run_of(run, "one", "fix"))
+    asks(run, "prd")
+    repo.write("docs/prd.md", "Two.\n")
+    repo.says("commit", "-qam", "Say two")
+    opens(repo)
+    approve(run, "prd")
+    manifest = ends(run, "failed")
+    assert manifest["reason"]["code"] == "commit_refused"
+    assert run_of(run, "one", "fix").on_disk()["outcome"] == "succeeded", "the run moved no ref"
+    repo.says("add", "one")
+    repo.says("commit", "-qm", "One")
+    ends(resumes(repo))
+
+
+@pytest.mark.parametrize("words", [("checkout", "-qb", "other"), ("commit", "-q", "--amend", "-m", "Again")])
+def test_a_branch_that_went_elsewhere_stops_a_pipeline_before_the_next_run_begins(
+    repo: Repo, words: tuple[str, ...]
+) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("two", 'tasks = ["fix"]'),
+        delegate=("commit = true",),
+        files={"docs/prd.md": "One.\n"},
+        two_fix=writes("two"),
+    )
+    run = starts(repo)
+    asks(run, "prd")
+    repo.says(*words)
+    approve(run, "prd")
+    manifest = ends(run, "failed")
+    assert manifest["reason"]["code"] == "commit_refused" and manifest["children"] == []
+    ends(resumes(repo))
+    assert repo.says("log", "-1", "--format=%s").strip() == "Feature: two: fix"
+
+
+def gated_write(repo: Repo, path: str) -> str:
+    return writes(path, before=gated(repo))
+
+
 def test_a_document_that_is_approved_and_not_committed_forbids_no_resuming(repo: Repo) -> None:
     prepares(
         repo,

@@ -268,10 +268,11 @@ def test_reviews_that_find_something_new_each_time_end_with_the_last_round(repo:
 
 
 def test_what_a_person_repairs_after_the_last_round_is_reviewed_anew_when_it_is_resumed(repo: Repo) -> None:
-    said = {"review_repair-1-1": writes("bad"), "review_look.2": finds()}
+    said = {"review_repair-1-1": writes("bad"), "review_look.2": finds(finding("minor"))}
     run = reviewed(repo, finding(), rounds=1, **said)
     assert step(run, "review", "repair 1-1")["status"] == "replaced"
-    assert reason_of(run, "review") == "findings_left"
+    assert reason_of(run, "review") == "findings_left", "no review says away what is not repaired"
+    assert told(repo, run) == ["critical", "minor"]
     plays(repo, "review.look.3", finds(finding(title="It is still there")))
     again = resumes(repo)
     ends(again, "failed")
@@ -281,6 +282,34 @@ def test_what_a_person_repairs_after_the_last_round_is_reviewed_anew_when_it_is_
     third = resumes(repo)
     ends(third)
     assert [child["task_id"] for child in third.on_disk()["children"]] == ["look"], "and nothing else is"
+    assert "It is wrong" in run_of(third, "review", "look").file("prompt.md"), "it is told what to look at"
+    assert reason_of(third, "review") == "not_repaired" and told(repo, third) == ["critical"]
+    assert "It is wrong" in third.file("findings-review.md")
+
+
+def told(repo: Repo, run: Run) -> list[str]:
+    """The severities of what the report of the pipeline lists as found by reviews."""
+    report = repo.cli("report", run.id, "--format", "json").json()
+    return [one["severity"] for one in report["review_findings"]]
+
+
+def test_a_repair_that_leaves_half_of_its_work_in_the_tree_ends_its_stage(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("review", REVIEW[0], REVIEW[1], 'repair = { task = "half" }'),
+        more='[tasks.half]\nprompt = "Fix."\nsandbox = "workspace-write"\noutput_contract = "final"\n',
+        review_look=finds(finding()),
+        **{"review_repair-1-1": writes("half.txt", status="partial")},
+    )
+    run = starts(repo)
+    ends(run, "failed")
+    assert step(run, "review", "repair 1-1")["status"] == "failed"
+    assert step(run, "review", "repair 1-1")["kept"] == ["half.txt"]
+    whole = call("rm half.txt; sed -i s/41/42/ src/app.py") + says(claim())
+    plays(repo, "review.repair-1-1", whole)
+    plays(repo, "review.look.2", finds())
+    ends(resumes(repo))
+    assert repo.says("status", "--porcelain").split() == ["M", "src/app.py"]
 
 
 def test_a_gate_that_is_not_passed_counts_for_no_breaker(repo: Repo) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from runner.conduct.compared import ComparedRuns, _analysis
 from runner.model import Config
+from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step
 from runner.state.store import RunDir
 from runner.text.words import indented
 from runner.verify.claim import Claim
@@ -27,16 +28,19 @@ def test_words_of_an_analysis_make_no_headings() -> None:
     assert indented("a\u2028# b") == ["    a", "    # b"]
 
 
-def test_what_git_ignores_rebuts_nothing(tmp_path: Path) -> None:
-    (tmp_path / ".gitignore").write_text("out/\n")
-    for name in ("out/a.py", "a.py", "kept/:(top)b.py"):
+def test_only_what_git_has_or_a_step_has_changed_rebuts(tmp_path: Path) -> None:
+    for name in ("out/a.py", "a.py", "made.py", "kept/:(top)b.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"caf\xe9 = 1\r\n")
     config: Any = Config.__new__(Config)
     config.__dict__["root"] = str(tmp_path)
+    made = Step(1, (), stage="s", status=Status.SUCCEEDED, changed=("made.py",))
+    ledger = PlanLedger("pipeline p", None, (made,), Breaker(3), stages=("s",))
     compared = ComparedRuns(config, cast(RunDir, None), cast(Any, None))
-    assert compared._code("out/a.py") is not None  # outside of git nothing is ignored
+    assert compared._code(ledger, "out/a.py") is not None  # outside of git it is all there is
 
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    assert compared._code("out/a.py") is None and compared._code(".git/config") is None
-    assert compared._code("a.py") == compared._code("kept/:(top)b.py") == "caf\ufffd = 1\r\n"
+    subprocess.run(["git", "-C", str(tmp_path), "add", "a.py", ":(literal)kept/:(top)b.py"], check=True)
+    assert compared._code(ledger, "out/a.py") is None and compared._code(ledger, ".git/config") is None
+    for name in ("a.py", "kept/:(top)b.py", "made.py"):
+        assert compared._code(ledger, name) == "caf\ufffd = 1\r\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.desk import TASKS, Desk
@@ -15,6 +16,7 @@ from runner.conduct.start_plan import PreparedPlan
 from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
+from runner.verify.review import ReviewFinding, unsaid
 
 RUN = Lineage("look", "20261120T101504438Z-50151d5c", "m")
 WHY = Reason("findings_left", "1 finding left")
@@ -163,6 +165,31 @@ def test_reviews_whose_findings_were_in_the_way_are_run_anew_when_it_is_resumed(
     assert {step.turn for step in again.steps} == {2 if is_read_anew else 1}
     assert (again.step(1).run is None) == is_read_anew
     assert again.began(1, RUN).succeeded(1, changed=()).passes(2).passed == ("review",)
+
+
+def test_what_a_person_repairs_after_a_comparison_is_compared_anew() -> None:
+    reads: dict[str, Any] = {"stage": "review", "is_reader": True}
+    steps = (
+        Step(1, (), kind=StepKind.COMPARE, title="a", **reads),
+        Step(2, (), kind=StepKind.COMPARE, title="b", **reads),
+        Step(3, (), (1, 2), kind=StepKind.SYNTHESIS, title="synthesis", **reads),
+        Step(4, (), (3,), stage="review", kind=StepKind.GATE, title="gate", is_last=True),
+    )
+    ledger = a_ledger().replace(steps=steps)
+    for n in (1, 2, 3):
+        ledger = ledger.began(n, RUN).succeeded(n, changed=())
+    assert [step.n for step in ledger.not_passed(4, WHY).again(RUN).runnable()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [((), 1), (("minor",), 1), (("important",), 0), (("critical", "minor"), 0)],
+    ids=str,
+)
+def test_only_what_is_as_grave_says_again_what_was_found(said: tuple[str, ...], left: int) -> None:
+    one = ReviewFinding("important", "a.py", 1, "It is  wrong", "", "")
+    others = [one.replace(severity=name, line=9, title="it is WRONG") for name in said]
+    assert len(unsaid([one], [*others, one.replace(file="b.py")])) == left
 
 
 def test_what_a_person_approved_and_is_open_again_blocks_what_waits_for_it() -> None:
