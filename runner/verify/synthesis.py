@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from runner.text.terminal import is_blank
 from runner.text.words import and_more, one_line
 from runner.verify.review import SEVERITIES
 
@@ -19,14 +20,24 @@ _TOGETHER = 20
 """Lines between two findings that can be one."""
 _SHORTEST, _FEWEST = 8, 4
 """Characters of a quote, and how many of them are letters or digits."""
-_ENDS = r"(?=\W*(?:$|[\n,;!)-]|[.:]\s|(?:because|overall|and|but|for|as|since|due)\b))"
-_SCORE = re.compile(
-    r"\b(?:scor(?:e|es|ed|ing)|rat(?:ed|ing|ings)|graded?|confidence)\b\W{0,4}"
-    r"(?:(?:is|of|at|as|it|this|them|a|an)\W+){0,3}\d[\d./]*"
-    rf"|(?<![\w./])(?<!\bon )(?<!\bpage )\d\d?0?(?:\.\d+)?\s*(?:/|out of)\s*100?\b{_ENDS}"
-    rf"|[:=]\W{{0,3}}\d(?:\.\d)?/5\b{_ENDS}",
+_ENDS = r"(?=\W{0,9}(?:$|[\n,;!)-]|[.:]\s|(?:because|overall|and|but|for|as|since|due)\b))"
+_N = r"(?:\d{1,3}(?:\.\d+)?|one|two|three|four|five|six|seven|eight|nine|ten)"
+_OF = rf"{_N}\s*(?:/|out of)\s*(?:5|10|100|five|ten|a hundred)\b(?:\s+points\b)?"
+_GAP = r"[^\w/\[\n]{1,4}"
+_LINK = rf"(?:'s)?{_GAP}(?:(?:is|at|as|of|it|an?|gets?|earns?|deserves?){_GAP}){{0,3}}"
+_JUDGED = r"(?:alpha|beta|overall|quality|security|style|correctness|clarity|rigou?r|confidence)"
+_JUDGES = r"(?:scor|rat|grad)e[sd]?"
+_MARK = re.compile(
+    rf"\b{_JUDGED}{_LINK}(?:{_OF}|{_N}\s*(?:%|percent\b|of \w+ points\b|-?stars?\b)|(?-i:[A-F])[+-]){_ENDS}"
+    rf"|\b(?:scor(?:e[sd]?|ing)|ratings?|grade[sd]?|verdict){_LINK}(?:{_OF}|(?-i:[A-F])[+-]?(?!\w)){_ENDS}"
+    rf"|\b(?:{_JUDGES}\s(?:it|them|both)|(?:alpha|beta)\s(?:is\s)?{_JUDGES})\s(?:{_OF}|{_N}){_ENDS}"
+    rf"|(?:^|[\n.;:(,])\s{{0,9}}(?:an?\s)?(?:score|rating|grade)(?::|\sof)\s{_N}{_ENDS}"
+    rf"|(?:^|[\n.!?]\s{{0,9}})(?:{_OF}|{_N} of \w+ points\b){_ENDS}|[\u2605\u2606\u2b50]{{3}}",
     re.IGNORECASE,
 )
+"""A mark that is given to an analysis, and no number of what code does: behind what is judged or a word for
+judging, or alone in a sentence; and nothing that counts anything comes after it.
+"""
 
 
 def check(
@@ -46,7 +57,7 @@ def check(
     kept = [name for one in said.findings for name in one.sources]
     rebutted = [one.finding for one in synthesis.rebuttals]
     differing = [name for one in synthesis.differences for name in one.findings]
-    argued = [one.finding for one in synthesis.steelman if one.argument.strip()]
+    argued = [one.finding for one in synthesis.steelman if not is_blank(one.argument)]
     both = [one.sources for one in said.findings]
     both += (one.findings for one in synthesis.differences if advocacy)
     shared = {name for pair in both if _can_be_one([known[n] for n in pair if n in known]) for name in pair}
@@ -71,19 +82,19 @@ def check(
             texts_of[row.file] = None if text is None else text.removesuffix("\n").split("\n")
         name = one_line(row.finding, 20)
         found += (f"{name} is not rebutted: {why}" for why in _of_rebuttal(row, texts_of[row.file]))
-    texts = [said.summary, *(text for one in said.findings for text in (one.title, one.detail))]
+    texts = [said.summary]  # and not what repeats the words of an analysis
     for row in (*synthesis.off_topic, *synthesis.differences, *synthesis.steelman, *synthesis.rebuttals):
         texts += (row.alpha, row.beta, row.argument, row.reasoning, row.reason)
-    scores = filter(None, map(_SCORE.search, texts))
-    found += (f"it gives a score: `{one_line(score[0], 60)}`" for score in scores)
+    marks = filter(None, map(_MARK.search, texts))
+    found += (f"it gives a mark: `{one_line(mark[0], 60)}`" for mark in marks)
     return tuple(and_more(found, 50))
 
 
 def kept(
     said: Claim, alpha: Sequence[ReviewFinding], beta: Sequence[ReviewFinding]
 ) -> tuple[ReviewFinding, ...]:
-    """The findings that a synthesis keeps, in the words of their sources: those of the gravest one, and what
-    the other one says behind them. `said` has passed `check`.
+    """The findings that a synthesis keeps, in the words of their sources and all of them: those of the
+    gravest one, and what the other one says behind them. `said` has passed `check`.
     """
     known, found = _known(alpha, beta), []
     for one in said.findings:
@@ -91,9 +102,8 @@ def kept(
         made = known[names[0]].replace(sources=one.sources)
         for more in (known[name] for name in names[1:]):
             detail = f"{made.detail}\n\n{more.severity}, {more.where}: {more.title}\n{more.detail}"
-            made = made.replace(detail=detail, evidence=f"{made.evidence}\n{more.evidence}")
-            if made.line is None:
-                made = made.replace(line=more.line, place=more.place)
+            title = "; ".join(dict.fromkeys((made.title, more.title)))
+            made = made.replace(title=title, detail=detail, evidence=f"{made.evidence}\n{more.evidence}")
         found.append(made)
     return tuple(found)
 
@@ -104,10 +114,12 @@ def _known(alpha: Sequence[ReviewFinding], beta: Sequence[ReviewFinding]) -> dic
 
 def _can_be_one(pair: Sequence[ReviewFinding]) -> bool:
     """Whether one of each analysis can be the same finding."""
-    if len(pair) != 2 or pair[0].file != pair[1].file:
+    if len(pair) != 2 or not pair[0].file or pair[0].file != pair[1].file:
         return False
-    lines = [one.line for one in pair if one.line is not None]
-    return len(lines) < 2 or abs(lines[0] - lines[1]) <= _TOGETHER
+    first, second = (one.line for one in pair)
+    if first is None or second is None:
+        return first is second
+    return abs(first - second) <= _TOGETHER
 
 
 def _of_kept(one: ReviewFinding, sources: dict[str, ReviewFinding]) -> Iterator[str]:
@@ -115,7 +127,8 @@ def _of_kept(one: ReviewFinding, sources: dict[str, ReviewFinding]) -> Iterator[
     if not 1 <= len(one.sources) <= len({name[:1] for name in one.sources}):
         yield f"{where} has not one source, or one of each analysis"
     elif len(sources) == 2 and not _can_be_one([*sources.values()]):
-        yield f"{where} joins what stands more than {_TOGETHER} lines apart: these are two findings"
+        near = f"in one file, at lines that are at most {_TOGETHER} apart or both not given"
+        yield f"{where} joins what does not stand {near}: these are two findings"
     if lost := [name for name, source in sources.items() if source.file != one.file]:
         yield f"{where} is about another file than {lost[0]}"
     grave = [source.severity for source in sources.values()] or [one.severity]
@@ -135,5 +148,5 @@ def _of_rebuttal(one: Remark, lines: list[str] | None) -> Iterator[str]:
         near = lines[max(0, one.line - 1 - _NEAR) : one.line + _NEAR + one.quote.count("\n")]
         if quote not in one_line("\n".join(near)):
             yield f"its quote does not stand at line {one.line} of `{one_line(one.file, 100)}`"
-    if not one.reasoning.strip():
+    if is_blank(one.reasoning):
         yield "it does not say why the analysis is wrong"

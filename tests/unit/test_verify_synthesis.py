@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner.verify.claim import Claim
 from runner.verify.review import Remark, ReviewFinding, Synthesis
@@ -112,10 +115,21 @@ def test_a_finding_stays_with_its_file() -> None:
     assert any("another file than A1" in one for one in told)
 
 
-@pytest.mark.parametrize(("line", "is_one"), [(1, True), (21, True), (22, False), (None, True)])
-def test_only_what_stands_close_together_is_one_finding(line: int | None, is_one: bool) -> None:
-    beta = (BETA[0].replace(line=line), BETA[1])
-    told = check(SAID, ALPHA, beta, TREE.get)
+@pytest.mark.parametrize(
+    ("first", "second", "file", "is_one"),
+    [
+        *((1, 1, "a.py", True), (1, 21, "a.py", True), (1, 22, "a.py", False), (22, 1, "a.py", False)),
+        *((1, None, "a.py", False), (None, 900, "a.py", False), (None, None, "a.py", True)),
+        *((None, None, "", False), (1, 1, "", False)),
+    ],
+)
+def test_only_what_stands_close_together_is_one_finding(
+    first: int | None, second: int | None, file: str, is_one: bool
+) -> None:
+    alpha = (ALPHA[0].replace(line=first, file=file), *ALPHA[1:])
+    beta = (BETA[0].replace(line=second, file=file), BETA[1])
+    said = SAID.replace(findings=(SAID.findings[0].replace(file=file), *SAID.findings[1:]))
+    told = check(said, alpha, beta, TREE.get)
     assert (told == ()) == is_one and any("two findings" in one for one in told) != is_one
 
 
@@ -133,11 +147,11 @@ def test_what_is_kept_has_the_words_of_its_sources_and_none_of_the_synthesis() -
     beta = (BETA[0].replace(title="of B1", detail="grave", place="found"), BETA[1])
 
     both, own, last = kept(SAID.replace(findings=empty), alpha, beta)
-    assert (both.severity, both.title, both.line, both.place) == ("important", "of B1", 1, "found")
+    assert (both.severity, both.title, both.line, both.place) == ("important", "of B1; a title", 1, "found")
     assert both.detail == "grave\n\nminor, a.py: a title\nof A1" and both.sources == ("A1", "B1")
     assert own == ALPHA[1].replace(sources=("A2",)) and last == BETA[1].replace(sources=("B2",))
     other = kept(SAID, (ALPHA[0].replace(line=None), *ALPHA[1:]), BETA)[0]
-    assert (other.severity, other.line) == ("critical", 1)
+    assert (other.severity, other.line, other.title) == ("critical", None, "a title"), "its place is its own"
 
 
 @pytest.mark.parametrize("name", ["A2", "A3", "B2"])
@@ -146,8 +160,9 @@ def test_what_only_one_analysis_has_is_argued_for_and_in_a_difference(name: str)
     assert synthesis is not None
     without = tuple(one for one in synthesis.steelman if one.finding != name)
     assert problems(beside(steelman=without)) == (f"{name} has no steelman",)
-    hollow = (*without, Remark(finding=name, argument="\n", file="a.py"))
-    assert problems(beside(steelman=hollow)) == (f"{name} has no steelman",)
+    for argument in ("\n", "\u200b\u3164"):
+        hollow = (*without, Remark(finding=name, argument=argument, file="a.py"))
+        assert problems(beside(steelman=hollow)) == (f"{name} has no steelman",)
     others = tuple(one for one in ("A2", "A3", "B2") if one != name)
     assert problems(beside(differences=(Remark(findings=others),))) == (f"{name} is in no difference",)
 
@@ -167,6 +182,7 @@ def test_what_only_one_analysis_has_is_argued_for_and_in_a_difference(name: str)
         ({"line": 0}, "no such line"),
         ({"line": 3}, "no such line"),
         ({"reasoning": " "}, "does not say why"),
+        ({"reasoning": "\u2800\u200b"}, "does not say why"),
     ],
 )
 def test_only_code_that_stands_there_rebuts(change: dict[str, Any], why: str) -> None:
@@ -186,37 +202,93 @@ def test_blanks_and_a_line_nearby_are_no_matter(change: dict[str, Any]) -> None:
     assert problems(beside(rebuttals=(REBUTTAL.replace(**change),))) == ()
 
 
-SCORES = (
+MARKS = (
     *("Security: 7/10", "score: 8", "9 out of 10", "I rate it 8/10.", "Score of 95", "Overall 7.5/10, fine."),
     *("a rating of 4", "Confidence: 90%", "Alpha (9/10) is better", "quality = 80/100", "Style: 4/5"),
+    *("Alpha: 85%, Beta: 60%", "Alpha deserves seven out of ten.", "seven out of ten", "8 of 10 points"),
+    *("Alpha: \u2605\u2605\u2605\u2605\u2606", "Beta is grade A", "Alpha: A-, Beta: B+", "quality 4.5/5"),
+    *("I give Alpha an 8/10", "Alpha's clarity: 8/10", "**Beta**: 9/10", "| Alpha | 8/10 |", "verdict: 3/5"),
+    *("Alpha scores 8.", "I rate them 8", "Beta is 70 percent.", "Alpha's quality is four stars"),
 )
-NO_SCORES = (
+NO_MARKS = (
     *("1/10 of the requests fail", "9 out of 10 requests fail", "since 2026/10", "on 7/10, it broke"),
     *("version 1.7/10.2", "7/10/2026", "see src/10/a.py", "the score is kept", "`score` is unused"),
     *("HTTP/1.1", "10/100 Mbit", "a rate of requests", "tests 3/5 pass", "underscored 8", "page 3/10."),
+    *(
+        "`score = 0` is never reset",
+        "if score > 10",
+        "rated 5 amps, and",
+        "they fail in 3 out of 10, as it is",
+    ),
+    *(
+        "x > 10",
+        "with a score of 0, the loop ends",
+        "when the score is 10.",
+        "Alpha: 85% of the rows are lost",
+    ),
+    *("Alpha says that 7 of 10 tests fail", "Beta: 3 of 10 are the same", "Alpha: A finding of its own"),
+    *("CPU at 100%, for minutes", "coverage is 85%", "jpeg quality 85, by default", "security/10/5"),
+    *("rating is 5 stars, so it stays", "passed: 9/10, failed: 1/10", "Alpha: step 3/10 hangs", "grade[A]"),
+    *(
+        "quality >= 80 is skipped",
+        "score: int = 10",
+        '{"score": 10}',
+        "Beta: 100% CPU",
+        "Alpha is at a.py:10, as",
+    ),
 )
 
 
-@pytest.mark.parametrize("text", SCORES)
-def test_a_score_is_found_wherever_it_stands(text: str) -> None:
+@pytest.mark.parametrize("text", MARKS)
+def test_a_mark_is_found_wherever_the_synthesis_speaks_itself(text: str) -> None:
+    assert SAID.synthesis is not None
     rebuttal = REBUTTAL.replace(reasoning=text)
     places = (
         SAID.replace(summary=text),
-        SAID.replace(findings=(SAID.findings[0].replace(detail=text), *SAID.findings[1:])),
+        beside(steelman=(Remark(finding="A1", argument=text), *SAID.synthesis.steelman)),
+        beside(differences=(Remark(beta=text), *SAID.synthesis.differences)),
         beside(rebuttals=(rebuttal,)),
     )
     for said in places:
         (problem,) = problems(said)
-        assert problem.startswith("it gives a score")
+        assert problem.startswith("it gives a mark")
 
 
-@pytest.mark.parametrize("text", NO_SCORES)
-def test_what_only_looks_like_a_score_is_none(text: str) -> None:
+@pytest.mark.parametrize("text", NO_MARKS)
+def test_what_only_looks_like_a_mark_is_none(text: str) -> None:
     assert problems(SAID.replace(summary=text)) == ()
 
 
-def test_evidence_may_have_any_score() -> None:
-    said = SAID.replace(findings=tuple(one.replace(evidence="score = 8; // 7/10") for one in SAID.findings))
+@given(
+    st.sampled_from(["Alpha", "Beta", "quality", "Security", "overall"]),
+    st.sampled_from([": ", " = ", " is ", " (", " \u2014 ", " gets ", ":\t"]),
+    st.sampled_from([str(n) for n in range(11)] + ["7.5", "seven"]),
+    st.sampled_from(["/10", " / 10", " out of ten", "/5", " of 10 points", "%", "/100"]),
+    st.sampled_from(["", ".", ", and", ")", "\nMore.", " because of that", " of the rows", " requests fail"]),
+)
+def test_a_number_is_a_mark_of_what_is_judged_and_none_of_what_it_counts(
+    what: str, link: str, number: str, scale: str, end: str
+) -> None:
+    told = problems(SAID.replace(summary=f"It is so. {what}{link}{number}{scale}{end}"))
+    counts = end.startswith((" of", " requests"))
+    assert bool(told) is not counts
+
+
+@given(st.text("alpha beta score 10/%.:\n", max_size=4000))
+def test_any_text_is_looked_at(text: str) -> None:
+    problems(SAID.replace(summary=text))
+
+
+def test_a_long_text_is_looked_at_in_no_time() -> None:
+    for part in ("alpha ", "alpha: is ", "10/", "score: ", ". ", "- ", "rate it ", "\n", "7 out of "):
+        began = time.process_time()
+        problems(SAID.replace(summary=part * 4000))
+        assert time.process_time() - began < 2
+
+
+def test_the_words_of_an_analysis_are_repeated_as_they_are() -> None:
+    words = {"title": "score: 8", "detail": "Alpha: 7/10", "evidence": "score = 8; // 7/10"}
+    said = SAID.replace(findings=tuple(one.replace(**words) for one in SAID.findings))
     assert problems(said) == ()
 
 
