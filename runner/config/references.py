@@ -241,8 +241,8 @@ class _Look:
             here: Path = (*path, "stages", n)
             if stage["name"] in names[:n]:
                 self.complain((*here, "name"), f"found {found(names[n])}; an earlier stage is called so")
-            for key in ("tasks", "needs"):
-                self.once((*here, key), stage.get(key, ()))
+            self.once((*here, "tasks"), stage.get("tasks", ()))
+            self.once((*here, "needs"), stage["needs"])
             for k, name in enumerate(stage["needs"]):
                 if name not in names:
                     self.unknown((*here, "needs", k), name, "a stage of the pipeline", names)

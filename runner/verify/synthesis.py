@@ -35,9 +35,7 @@ _MARK = re.compile(
     rf"|(?:^|[\n.!?]\s{{0,9}})(?:{_OF}|{_N} of \w+ points\b){_ENDS}|[\u2605\u2606\u2b50]{{3}}",
     re.IGNORECASE,
 )
-"""A mark that is given to an analysis, and no number of what code does: behind what is judged or a word for
-judging, or alone in a sentence; and nothing that counts anything comes after it.
-"""
+"""Behind what is judged or a word for judging, or alone in a sentence; it counts nothing that follows."""
 
 
 def check(
@@ -116,10 +114,8 @@ def _can_be_one(pair: Sequence[ReviewFinding]) -> bool:
     """Whether one of each analysis can be the same finding."""
     if len(pair) != 2 or not pair[0].file or pair[0].file != pair[1].file:
         return False
-    first, second = (one.line for one in pair)
-    if first is None or second is None:
-        return first is second
-    return abs(first - second) <= _TOGETHER
+    lines = [one.line for one in pair if one.line is not None]
+    return len(lines) != 1 and (not lines or abs(lines[0] - lines[1]) <= _TOGETHER)
 
 
 def _of_kept(one: ReviewFinding, sources: dict[str, ReviewFinding]) -> Iterator[str]:
@@ -127,8 +123,7 @@ def _of_kept(one: ReviewFinding, sources: dict[str, ReviewFinding]) -> Iterator[
     if not 1 <= len(one.sources) <= len({name[:1] for name in one.sources}):
         yield f"{where} has not one source, or one of each analysis"
     elif len(sources) == 2 and not _can_be_one([*sources.values()]):
-        near = f"in one file, at lines that are at most {_TOGETHER} apart or both not given"
-        yield f"{where} joins what does not stand {near}: these are two findings"
+        yield f"{where} joins what is not at one place: these are two findings"
     if lost := [name for name, source in sources.items() if source.file != one.file]:
         yield f"{where} is about another file than {lost[0]}"
     grave = [source.severity for source in sources.values()] or [one.severity]
