@@ -16,7 +16,7 @@ from runner.text.durations import about
 from runner.text.terminal import escape_unseen
 from runner.text.words import count, failed_before, shortened
 from runner.usecases.story import StoryLine
-from runner.verify.report_text import ledger_lines
+from runner.verify.report_text import ledger_lines, review_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def _sections(d: Dossier, report: Report) -> Iterator[str]:
     yield _section("Checks", *(map(_check, report.checks)), _p(failed_before(report.failed_before)))
     if report.gates:
         yield _section("Gates", _list(map(_code, report.gates)))
+    if report.review_findings:
+        yield _section("Review findings", _list(review_line(one, _code) for one in report.review_findings))
     yield _section("Changes", *_changes(d, report))
     yield _section(
         "Settings", _settings(d, report), _folded("The command", _pre(d.command)) if d.command else ""

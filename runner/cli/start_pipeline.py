@@ -37,6 +37,8 @@ def _asked(args: Namespace) -> PipelineRequest:
     given, sets = {}, []
     for text in args.sets:
         name, equals, value = text.partition("=")
+        if equals and name in given:
+            raise UsageError(f"`{name[:80]}` is set twice", hint="leave one of them out")
         if equals and name.isidentifier():
             given[name] = text_of(os.path.join(here(), value[1:]), _HINT) if value.startswith("@") else value
         else:

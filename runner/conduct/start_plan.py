@@ -279,7 +279,7 @@ def notes(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[str]:
     config, work = prepared.config, prepared.work
     if led := editable.first_lead(work.checks(), env, config.root, is_apart=work.may_be_apart):
         yield f"{led}; {editable.REPAIR}"
-    if behind := [f"batch {n}" for n in commits.left_behind(config, prepared.ledger)]:
+    if behind := [prepared.ledger.step(n).called for n in commits.left_behind(config, prepared.ledger)]:
         yield f"what is checked out has neither commit nor files of what counts as done: {few(behind)}"
     if prepared.config.delegate.commit is not False and not commit.has_name(prepared.config.root):
         yield "git knows no name for the commits, so they will be by `runner`: set user.name and user.email"
@@ -325,9 +325,8 @@ def _refuse_another(
         raise
     except Conflict:  # it cannot be resumed, so it must be possible to start over
         return None
-    if (
-        resumed is None and given.identity == prepared.assignment.identity
-    ):  # what says something else is another plan
+    is_same = given.identity == prepared.assignment.identity  # what says something else is another plan
+    if resumed is None and is_same:
         refuse_open(ledger, prepared.asked.reset)
     return given, ledger
 
@@ -340,7 +339,7 @@ def loaded(
         return assignments.load(run)
     except Conflict:
         if manifest.has_open_breaker and not asked.reset:
-            raise BreakerOpen(f"the breaker of this plan is open: run `{run.run_id}`") from None
+            raise BreakerOpen(f"the breaker is open: run `{run.run_id}`") from None
         raise
 
 

@@ -27,7 +27,9 @@ def ended(ledger: PlanLedger, task_id: str) -> Ended:
     """As the ledger says it."""
     code, message = _end(ledger)
     if ledger.stages:
-        lines = [f"{len(ledger.passed)} of {count(len(ledger.stages), 'stage')} passed: {message}"]
+        skipped = f", {len(ledger.skipped)} skipped" if ledger.skipped else ""
+        passed = len(ledger.passed) - len(ledger.skipped)
+        lines = [f"{passed} of {count(len(ledger.stages), 'stage')} passed{skipped}: {message}"]
     else:
         done = [step for step in ledger.steps if step.status in _DONE]
         lines = [f"{len(done)} of {count(len(ledger.steps), 'batch', 'batches')} done: {message}"]

@@ -76,7 +76,7 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     if report.findings:
         yield "findings", [line for finding in report.findings for line in _found(finding, show)]
     if report.review_findings:
-        yield "review findings", _listed([_review(one, show) for one in report.review_findings])
+        yield "review findings", _listed([review_line(one, show) for one in report.review_findings])
     claims = report.claims
     if claims.status is not None:
         said = [f"its checks: {show(claims.verification_summary)}"] if claims.verification_summary else []
@@ -147,10 +147,11 @@ def _finding(finding: Finding, show: Callable[[object], str]) -> str:
     return f"{finding.severity}: {show(finding.message)}" + (f" [{seen}]" if seen else "")
 
 
-def _review(one: ReviewFinding, show: Callable[[object], str]) -> str:
+def review_line(one: ReviewFinding, show: Callable[[object], str]) -> str:
+    """What a review has found, and whether its place is there."""
     step = f"{show(one.step)}: " if one.step else ""
     at = f"{show(one.where)}: " if one.where else ""
-    return f"{step}{one.severity}: {at}{show(one.title)}{PLACES.get(one.place or '', '')}"
+    return f"{step}{show(one.severity)}: {at}{show(one.title)}{PLACES.get(one.place or '', '')}"
 
 
 def _setting(name: str, setting: Conformity, show: Callable[[object], str]) -> str:

@@ -419,6 +419,7 @@ def test_what_lacks_or_does_not_fit_is_refused_before_anything_begins(repo: Repo
         (("--set", "name=csv", "--set", "question= "), "input_missing"),
         (("--set", "name=../csv", "--set", "question=x"), "usage"),
         (("--set", "name=csv", "--set", "question=@nowhere.md"), "prompt_invalid"),
+        (("--set", "name=a", "--set", "name=b", "--set", "question=x"), "usage"),
         (("--task", "look"), "usage"),
         (("--resume",), "conflict"),
     ):

@@ -23,6 +23,7 @@ from runner.usecases.story import StoryLine
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, Severity
 from runner.verify.report import Claims, ReasonGiven, Report, ReportedFiles
+from runner.verify.review import ReviewFinding
 from runner.workspace.changes import LinesChanged
 
 VOID = {"meta"}
@@ -100,6 +101,8 @@ def a_report(**changes: Any) -> Report:
         attempts=({}, {}),
         residual_risk=("no scope is declared",),
         refused=("`rm -f a` rejected",),
+        review_findings=(ReviewFinding("critical", "src/a.py", 7, "It leaks", "", "", place="no_line"),),
+        gates=("review: gate: failed (1 finding left)",),
     ).replace(**changes)
 
 
@@ -161,6 +164,7 @@ def test_a_page_says_everything_that_is_known_of_a_run() -> None:
             "codex exec --json",
             "batch 1 of 2: U1 failedit broke",
         ),
+        *("critical: src/a.py:7: It leaks (no such line)", "review: gate: failed (1 finding left)"),
         *("input tokens32,000", "`rm -f a` rejected", "no scope is declared", "7 earlier lines left out"),
         *("23:59:59ranpytest -q (exit 1, 3.2 s)1 failed", "[batch 1] two lines"),
     ):
