@@ -12,6 +12,8 @@ from support.ended import an_ended_run
 from support.repo import RUNNER, Repo
 from support.terminal import Terminal
 
+from runner.conduct.plan_record import keep
+from runner.state.plan_ledger import Breaker, PlanLedger
 from runner.state.store import RunDir
 from runner.usecases import approval
 
@@ -25,6 +27,7 @@ def run(repo: Repo) -> RunDir:
     (repo.root / "docs").mkdir()
     (repo.root / DOCUMENT).write_text("Invoices.\nWho may see them?\n")
     made = an_ended_run(repo.root, task="feature", runtime="plan")
+    keep(made, PlanLedger("pipeline feature", None, (), Breaker(3), stages=("prd", "release")))
     approval.ask(made, "prd", "Is this what we want?", DOCUMENT)
     return made
 
@@ -35,7 +38,8 @@ def inbox(repo: Repo) -> list[Any]:
 
 def test_without_a_terminal_it_needs_yes_and_comes_once(repo: Repo, run: RunDir) -> None:
     (item,) = inbox(repo)
-    assert item["commands"] == ["runner approve feature prd", "runner approve feature prd --reject"]
+    approve = "runner approve feature prd"
+    assert item["commands"] == [approve, f"{approve} --reject", "runner start --pipeline feature --resume"]
     assert DOCUMENT in item["text"] and "Is this what we want?" in item["text"]
     words = item["commands"][0].split()[1:]
     for sure in (words, ["ledger", "sign", "feature", "--proposal", "e-0001"], [*words, "--reject"]):
