@@ -69,6 +69,7 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
     spent = [n for n in used if n is not None]
     facts = [
         ("Checks", _passed(report.checks, d.declared_checks)),
+        *([("Stages", _stages(m))] if m.plan is not None and m.plan.get("stages") else []),
         ("Files changed", "not known" if observed is None else str(len(observed))),
         ("Took", _took(m)),
         *([("Tokens", f"{sum(spent):,}")] if spent else []),
@@ -84,6 +85,11 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
     notes = _list(_t(note) for note in (*d.reviewed.change, *d.reviewed.notes))
     head = f'<h1>{_t(report.task_id)}: <strong class="{tone}">{_t(outcome)}</strong></h1>'
     return f"<header>{head}{title}{reason}<dl>{rows}</dl>{notes}</header>"
+
+
+def _stages(m: Manifest) -> str:
+    stages = (m.plan or {}).get("stages") or ()
+    return f"{sum(one['status'] == 'passed' for one in stages)} of {len(stages)} passed"
 
 
 def _passed(checks: Sequence[Check], declared: int) -> str:

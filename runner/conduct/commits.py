@@ -58,7 +58,7 @@ def base(config: Config, changed: Iterable[str], since: str | None = None) -> Ba
         held = {*commit.differing(root, on, paths)} - {*commit.differing(root, tip, paths)}
         where = f" to branch `{named}`" if isinstance(named, str) else ""
         raise Conflict(
-            f"finished steps were not committed{where}: {few(sorted(held))}",
+            f"changes to files of finished steps were not committed{where}: {few(sorted(held))}",
             hint="commit them, then continue",
         )
     if not isinstance(named, str):

@@ -11,7 +11,7 @@ from runner.errors import RunnerError
 from runner.ledger.entry import EntryType
 from runner.model import Reason
 from runner.state.authentic import own_invocation, refuse_foreign
-from runner.state.plan_ledger import APPROVAL, PlanLedger, Status, Step, StepKind
+from runner.state.plan_ledger import APPROVAL, CHANGED, PlanLedger, Status, Step, StepKind
 from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
@@ -33,7 +33,9 @@ _MOST_REPAIRS = 20
 """Of one round: more findings than that are for a person to look at."""
 _MOST_TOLD = 20
 _NO_REVIEWS = (StepKind.BATCH, StepKind.REPAIR)
+_REVIEWS = (StepKind.TASK, StepKind.REVIEW)
 _REJECTED = "not_approved"
+_AGAIN = "\n(it has changed since it was approved)"
 _SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
 
 
@@ -105,7 +107,7 @@ class Gates:
         if not is_to_sign:  # `inbox` shows what is still to be written
             return ledger if digest is None else ledger.passes(step.n, digest)
         if step.n not in self._asked or self._asked[step.n][0] != digest:
-            prompt = _asks(stage, place)
+            prompt = _asks(stage, place) + (_AGAIN if step.why == CHANGED else "")
             told = step.asked if step.why is not None and step.why.code == _REJECTED else None
             self._asked[step.n] = (digest, approval.ask(self._run, stage.name, prompt, place, told))
         entry = self._asked[step.n][1]
@@ -157,8 +159,8 @@ class Gates:
             return ledger.not_passed(step.n, stop or _left(grave))
         if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
-        if found or idle:
-            _track(self._run, stage.name, [*found, *idle])
+        if later := [*found, *idle, *unsaid(self._earlier(ledger, stage), found)]:
+            _track(self._run, stage.name, later)
         unseen = _unseen(idle) if is_anew and idle else None
         return ledger.passes(step.n, why=unseen or self._rewritten(ledger, stage))
 
@@ -204,6 +206,18 @@ class Gates:
                 return None
             found += [] if kept.claim is None else self.compared.findings(step, kept.claim)
         return found
+
+    def _earlier(self, ledger: PlanLedger, stage: Stage) -> list[ReviewFinding]:
+        """What reviews have found that others stand for now, and no repair was asked for, each once."""
+        steps = ledger.of_stage(stage.name)
+        given = {one.identity for one in _about(one for one in steps if one.kind is StepKind.REPAIR)}
+        found: dict[tuple[str, str], ReviewFinding] = {}
+        for step in steps:
+            if step.run is not None and step.kind in _REVIEWS and ledger.is_outdone(step):
+                kept = record.load(RunDir.of(self._run.repo, step.run).result)
+                said = () if kept is None or kept.claim is None else kept.claim.findings
+                found |= {one.identity: one for one in said if one.identity not in given}
+        return [*found.values()]
 
     def _no_more(
         self, ledger: PlanLedger, stage: Stage, step: Step, grave: Sequence[ReviewFinding]

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.state.plan_ledger import PlanLedger, Step
 
+_STOPPED = (Status.FAILED, Status.PARKED)
 _DONE = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
 
 
@@ -64,7 +65,9 @@ def _end(ledger: PlanLedger) -> tuple[str, str]:
         return breaker.parked.code, breaker.parked.message
     if ledger.is_complete:
         return "completed", "nothing is left"
-    return BATCHES_LEFT, f"left: {', '.join(ledger.left)}"
+    stopped = [step for step in ledger.steps if step.stage and step.why and step.status in _STOPPED]
+    why = "".join(f"{one.called}: {one.why.message}; " for one in stopped[:1] if one.why)
+    return BATCHES_LEFT, f"{why}left: {', '.join(ledger.left)}"
 
 
 def in_a_row(ledger: PlanLedger) -> str:

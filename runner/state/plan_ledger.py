@@ -37,6 +37,8 @@ class StepKind(StrEnum):
 
 APPROVAL = "approval"
 """What a step is called in which a person signs no document."""
+CHANGED = Reason("document_changed", "it has changed since it was approved")
+"""Why a person is asked once more."""
 
 
 class Status(StrEnum):
@@ -313,7 +315,7 @@ class PlanLedger(Value):
 
     def open_again(self, n: int) -> PlanLedger:
         """What a person has approved is not the same now; what was looked at after that is to be again."""
-        opened = self._with(self.step(n).replace(status=Status.WAITING, asked=None, digest=None))
+        opened = self._with(self.step(n).replace(status=Status.WAITING, asked=None, digest=None, why=CHANGED))
         for step in self.of_stage(self.step(n).stage or ""):
             if step.kind is StepKind.GATE and n in step.after and step.status is Status.SUCCEEDED:
                 opened = opened._with(step.replace(status=Status.WAITING, why=None))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.state.manifest import Manifest
+    from runner.state.plan_ledger import PlanLedger
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
@@ -123,12 +124,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         notes.append(f"the results of its runs are not known: {os.path.basename(run.ledger)}: {error}")
         return own
     found, missing = [], []
-    idle = tuple(
-        ReviewFinding.from_json(one).replace(step=step.called)
-        for stage in plan.stages
-        for step in plan.unrepaired(stage)
-        for one in step.about
-    )
+    repairs, unsaid = _repaired(plan)
     for step in plan.steps:
         if step.run is None or not is_run_id(step.run.run_id):
             continue
@@ -137,6 +133,9 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
             reviewed, manifest = _alone(RunDir.of(run.repo, step.run))
             told = reviewed.report
             if plan.is_outdone(step):
+                if step.kind in (StepKind.TASK, StepKind.REVIEW):
+                    more = [one for one in told.review_findings or () if one.identity not in repairs]
+                    unsaid += [one.replace(step=name) for one in more]
                 told = told.replace(review_findings=None)
             elif step.kind is StepKind.SYNTHESIS and step.status in (Status.SUCCEEDED, Status.DONE):
                 said = reports.redacted(kept(run, step.stage), redactor(run, manifest).redact_text)
@@ -160,7 +159,27 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         for step in plan.steps
         if not step.has_run and step.status is not Status.REPLACED
     ]
-    return of_plan(own.replace(gates=tuple(gates), review_findings=idle), found, plan.left, missing, earlier)
+    return of_plan(
+        own.replace(
+            gates=tuple(gates), review_findings=tuple({one.identity: one for one in unsaid}.values())
+        ),
+        found,
+        plan.left,
+        missing,
+        earlier,
+    )
+
+
+def _repaired(plan: PlanLedger) -> tuple[set[tuple[str, str]], list[ReviewFinding]]:
+    """What repairs were asked for, by which it is known again; and what they have left as it was."""
+    given = [one for step in plan.steps if step.kind is StepKind.REPAIR for one in step.about]
+    left = [
+        ReviewFinding.from_json(one).replace(step=step.called)
+        for stage in plan.stages
+        for step in plan.unrepaired(stage)
+        for one in step.about
+    ]
+    return {ReviewFinding.from_json(one).identity for one in given}, left
 
 
 def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:

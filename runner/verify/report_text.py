@@ -68,7 +68,7 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     yield "files changed", _changed(files, show)
     if files.claimed is not None and set(files.claimed) != set(files.observed or ()):
         yield "files changed, according to the agent", _listed([show(path) for path in files.claimed])
-    checks = [f"{show(check.command)} {_result(check)}" for check in report.checks] or ["none was run"]
+    checks = [f"{show(check.command)} {_result(check)}" for check in report.checks] or [_unchecked(report)]
     before = failed_before(report.failed_before)
     yield "checks", [*checks, *([] if before is None else [show(before)])]
     if report.gates:
@@ -145,6 +145,10 @@ def _found(finding: Finding, show: Callable[[object], str]) -> list[str]:
 def _finding(finding: Finding, show: Callable[[object], str]) -> str:
     seen = ", ".join(and_more([show(one) for one in finding.evidence], 5))
     return f"{finding.severity}: {show(finding.message)}" + (f" [{seen}]" if seen else "")
+
+
+def _unchecked(report: Report) -> str:
+    return "none but those of gates was run" if report.gates else "none was run"
 
 
 def review_line(one: ReviewFinding, show: Callable[[object], str]) -> str:

@@ -55,6 +55,7 @@ def test_a_document_that_changes_after_it_was_approved_is_asked_for_again(repo: 
     repo.write("docs/prd.md", "Two.\n")
     approve(run, "slow")
     assert asks(run, "prd") not in (first, "None")
+    assert "it has changed since it was approved" in repo.cli("inbox").stdout
     assert [one["stage"] for one in steps(run)][-1] == "slow", "nothing that needs it has begun"
     approve(run, "prd")
     ends(run)

@@ -194,6 +194,10 @@ def test_a_gate_that_is_not_passed_ends_its_stage_and_resuming_looks_again(repo:
     )
     stages = {one["name"]: one["status"] for one in manifest["plan"]["stages"]}
     assert stages == {"first": "failed", "after": "waiting", "beside": "passed"}
+    why = "first: gate: true and ls ready: `ls ready` exited with 2: gate-first-2.log; left: first, after"
+    assert manifest["reason"]["message"] == why
+    page, text = (repo.cli("report", run.id, "--format", how).stdout for how in ("html", "text"))
+    assert "<dt>Stages</dt><dd>1 of 3 passed</dd>" in page and "none but those of gates was run" in text
     assert "runner start --pipeline feature --resume" in run.on_disk()["reason"]["hint"]
     assert repo.json("report", run.id)["gates"] == [
         "first: gate: true and ls ready: failed (`ls ready` exited with 2: gate-first-2.log)",
@@ -291,6 +295,19 @@ def told(repo: Repo, run: Run) -> list[str]:
     """The severities of what the report of the pipeline lists as found by reviews."""
     report = repo.cli("report", run.id, "--format", "json").json()
     return [one["severity"] for one in report["review_findings"]]
+
+
+def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("review", 'tasks = ["look"]', *REVIEW[1:]),
+        review_look=finds(finding(), finding("important", "Another")),
+        **{"review_repair-1-1": call("sed -i s/41/42/ src/app.py") + says(claim()), "review_look.2": finds()},
+    )
+    run = starts(repo)
+    ends(run)
+    assert told(repo, run) == ["important"]
+    assert "Another" in run.file("findings-review.md") and "It is wrong" not in run.file("findings-review.md")
 
 
 def test_a_repair_that_leaves_half_of_its_work_in_the_tree_ends_its_stage(repo: Repo) -> None:
