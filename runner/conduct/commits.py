@@ -80,12 +80,12 @@ def followed(config: Config, on: Base, changed: Iterable[str], since: str | None
     is_here = on.branch is not None or ref == on.ref
     if is_here and now == on.at:
         return on
-    if is_here and on.at is not None and now is not None and _is_below(config, on.at, now):
+    if is_here and now is not None and (on.at is None or _is_below(config, on.at, now)):
         return base(config, changed, since)
     if config.delegate.commit is False:
         return on
     where = on.branch or on.ref or "HEAD"
-    text = f"{where} is no more where the next commit belongs: on top of {str(on.at)[:12]}"
+    text = f"{where} is no more where the next commit belongs: on top of {(on.at or on.tip)[:12]}"
     raise Conflict(text, hint="check it out there, or commit by hand what is finished")
 
 

@@ -343,7 +343,7 @@ class Conductor:
         self._keep(self.ledger.replace(together=tuple(owed)))
         runs = [self.ledger.step(n).run for n in owed]
         folders = [RunDir.of(self._run.repo, run) for run in runs if run is not None]
-        failed = verify_together(self._run, self._config.root, folders, self._env)
+        failed = verify_together(self._run, self._config.root, folders, self._env, self._redactor)
         if failed is None:
             return True
         names = self.ledger.called(owed)

@@ -10,12 +10,14 @@ from runner.disk.files import replace_bytes
 from runner.errors import RunnerError
 from runner.ledger.entry import EntryType
 from runner.model import Reason
+from runner.redact.redactor import Redactor
 from runner.state.authentic import own_invocation, refuse_foreign
 from runner.state.plan_ledger import APPROVAL, CHANGED, PlanLedger, Status, Step, StepKind
 from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
+from runner.usecases.review import about, unrepaired
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
 from runner.verify.review import SEVERITIES, ReviewFinding, unsaid
@@ -86,7 +88,8 @@ class Gates:
         that needs it has still to begin. A plan that was read is what was approved.
         """
         pipeline = self._given.pipeline
-        ahead = [one.name for one in pipeline.stages if one.name not in ledger.passed]
+        stopped = {step.stage for step in ledger.steps if step.status in (Status.FAILED, Status.PARKED)}
+        ahead = [one.name for one in pipeline.stages if one.name not in {*ledger.passed, *stopped}]
         for step in ledger.steps:
             if step.kind is not StepKind.PERSON or step.digest is None or step.status not in _SUCCEEDED:
                 continue
@@ -147,10 +150,10 @@ class Gates:
         if found is None:
             why = Reason("lost", "the results of its reviews are gone")
             return ledger.not_passed(step.n, why)
-        unrepaired, stop = ledger.unrepaired(stage.name), None
-        idle = unsaid(_about(unrepaired), found)
-        is_anew = any(one.turn < step.turn for one in unrepaired)  # a person may have done it since
-        left = [*found, *(() if is_anew else idle)]
+        found_idle, stop = unrepaired(ledger, stage.name), None
+        idle = unsaid((one for _, one in found_idle), found)
+        now = unsaid((one for step_, one in found_idle if step_.turn == step.turn), found)
+        left = [*found, *now]  # what an earlier round has left, a person may have repaired since
         if stage.repair is not None and (grave := _as_grave(left, stage.repair.severity)):
             stop = self._no_more(ledger, stage, step, grave)
             if stop is None:
@@ -161,8 +164,9 @@ class Gates:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
         if later := [*found, *idle, *unsaid(self._earlier(ledger, stage), found)]:
             _track(self._run, stage.name, later)
-        unseen = _unseen(idle) if is_anew and idle else None
-        return ledger.passes(step.n, why=unseen or self._rewritten(ledger, stage))
+        told = [one for one in (_unseen(idle), self._rewritten(ledger, stage)) if one is not None]
+        doubt = Reason(told[0].code, "; ".join(one.message for one in told)) if told else None
+        return ledger.passes(step.n, why=doubt)
 
     def _failed(self, stage: Stage, ledger: PlanLedger, env: Mapping[str, str]) -> str | None:
         """What its commands say, each of which is run as the checks of a run are."""
@@ -174,7 +178,9 @@ class Gates:
         tasks = self._config.tasks
         timeout_s = max(tasks[name].verify_timeout_s for name in stage.runs or tasks)
         commands = [Verifying(argv, None, tuple(names), timeout_s) for argv in stage.gate.commands]
-        return verify(self._run, self._config.root, commands, env, f"gate-{stage.name}")
+        secrets = {name for one in self._config.runtimes.values() for name in one.env}
+        redactor = Redactor(env[name] for name in sorted(secrets) if name in env)
+        return verify(self._run, self._config.root, commands, env, redactor, f"gate-{stage.name}")
 
     def _rewritten(self, ledger: PlanLedger, stage: Stage) -> Reason | None:
         """What runs have changed of what its commands execute or read, as far as one sees; and what repairs
@@ -225,7 +231,7 @@ class Gates:
         """Why there is no other round of repairs."""
         assert stage.repair is not None
         rounds = stage.repair.max_rounds
-        idle = ledger.unrepaired(stage.name)
+        idle = [one for one, _ in unrepaired(ledger, stage.name)]
         mine = [one for one in ledger.of_stage(stage.name) if one.kind is StepKind.REPAIR]
         done = [one for one in mine if one.turn == step.turn and one not in idle]
         before = {one.identity for one in _about(done)}
@@ -275,15 +281,21 @@ def _asks(stage: Stage, place: str | None) -> str:
 
 
 def _as_grave(findings: Sequence[ReviewFinding], severity: str) -> list[ReviewFinding]:
-    most = SEVERITIES.index(severity)
-    return [one for one in findings if one.rank <= most]
+    """Each once, as grave as anybody says."""
+    known: dict[tuple[str, str], ReviewFinding] = {}
+    for one in findings:
+        if one.rank <= SEVERITIES.index(severity):
+            known[one.identity] = min(known.get(one.identity, one), one, key=lambda said: said.rank)
+    return [*known.values()]
 
 
 def _about(repairs: Iterable[Step]) -> list[ReviewFinding]:
-    return [ReviewFinding.from_json(finding) for one in repairs for finding in one.about]
+    return [finding for one in repairs for finding in about(one)]
 
 
-def _unseen(idle: Sequence[ReviewFinding]) -> Reason:
+def _unseen(idle: Sequence[ReviewFinding]) -> Reason | None:
+    if not idle:
+        return None
     return Reason(
         "not_repaired", f"reviews do not find it any more, and no run has repaired it: {_named(idle)}"
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner.processes.proc import command_line, everything, identify
 from runner.processes.tree import Tree
+from runner.redact.seal import seal
 from runner.state.authentic import own_invocation
 from runner.supervise.begin import PROGRAM as SUPERVISOR
 from runner.supervise.begin import reap
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from runner.processes.proc import Process
+    from runner.redact.redactor import Redactor
     from runner.state.store import RunDir
 
 
@@ -29,7 +32,9 @@ class Verifying(Value):
     timeout_s: float
 
 
-def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mapping[str, str]) -> str | None:
+def verify_together(
+    run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mapping[str, str], redactor: Redactor
+) -> str | None:
     """Runs the checks of all these batches in `cwd`, each once; what failed, or None. ForeignRun where one of
     the runs is not ours.
     """
@@ -39,13 +44,19 @@ def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mappi
         for one in invocations
         for argv, program in one.checks
     ]
-    return verify(run, cwd, commands, env)
+    return verify(run, cwd, commands, env, redactor, "verify")
 
 
 def verify(
-    run: RunDir, cwd: str, commands: Sequence[Verifying], env: Mapping[str, str], name: str = "verify"
+    run: RunDir,
+    cwd: str,
+    commands: Sequence[Verifying],
+    env: Mapping[str, str],
+    redactor: Redactor,
+    name: str,
 ) -> str | None:
-    """What failed of these commands, each of which is run once, or None. Their output is in `NAME-N.log`.
+    """What failed of these commands, each of which is run once, or None. Their output is in `NAME-N.log`,
+    without secrets: the run may go on for days.
 
     What a check leaves running is ended with it: everything that carries the mark of this plan's `run` and
     was not there before, but for the supervisor of this run, which may be a new one.
@@ -63,6 +74,8 @@ def verify(
         log = f"{run.path}/{name}-{len(done)}.log"
         command = CheckCommand(one.argv, cwd, ours, log, one.timeout_s, program=one.program)
         check = run_check(command, sweep=lambda: tree.sweep(1.0))
+        with contextlib.suppress(OSError):
+            seal(log, redactor)
         if (failed := judge((check,))) is not None:
             return failed[1].message + (
                 f": {os.path.basename(log)}" if check.tail and os.path.exists(log) else ""

@@ -219,15 +219,6 @@ class PlanLedger(Value):
             return any(one.kind is StepKind.SYNTHESIS for one in later)
         return any(one.kind is StepKind.REVIEW and one.task == step.task for one in later)
 
-    def unrepaired(self, stage: str) -> tuple[Step, ...]:
-        """The repairs of its last round that were rejected, or have changed nothing: what they are about is
-        still there, whatever a review says.
-        """
-        repairs = [step for step in self.of_stage(stage) if step.kind is StepKind.REPAIR]
-        last = max((step.turn for step in repairs), default=0)
-        over = [step for step in repairs if step.turn == last and step.status in _OVER]
-        return tuple(step for step in over if step.status is Status.REPLACED or not step.changed)
-
     def plan_is_read(self, stage: str) -> bool:
         """Whether the batches of a stage are known."""
         return any(step.kind is StepKind.BATCH for step in self.of_stage(stage))

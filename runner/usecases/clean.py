@@ -163,7 +163,8 @@ def _way_on(manifest: Manifest) -> str:
 
 def _of_pipelines(root: str, older_than_s: float) -> tuple[set[str], set[str]]:
     """The last runs of pipelines of which something is left, and the runs that would be asked if one was
-    resumed. What a person has cancelled counts until it is as old as that.
+    resumed. What a person has cancelled counts until it is as old as that; nothing that is over counts if
+    that is 0.
     """
     from runner.usecases.review import continued  # whoever has no pipelines does not pay for it
 
@@ -175,7 +176,9 @@ def _of_pipelines(root: str, older_than_s: float) -> tuple[set[str], set[str]]:
             found, manifest = run.read_ledger(), run.read_manifest()
         except (RunnerError, ValueError):
             continue  # nobody can resume it
-        is_given_up = manifest.outcome == Outcome.CANCELLED and _ended_before(manifest, older_than_s)
+        is_old = manifest.outcome == Outcome.CANCELLED and _ended_before(manifest, older_than_s)
+        is_all = manifest.is_done and older_than_s == 0
+        is_given_up = not manifest.has_open_breaker and (is_old or is_all)
         if found.stages and not (found.is_complete or is_given_up) and _is_last(run, manifest):
             last.add(run.run_id)
             needed |= {one.run_id for one in continued(run)}

@@ -35,10 +35,10 @@ from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from runner.state.manifest import Manifest
-    from runner.state.plan_ledger import PlanLedger
+    from runner.state.plan_ledger import PlanLedger, Step
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
@@ -124,7 +124,8 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         notes.append(f"the results of its runs are not known: {os.path.basename(run.ledger)}: {error}")
         return own
     found, missing = [], []
-    repairs, unsaid = _repaired(plan)
+    repairs = {one.identity for step in plan.steps if step.kind is StepKind.REPAIR for one in about(step)}
+    unsaid = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
     for step in plan.steps:
         if step.run is None or not is_run_id(step.run.run_id):
             continue
@@ -133,9 +134,8 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
             reviewed, manifest = _alone(RunDir.of(run.repo, step.run))
             told = reviewed.report
             if plan.is_outdone(step):
-                if step.kind in (StepKind.TASK, StepKind.REVIEW):
-                    more = [one for one in told.review_findings or () if one.identity not in repairs]
-                    unsaid += [one.replace(step=name) for one in more]
+                more = () if step.kind is StepKind.COMPARE else told.review_findings or ()
+                unsaid += [one.replace(step=name) for one in more if one.identity not in repairs]
                 told = told.replace(review_findings=None)
             elif step.kind is StepKind.SYNTHESIS and step.status in (Status.SUCCEEDED, Status.DONE):
                 said = reports.redacted(kept(run, step.stage), redactor(run, manifest).redact_text)
@@ -154,32 +154,40 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
     if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
         notes.append(f"{runs} tokens")
-    gates = [
+    own = own.replace(
+        gates=_gates(plan), review_findings=tuple({one.identity: one for one in unsaid}.values())
+    )
+    return of_plan(own, found, plan.left, missing, earlier)
+
+
+def _gates(plan: PlanLedger) -> tuple[str, ...]:
+    return tuple(
         f"{step.called}: {step.status}" + (f" ({step.why.message})" if step.why else "")
         for step in plan.steps
         if not step.has_run and step.status is not Status.REPLACED
-    ]
-    return of_plan(
-        own.replace(
-            gates=tuple(gates), review_findings=tuple({one.identity: one for one in unsaid}.values())
-        ),
-        found,
-        plan.left,
-        missing,
-        earlier,
     )
 
 
-def _repaired(plan: PlanLedger) -> tuple[set[tuple[str, str]], list[ReviewFinding]]:
-    """What repairs were asked for, by which it is known again; and what they have left as it was."""
-    given = [one for step in plan.steps if step.kind is StepKind.REPAIR for one in step.about]
-    left = [
-        ReviewFinding.from_json(one).replace(step=step.called)
-        for stage in plan.stages
-        for step in plan.unrepaired(stage)
-        for one in step.about
-    ]
-    return {ReviewFinding.from_json(one).identity for one in given}, left
+def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]:
+    """What repairs of a stage have left as it was, each with the newest that was asked for it: it was
+    rejected, or neither it nor one beside it has changed the file. It is still there, whatever a review says.
+    """
+    over = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
+    repairs = [step for step in plan.of_stage(stage) if step.kind is StepKind.REPAIR and step.status in over]
+    newest = {one.identity: (step, one) for step in repairs for one in about(step)}
+    return [found for found in newest.values() if _is_idle(*found, repairs)]
+
+
+def _is_idle(repair: Step, finding: ReviewFinding, repairs: Sequence[Step]) -> bool:
+    if repair.status is Status.REPLACED:
+        return True
+    beside = (one for one in repairs if one.turn == repair.turn and one.status is not Status.REPLACED)
+    return not repair.changed and not any(finding.file in one.changed for one in beside)
+
+
+def about(step: Step) -> list[ReviewFinding]:
+    """The findings that a step is about."""
+    return [ReviewFinding.from_json(finding) for finding in step.about]
 
 
 def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:

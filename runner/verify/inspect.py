@@ -183,7 +183,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
         isolation=invocation.isolation,
         git_owner=None if is_owner else owner,
         git_in_reach=invocation.reaches_git_of_others,
-        git_is_kept=not invocation.git_in_reach,
+        git_is_kept=not invocation.git_in_reach and invocation.isolation != "none",
     )
 
 

@@ -171,6 +171,23 @@ def test_a_branch_that_went_elsewhere_stops_a_pipeline_before_the_next_run_begin
     assert repo.says("log", "-1", "--format=%s").strip() == "Feature: two: fix"
 
 
+def test_a_branch_that_is_made_while_somebody_is_asked_takes_the_commits(repo: Repo) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("two", 'tasks = ["fix"]'),
+        delegate=('commit = "work"',),
+        files={"docs/prd.md": "One.\n"},
+        two_fix=writes("two"),
+    )
+    run = starts(repo)
+    asks(run, "prd")
+    repo.says("checkout", "-qb", "work")
+    approve(run, "prd")
+    ends(run)
+    assert repo.says("log", "-1", "--format=%s", "work").strip() == "Feature: two: fix"
+
+
 def gated_write(repo: Repo, path: str) -> str:
     return writes(path, before=gated(repo))
 

@@ -297,6 +297,23 @@ def told(repo: Repo, run: Run) -> list[str]:
     return [one["severity"] for one in report["review_findings"]]
 
 
+def test_what_two_reviews_find_is_repaired_once(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("review", *REVIEW),
+        review_look=finds(finding("important"), finding("critical", "The answer is 41")),
+        review_also=finds(finding(), finding("critical", "It says 41")),
+        **{"review_repair-1-1": call("sed -i s/41/42/ src/app.py") + says(claim())},
+        **{f"review_repair-1-{n}": says(claim(files=[])) for n in (2, 3)},
+        **{"review_look.2": finds(), "review_also.2": finds()},
+    )
+    run = starts(repo)
+    ends(run)
+    assert kinds(run).count("repair") == 3 and reason_of(run, "review") is None, (
+        "what one beside them has changed is left to the reviews"
+    )
+
+
 def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(repo: Repo) -> None:
     prepares(
         repo,

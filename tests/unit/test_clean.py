@@ -41,8 +41,8 @@ clean(sys.argv[1], older_than_s=0, dry_run=False)
 """
 
 
-def removed(root: Path) -> set[str]:
-    return {row.run_id for row in clean(str(root), older_than_s=0, dry_run=False).removed}
+def removed(root: Path, older_than_s: float = 0) -> set[str]:
+    return {row.run_id for row in clean(str(root), older_than_s=older_than_s, dry_run=False).removed}
 
 
 def below(parent: RunDir) -> RunDir:
@@ -86,11 +86,13 @@ def test_what_a_stopped_pipeline_goes_on_with_stays_unless_a_person_has_cancelle
     child, other = an_ended_run(tmp_path), an_ended_run(tmp_path)
     first = a_pipeline(tmp_path, child, outcome, 1_000_000.0)
     last = a_pipeline(tmp_path, child, outcome, 2_000_000.0, first)
-    found = clean(str(tmp_path), older_than_s=0, dry_run=False)
+    found = clean(str(tmp_path), older_than_s=0.001, dry_run=False)
     gone = {row.run_id for row in found.removed}
     assert gone == {other.run_id} | ({one.run_id for one in (child, first, last)} if not stays else set())
     told = [(row.run_id, way) for row, way in found.stopped]
     assert told == [(last.run_id, "runner start --pipeline feature --resume")] * stays
+    clean(str(tmp_path), older_than_s=0, dry_run=False)
+    assert not any(run.is_described() for run in (child, first, last)), "0 is all"
 
 
 def test_runs_of_a_cancelled_pipeline_stay_as_long_as_that_does(tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_of_a_pipeline_that_was_begun_anew_nothing_from_before_stays(tmp_path: P
     old, new = an_ended_run(tmp_path), an_ended_run(tmp_path)
     before = a_pipeline(tmp_path, old, Outcome.FAILED, 1_000_000.0)
     a_pipeline(tmp_path, new, Outcome.FAILED, 2_000_000.0)
-    assert removed(tmp_path) == {old.run_id, before.run_id}
+    assert removed(tmp_path, 0.001) == {old.run_id, before.run_id}
 
 
 def test_a_run_whose_parent_is_gone_or_cannot_be_read_is_removed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from runner.conduct.start_plan import PreparedPlan
 from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
+from runner.usecases.review import unrepaired
 from runner.verify.review import ReviewFinding, unsaid
 
 RUN = Lineage("look", "20261120T101504438Z-50151d5c", "m")
@@ -179,6 +180,33 @@ def test_what_a_person_repairs_after_a_comparison_is_compared_anew() -> None:
     for n in (1, 2, 3):
         ledger = ledger.began(n, RUN).succeeded(n, changed=())
     assert [step.n for step in ledger.not_passed(4, WHY).again(RUN).runnable()] == [1, 2]
+
+
+def a_repair(n: int, turn: int, title: str, *changed: str, status: Status = Status.SUCCEEDED) -> Step:
+    finding = ReviewFinding("critical", "a.py", 1, title, "", "").to_json()
+    told = Step(n, (), stage="review", kind=StepKind.REPAIR, turn=turn, about=(finding,))
+    return told.replace(status=status, changed=changed)
+
+
+@pytest.mark.parametrize(
+    ("repairs", "left"),
+    [
+        ([(2, "X", "a.py"), (2, "X twice")], []),
+        ([(2, "X", "b.py"), (2, "Y")], ["Y"]),
+        ([(2, "X"), (3, "Z", "b.py")], ["X"]),
+        ([(2, "X"), (3, "x", "b.py")], []),
+        ([(2, "X", "a.py"), (3, "X")], ["X"]),
+    ],
+    ids=str,
+)
+def test_what_no_repair_has_touched_is_left_until_a_newer_one_has(
+    repairs: list[tuple[int, str, str]], left: list[str]
+) -> None:
+    steps = tuple(a_repair(n, *told) for n, told in enumerate(repairs, 1))
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("review",))
+    assert [one.title for _, one in unrepaired(ledger, "review")] == left
+    rejected = ledger.replace(steps=(a_repair(1, 4, "X", "a.py", status=Status.REPLACED),))
+    assert [one.title for _, one in unrepaired(rejected, "review")] == ["X"]
 
 
 @pytest.mark.parametrize(

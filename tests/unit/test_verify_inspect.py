@@ -190,6 +190,13 @@ def test_every_error_has_a_row_in_the_classification() -> None:
             assert verdict.row != "objection"
 
 
+def test_nothing_keeps_a_run_without_a_sandbox_from_git() -> None:
+    kept = allowed_by(an_invocation()).git_is_kept
+    bare = allowed_by(an_invocation(isolation="none")).git_is_kept
+    wild = allowed_by(an_invocation(git_in_reach=True)).git_is_kept
+    assert (kept, bare, wild) == (True, False, False)
+
+
 def test_a_run_under_no_terms_may_do_what_it_always_could() -> None:
     invocation = an_invocation()
     told = Allowed(True, may_commit=True, checks=invocation.verify, cwd=invocation.cwd, git_is_kept=True)
