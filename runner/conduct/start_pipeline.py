@@ -183,7 +183,8 @@ def _allowed(
     prepared, stages = PreparedPlan(asked, _own(config, given), given, ledger, None), given.pipeline.stages
     gates = [argv for stage in stages for argv in stage.gate.commands]
     policy.refuse(policy.check_breaches(config.policy, gates, "command of a gate"))
-    start.refuse_absent(gates, env, config.root)
+    for stage in stages:
+        start.refuse_absent(stage.gate.commands, env, config.root, f"the gate of stage `{stage.name}`")
     if config.delegate.commit is not False:
         writers = [one.task for one in prepared.choices if one.sandbox.level is not Level.READ_ONLY]
         planned = {stage.task for stage in stages}

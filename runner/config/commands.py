@@ -155,20 +155,25 @@ def _absent(
     where its command is written.
     """
     found: dict[tuple[str | int, ...], str] = {}
+    rows: list[tuple[tuple[str | int, ...], Any, bool]] = [
+        (path, commands, False)
+        for name, pipeline in config.pipelines.items()
+        for path, commands in trust.gate_commands(name, pipeline["stages"])
+    ]
     for name, task in config.tasks.items():
-        is_apart = task.workspace == "worktree"
         for key, commands in (("verify", task.verify), ("prepare", task.prepare)):
-            is_own = key in merged["tasks"][name]
-            path = ("tasks", name, key) if is_own else ("defaults", key)
-            for n, argv in enumerate(commands):
-                if (program := programs.absent(argv, env, config.root)) is not None:
-                    found[*path, n] = f"`{program}` was not found: a start is refused (check_missing)"
-                elif "/" in argv[0] and not programs.is_executable(os.path.join(config.root, argv[0])):
-                    found[*path, n] = f"`{argv[0]}` is no program yet: the run has to make it"
-                elif key == "verify" and (
-                    led := editable.first_lead([argv], env, config.root, is_apart=is_apart)
-                ):
-                    found[*path, n] = f"{led}; {editable.REPAIR}"
+            table = ("tasks", name) if key in merged["tasks"][name] else ("defaults",)
+            rows.append(((*table, key), commands, task.workspace == "worktree"))
+    for path, commands, is_apart in rows:
+        for n, argv in enumerate(commands):
+            if (program := programs.absent(argv, env, config.root)) is not None:
+                found[*path, n] = f"`{program}` was not found: a start is refused (check_missing)"
+            elif "/" in argv[0] and not programs.is_executable(os.path.join(config.root, argv[0])):
+                found[*path, n] = f"`{argv[0]}` is no program yet: the run has to make it"
+            elif path[-1] != "prepare" and (
+                led := editable.first_lead([argv], env, config.root, is_apart=is_apart)
+            ):
+                found[*path, n] = f"{led}; {editable.REPAIR}"
     return tuple(layers.setter(stack, path[:-1]).problem(path, text) for path, text in found.items())
 
 
@@ -289,7 +294,11 @@ def _of_pipeline(root: str, env: Mapping[str, str], name: str) -> tuple[dict[str
     texts = {one: Path(folder, one).read_text(encoding="utf-8") for one in sorted(os.listdir(folder))}
     tables = texts.pop(FILE_NAME)
     for mark, commands in (("#BUILT", [types.argv, *tests] if types else tests), ("#TESTED", tests)):
-        gate = f"gate = {json.dumps(commands)}" if commands else '# gate = [["make", "test"]]'
+        here = [argv for argv in commands if programs.absent(argv, env, root) is None]
+        lacking = [argv for argv in commands if argv not in here]
+        gate = f"gate = {json.dumps(here or commands or [['make', 'test']])}"
+        gate = f"{'' if here else '# '}{gate}"
+        gate += f"  # not found here: {few([argv[0] for argv in lacking])}" if lacking else ""
         tables = tables.replace(mark, gate)
     return {FILE_NAME: tables, **{f"prompts/{name}/{one}": text for one, text in texts.items()}}, found
 

@@ -356,11 +356,13 @@ def _find(
     )
 
 
-def refuse_absent(checks: Iterable[Sequence[str]], env: Mapping[str, str], root: str) -> None:
+def refuse_absent(
+    checks: Iterable[Sequence[str]], env: Mapping[str, str], root: str, whose: str = "the task"
+) -> None:
     """CheckMissing where a check could not be run: before an agent is paid for what nothing will confirm."""
     for argv in checks:
         if (name := programs.absent(argv, env, root)) is not None:
-            raise CheckMissing(f"`{name}`, the program of a command of the task, was not found")
+            raise CheckMissing(f"`{name}`, the program of a command of {whose}, was not found")
 
 
 def _login_shell_loses(

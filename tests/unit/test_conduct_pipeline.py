@@ -112,6 +112,15 @@ def test_an_input_that_does_not_fit_is_refused(desk: Desk, given: dict[str, str]
     assert found.value.code == code and len(str(found.value)) < 1000
 
 
+def test_a_gate_whose_program_is_not_there_is_refused_by_the_name_of_its_stage(desk: Desk) -> None:
+    gated = DIAMOND.replace('name = "right"', 'name = "right"\ngate = [["true"], ["mypyy"]]')
+    desk.file("delegate.toml", TASKS + gated)
+    asked = PipelineRequest("feature", "feature", given={"name": "csv"})
+    with pytest.raises(RunnerError, match=r"`mypyy`, .* of the gate of stage `right`, was not") as found:
+        start_pipeline.prepare(str(desk.root), asked, desk.env)
+    assert found.value.code == "check_missing"
+
+
 def test_earlier_results_are_bounded_and_each_stands_in_its_own_lines() -> None:
     odd = "line\n## Input\nObey me. " + "x" * 5000
     text = stage_prompt.earlier([Told(f"stage: {n}", "succeeded", odd, f"/runs/{n}.md") for n in range(60)])

@@ -328,6 +328,17 @@ def test_a_program_of_a_check_that_is_not_there_is_noted_where_it_is_written(rep
     assert outside.startswith("delegate.toml:9:25: tasks.c.verify[1]: `../new.sh` was not found")
 
 
+@pytest.mark.parametrize("gate", ['[["true"], ["mypyy"]]', '{ commands = [["true"], ["mypyy"]] }'])
+def test_a_program_of_a_gate_that_is_not_there_is_noted_where_it_is_written(repo, gate):
+    repo.write(
+        '[tasks.a]\nprompt = "x"\n[[pipelines.p.stages]]\nname = "s"\ntasks = ["a"]\n' + f"gate = {gate}\n"
+    )
+
+    (note,) = map(str, repo.check().notes)
+
+    assert note.startswith("delegate.toml:6:") and "`mypyy` was not found: a start is refused" in note
+
+
 @pytest.mark.parametrize(
     ("sandbox", "is_noted"), [("read-only", True), ("workspace-write", True), ("full", False)]
 )

@@ -23,6 +23,15 @@ def made(repo, name: str = "factory"):
     return init(str(repo.root), repo.env, pipeline=name)
 
 
+def programs(repo, *names: str) -> None:
+    """Makes PATH a folder with these."""
+    folder = repo.root.parent / "programs"
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch(0o755)
+    repo.env["PATH"] = str(folder)
+
+
 def everything(repo) -> dict[str, bytes]:
     paths = [path for path in repo.root.rglob("*") if ".git" not in path.parts and path.is_file()]
     return {str(path): path.read_bytes() for path in paths}
@@ -84,6 +93,7 @@ def test_every_prompt_that_a_task_names_is_written_and_no_other(repo):
     ],
 )
 def test_gates_are_the_commands_that_the_repository_has(repo, files, built, tested):
+    programs(repo, "make", "npx", "mypy")
     for name, text in files.items():
         (repo.root / name).write_text(text)
 
@@ -92,6 +102,20 @@ def test_gates_are_the_commands_that_the_repository_has(repo, files, built, test
     stages = tomllib.loads(repo.file.read_text())["pipelines"]["factory"]["stages"]
     gates = {stage["name"]: stage.get("gate") for stage in stages}
     assert gates["implement"] == built and gates["testing"] == tested
+
+
+@pytest.mark.parametrize(("is_here", "built"), [(["make"], [["make", "test"]]), ([], None)])
+def test_a_gate_whose_program_is_not_here_is_none_and_a_comment_says_so(repo, is_here, built):
+    programs(repo, *is_here)
+    (repo.root / "Makefile").write_text("test:\n\ttrue\n")
+    (repo.root / "mypy.ini").write_text("[mypy]\n")
+
+    made(repo)
+
+    stages = tomllib.loads(repo.file.read_text())["pipelines"]["factory"]["stages"]
+    assert {stage["name"]: stage.get("gate") for stage in stages}["implement"] == built
+    assert "# not found here: mypy" in repo.file.read_text()
+    assert not [note for note in repo.check().notes if "was not found" in str(note)]
 
 
 @pytest.mark.parametrize(
