@@ -204,7 +204,7 @@ def findings(
     """
     found = [*_contradictions(claim, checks)]
     hides = Severity.ERROR if allowed.scope or allowed.protect or allowed.git_in_reach else Severity.WARNING
-    if observed is None:
+    if observed is None and (was_recorded or allowed.writes):  # else there was nothing to observe
         severity = Severity.WARNING if allowed.scope or allowed.contract else Severity.INFO
         severity = hides if was_recorded else severity
         why = (
@@ -212,7 +212,7 @@ def findings(
         )
         text = f"the changes are not known: {why} could not be read"
         found.append(Finding("not_observed", severity, text))
-    else:
+    elif observed is not None:
         if observed.unknown:
             text = f"what became of {count(len(observed.unknown), 'path')} could not be checked"
             severity = hides if observed.hidden else Severity.WARNING

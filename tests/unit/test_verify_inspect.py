@@ -137,6 +137,9 @@ def test_ignored_files_that_programs_read_are_counted_and_named() -> None:
 def test_what_nobody_could_see_is_said() -> None:
     assert by_code(WRITES, a_claim("a"), None)["not_observed"].severity is Severity.WARNING
     assert by_code(Allowed(writes=True), None, None)["not_observed"].severity is Severity.INFO
+    reads = Allowed(writes=False, contract=True)
+    assert by_code(reads, a_claim(), None) == {}, "it could not write, so it was not recorded"
+    assert [one.code for one in findings(reads, None, None, was_recorded=True)] == ["not_observed"]
     found = by_code(WRITES, a_claim("a"), Observed(("a",), unknown=("b",)))
     assert found["not_observed"].evidence == ("b",)
 
