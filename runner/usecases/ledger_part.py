@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from runner.errors import RunnerError
 from runner.ledger.entry import EntryType, is_of_runner
+from runner.state.store import RunDir
 from runner.text.words import one_line
 from runner.usecases.ledger import ledger_of, state
-from runner.usecases.takers import settled
+from runner.usecases.takers import end_of, settled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from runner.ledger.entry import LedgerEntry
     from runner.ledger.file import Ledger, Look
-    from runner.state.store import RunDir
 
 _MOST_OPEN = 20
 _LONGEST = 300
@@ -54,7 +54,11 @@ def _brief(ledger: Ledger, look: Look) -> dict[str, Any]:
         reason = one_line(entry.text("reason"), _LONGEST)
         handoffs.append({**one.to_json(), "lane": entry.text("lane"), "reason": reason})
     told = state(ledger, look)
-    return {"open_handoffs": handoffs, **{name: told[name] for name in ("next_speaker", "finality")}}
+    speaker = told["next_speaker"]
+    if speaker is not None and (run := speaker["run_id"]) is not None:
+        is_over = end_of(RunDir(ledger.repo, speaker["actor"], run)) is not None  # it says nothing more
+        speaker = None if is_over else speaker
+    return {"open_handoffs": handoffs, "next_speaker": speaker, "finality": told["finality"]}
 
 
 def _part(ledger: Ledger, look: Look, run_id: str) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def settled(ledger: Ledger, seen: Look | None = None) -> Look:
     seen = ledger.believed() if seen is None else seen
     ends: dict[str, Json] = {}
     for run, _, handoff in _awaited(ledger, seen.state):
-        if (told := _end_of(run)) is None and handoff is not None:
+        if (told := end_of(run)) is None and handoff is not None:
             with contextlib.suppress(RunnerError):  # who looks next tries again
                 give(ledger, run, handoff)
         elif told is not None and (handoff is not None or _has_failed(told)):
@@ -79,7 +79,7 @@ def is_told(run: RunDir, *, dry_run: bool = False) -> bool:
     try:
         ledger = Ledger(run.repo, own_invocation(run).ledger_task)
         is_awaited = any(one.run_id == run.run_id for one, _, _ in _awaited(ledger, ledger.state()))
-        told = _end_of(run) if is_awaited else None
+        told = end_of(run) if is_awaited else None
     except RunnerError:
         return True  # nothing of it is believed
     return told is None or tell_ends(ledger, {} if dry_run else {run.run_id: told})
@@ -122,7 +122,7 @@ def _has_failed(end: Json) -> bool:
     return end.get("outcome") not in (None, Outcome.SUCCEEDED)
 
 
-def _end_of(run: RunDir) -> Json | None:
+def end_of(run: RunDir) -> Json | None:
     """None where it goes on, and where nobody can say."""
     try:
         os.lstat(run.path)

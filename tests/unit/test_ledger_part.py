@@ -60,6 +60,18 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
+def test_a_run_that_is_over_is_not_next_although_its_question_was_answered(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    ledger = Ledger(str(tmp_path), "work")
+    asked = tell(ledger, EntryType.HANDOFF, "work", HANDOFF, to=HUMAN, run_id=run.run_id)
+    before = ledger_part.brief(run)
+    assert before is not None and before["next_speaker"] == {"actor": HUMAN, "run_id": None}
+    tell(ledger, EntryType.REPLY, HUMAN, {"text": "Fine."}, handles=(asked,))
+    assert usecases.state(ledger)["next_speaker"] == {"actor": "work", "run_id": run.run_id}
+    for told in (ledger_part.brief(run), ledger_part.part(run)):
+        assert told is not None and told["next_speaker"] is None
+
+
 # -- whose turn it is ------------------------------------------------------------------------------------
 
 ACTORS = st.sampled_from([("human", None), ("owner", None), ("work", "r1"), ("review", "r2"), (RUNNER, "r1")])
@@ -104,7 +116,8 @@ def test_the_next_speaker_of_status_is_the_one_that_the_entries_give(moves: list
         speaker = next_speaker(state)
         assert (told is None) is (state.seq == 0)
         if told is not None:
-            assert told["next_speaker"] == (None if speaker is None else speaker.to_json())
+            is_there = speaker is not None and speaker.run_id is None  # each of these runs is gone
+            assert told["next_speaker"] == (speaker.to_json() if speaker and is_there else None)
             assert [one["id"] for one in told["open_handoffs"]] == [one.id for one in state.open]
 
 
