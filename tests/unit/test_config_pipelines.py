@@ -169,7 +169,7 @@ def test_the_commands_of_a_gate_are_held_to_the_policy(repo):
 
 
 PARTS = st.sampled_from(
-    ["a", "/", "..", ".", ".git", "Git", ".runs", "{name}", "{", "}", "{}", "{x}", "~", " ", "é", "\n", "\0"]
+    ["A", "/", "..", ".", ".git", "Git", ".runs", "{name}", "{", "}", "{}", "{x}", "~", " ", "é", "\n", "\0"]
 )
 
 
