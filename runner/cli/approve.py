@@ -13,6 +13,7 @@ from runner.ledger.entry import MAX_TEXT, EntryInvalid
 from runner.text.words import count
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
+from runner.usecases.approval import ApprovalNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def add_approve(parser: Parser) -> None:
 
 
 def run_approve(args: Namespace) -> int:
-    ledger = ledgers.named(here(), args.task, os.environ)
+    ledger = ledgers.named(here(), args.task, os.environ, hint=ApprovalNotFound.default_hint or "")
     author, asked = person(ledger.repo), approval.meant(ledger, args.stage)
     return settle(args, ledger, author, asked, approves=not args.reject, is_sure=args.yes)
 
@@ -56,7 +57,7 @@ def settle(
         why, first = "there is no terminal to ask at", "the text above"
         said = said or confirm(f"{'approve' if approves else 'reject'} {name}?")
     if said is None:
-        raise UsageError(why, hint=f"read {first}; `--yes` agrees to it")
+        raise UsageError(why, hint=f"read {first}; `--yes` decides it without asking")
     if not said:
         pen.tell("nothing was decided")
         return ExitStatus.NOT_SUCCESSFUL

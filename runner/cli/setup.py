@@ -234,7 +234,8 @@ def print_checks(checks: Sequence[Examined]) -> None:
 
 
 def add_schema(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help="delegate, policy, manifest, invocation, event")
+    what = "delegate, policy, plan, manifest, invocation, event, result, findings, synthesis, report"
+    parser.add_argument("name", metavar="NAME", help=what)
     parser.examples("runner schema delegate > delegate.schema.json")
 
 

@@ -78,7 +78,13 @@ def ledger_of(run: RunDir) -> Ledger:
 
 
 def named(
-    folder: str, name: str, env: Mapping[str, str], *, is_new: bool = False, speaker: Author | None = None
+    folder: str,
+    name: str,
+    env: Mapping[str, str],
+    *,
+    is_new: bool = False,
+    speaker: Author | None = None,
+    hint: str = "",
 ) -> Ledger:
     """The ledger that is meant in this folder by a task id, or by what names a run. A wrong letter begins
     none: a task that nobody knows is refused, unless it `is_new`.
@@ -99,8 +105,7 @@ def named(
         return ledger_of(find(root, name))
     except RunNotFound:
         begin = f"`runner ledger note {name} TEXT --new` begins the ledger of a new task"
-        hint = _near(name, known) or begin
-        raise TaskNotFound(f"no task `{name}`", hint=hint) from None
+        raise TaskNotFound(f"no task `{name}`", hint=_near(name, known) or hint or begin) from None
 
 
 def refuse_unknown(

@@ -66,6 +66,8 @@ def test_a_stage_may_be_left_out_where_one_waits_and_a_wrong_one_is_told_which_d
     wrong = repo.cli("approve", "@latest", "prt", "--json")
     assert (wrong.status, wrong.error["code"]) == (2, "approval_not_found")
     assert wrong.error["hint"] == "what waits: prd"
+    nobody = repo.cli("approve", "zzz", "--json")
+    assert (nobody.error["code"], "`runner inbox`" in nobody.error["hint"]) == ("task_not_found", True)
     approval.ask(run, "release", "Release it?", None)
     assert repo.cli("approve", "feature", "--json").error["code"] == "usage"
     told = repo.json("approve", "feature", "release", "--reject", "--yes")

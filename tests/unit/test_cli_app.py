@@ -20,6 +20,7 @@ from support.values import a_manifest
 
 from runner.cli import app
 from runner.cli.app import COMMANDS, SUBCOMMANDS, full_parser, main
+from runner.config.commands import schema_names
 from runner.model import Outcome, Phase, Reason
 from runner.state.store import RunDir, new_run_id
 
@@ -498,6 +499,13 @@ def test_an_unknown_schema_is_named_with_the_known_ones(capfd: pytest.CaptureFix
     status, _, err = answer(capfd, "schema", "manifes")
     assert status == 2
     assert "manifest" in err
+
+
+def test_the_help_and_the_docs_name_every_schema(capfd: pytest.CaptureFixture[str]) -> None:
+    _, told, _ = answer(capfd, "schema", "--help")
+    docs = (Path(app.__file__).parents[2] / "docs/commands.md").read_text(encoding="utf-8")
+    part = docs.partition("### `runner schema NAME`")[2].partition("###")[0]
+    assert [name for name in schema_names() if name not in told or f"`{name}`" not in part] == []
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
