@@ -89,7 +89,9 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
 
 def _stages(m: Manifest) -> str:
     stages = (m.plan or {}).get("stages") or ()
-    return f"{sum(one['status'] == 'passed' for one in stages)} of {len(stages)} passed"
+    said = [one["status"] for one in stages]
+    skipped = f", {said.count('skipped')} skipped" if "skipped" in said else ""
+    return f"{said.count('passed')} of {len(said)} passed{skipped}"
 
 
 def _passed(checks: Sequence[Check], declared: int) -> str:

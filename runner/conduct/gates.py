@@ -17,10 +17,10 @@ from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
-from runner.usecases.review import about, unrepaired
+from runner.usecases.review import about, is_done_beside, unrepaired
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
-from runner.verify.review import SEVERITIES, ReviewFinding, unsaid
+from runner.verify.review import SEVERITIES, ReviewFinding, once, unsaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,11 @@ class Gates:
         """
         pipeline = self._given.pipeline
         stopped = {step.stage for step in ledger.steps if step.status in (Status.FAILED, Status.PARKED)}
-        ahead = [one.name for one in pipeline.stages if one.name not in {*ledger.passed, *stopped}]
+        ahead = [
+            one.name
+            for one in pipeline.stages
+            if one.name not in {*ledger.passed, *stopped} and stopped.isdisjoint(pipeline.before(one.name))
+        ]
         for step in ledger.steps:
             if step.kind is not StepKind.PERSON or step.digest is None or step.status not in _SUCCEEDED:
                 continue
@@ -152,8 +156,9 @@ class Gates:
             return ledger.not_passed(step.n, why)
         found_idle, stop = unrepaired(ledger, stage.name), None
         idle = unsaid((one for _, one in found_idle), found)
-        now = unsaid((one for step_, one in found_idle if step_.turn == step.turn), found)
-        left = [*found, *now]  # what an earlier round has left, a person may have repaired since
+        # What an earlier round has left, a person may have repaired since.
+        now = [one for by, one in found_idle if by.turn == step.turn and not is_done_beside(ledger, by, one)]
+        left = [*found, *unsaid(now, found)]
         if stage.repair is not None and (grave := _as_grave(left, stage.repair.severity)):
             stop = self._no_more(ledger, stage, step, grave)
             if stop is None:
@@ -217,13 +222,13 @@ class Gates:
         """What reviews have found that others stand for now, and no repair was asked for, each once."""
         steps = ledger.of_stage(stage.name)
         given = {one.identity for one in _about(one for one in steps if one.kind is StepKind.REPAIR)}
-        found: dict[tuple[str, str], ReviewFinding] = {}
-        for step in steps:
-            if step.run is not None and step.kind in _REVIEWS and ledger.is_outdone(step):
-                kept = record.load(RunDir.of(self._run.repo, step.run).result)
+        found: list[ReviewFinding] = []
+        for step in (one for one in steps if one.kind in _REVIEWS):
+            for run in (step.run if ledger.is_outdone(step) else None, step.first):
+                kept = None if run is None else record.load(RunDir.of(self._run.repo, run).result)
                 said = () if kept is None or kept.claim is None else kept.claim.findings
-                found |= {one.identity: one for one in said if one.identity not in given}
-        return [*found.values()]
+                found += [one for one in said if one.identity not in given]
+        return once(found)
 
     def _no_more(
         self, ledger: PlanLedger, stage: Stage, step: Step, grave: Sequence[ReviewFinding]
@@ -281,11 +286,11 @@ def _asks(stage: Stage, place: str | None) -> str:
 
 
 def _as_grave(findings: Sequence[ReviewFinding], severity: str) -> list[ReviewFinding]:
-    """Each once, as grave as anybody says."""
-    known: dict[tuple[str, str], ReviewFinding] = {}
+    """Each once at its place, whoever has found it."""
+    known: dict[object, ReviewFinding] = {}
     for one in findings:
         if one.rank <= SEVERITIES.index(severity):
-            known[one.identity] = min(known.get(one.identity, one), one, key=lambda said: said.rank)
+            known.setdefault((one.identity, one.line), one)
     return [*known.values()]
 
 

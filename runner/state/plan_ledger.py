@@ -89,7 +89,7 @@ class Step(Value):
     kept: tuple[str, ...] = ()
     """What tries that did not succeed have left in the work tree."""
     first: Lineage | None = None
-    """The first of these tries."""
+    """The first of these tries; of a review that is run anew, what it was before."""
     outside: tuple[str, ...] = ()
     """What it changed although its units do not name it."""
     stage: str | None = None
@@ -276,7 +276,7 @@ class PlanLedger(Value):
             why=None,
             changed=tuple(sorted({*changed})),
             kept=(),
-            first=None,
+            first=self.step(n).first if self.step(n).is_reader else None,
             outside=tuple(outside),
             commit=commit,
         )
@@ -461,7 +461,7 @@ def _is_stale(step: Step) -> bool:
 
 def _anew(step: Step, turn: int) -> Step:
     """To be carried out as if it never was."""
-    return step.replace(status=Status.WAITING, run=None, why=None, turn=turn)
+    return step.replace(status=Status.WAITING, run=None, why=None, turn=turn, first=step.run)
 
 
 def _is_done(step: Step, done: Collection[str]) -> bool:

@@ -30,7 +30,7 @@ from runner.verify.checks import Check
 from runner.verify.inspect import Allowed, allowed_by
 from runner.verify.record import Record
 from runner.verify.report import ReportedFiles
-from runner.verify.review import KeptFindings, ReviewFinding
+from runner.verify.review import KeptFindings, ReviewFinding, once
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from runner.workspace.worktree import Worktree
 
 _LARGEST = 16 << 20
+_NEAR = 20
+"""Lines between two findings that may be one."""
 HAS_SECRET = "this patch has the value of a secret in it: patches are exact and never redacted"
 
 
@@ -130,6 +132,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         if step.run is None or not is_run_id(step.run.run_id):
             continue
         name = step.called
+        unsaid += [one.replace(step=name) for one in _before(run, step) if one.identity not in repairs]
         try:
             reviewed, manifest = _alone(RunDir.of(run.repo, step.run))
             told = reviewed.report
@@ -154,10 +157,18 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
     if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
         notes.append(f"{runs} tokens")
-    own = own.replace(
-        gates=_gates(plan), review_findings=tuple({one.identity: one for one in unsaid}.values())
-    )
+    own = own.replace(gates=_gates(plan), review_findings=tuple(once(unsaid)))
     return of_plan(own, found, plan.left, missing, earlier)
+
+
+def _before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
+    """What a review had found that was run anew."""
+    if step.first is None or step.kind not in (StepKind.TASK, StepKind.REVIEW):
+        return ()
+    try:
+        return _alone(RunDir.of(run.repo, step.first))[0].report.review_findings or ()
+    except RunnerError:
+        return ()
 
 
 def _gates(plan: PlanLedger) -> tuple[str, ...]:
@@ -170,19 +181,30 @@ def _gates(plan: PlanLedger) -> tuple[str, ...]:
 
 def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]:
     """What repairs of a stage have left as it was, each with the newest that was asked for it: it was
-    rejected, or neither it nor one beside it has changed the file. It is still there, whatever a review says.
+    rejected, or has changed nothing.
     """
     over = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
     repairs = [step for step in plan.of_stage(stage) if step.kind is StepKind.REPAIR and step.status in over]
-    newest = {one.identity: (step, one) for step in repairs for one in about(step)}
-    return [found for found in newest.values() if _is_idle(*found, repairs)]
+    newest = {one.identity: step.turn for step in repairs for one in about(step)}
+    return [
+        (step, one)
+        for step in repairs
+        for one in about(step)
+        if newest[one.identity] == step.turn and (step.status is Status.REPLACED or not step.changed)
+    ]
 
 
-def _is_idle(repair: Step, finding: ReviewFinding, repairs: Sequence[Step]) -> bool:
-    if repair.status is Status.REPLACED:
-        return True
-    beside = (one for one in repairs if one.turn == repair.turn and one.status is not Status.REPLACED)
-    return not repair.changed and not any(finding.file in one.changed for one in beside)
+def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bool:
+    """Whether a repair of the same round, of a finding near this one, has changed its file: two reviews may
+    have found one thing, so that nothing was left to do for the other.
+    """
+    return repair.status is not Status.REPLACED and any(
+        finding.file in step.changed and one.file == finding.file
+        for step in plan.of_stage(repair.stage or "")
+        if step.kind is StepKind.REPAIR and step.turn == repair.turn and step.status is not Status.REPLACED
+        for one in about(step)
+        if abs((one.line or 0) - (finding.line or 0)) <= _NEAR
+    )
 
 
 def about(step: Step) -> list[ReviewFinding]:

@@ -64,6 +64,14 @@ def gravest_first(findings: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...
     return tuple(sorted(findings, key=lambda one: one.rank))
 
 
+def once(findings: Iterable[ReviewFinding]) -> list[ReviewFinding]:
+    """Each once, as grave as anybody says."""
+    known: dict[tuple[str, str], ReviewFinding] = {}
+    for one in findings:
+        known[one.identity] = min(known.get(one.identity, one), one, key=lambda said: said.rank)
+    return [*known.values()]
+
+
 def unsaid(findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...]:
     """Those that are not among what was `said`, at least as grave."""
     known: dict[tuple[str, str], int] = {}

@@ -287,7 +287,8 @@ def test_what_a_person_repairs_after_the_last_round_is_reviewed_anew_when_it_is_
     ends(third)
     assert [child["task_id"] for child in third.on_disk()["children"]] == ["look"], "and nothing else is"
     assert "It is wrong" in run_of(third, "review", "look").file("prompt.md"), "it is told what to look at"
-    assert reason_of(third, "review") == "not_repaired" and told(repo, third) == ["critical"]
+    assert reason_of(third, "review") == "not_repaired"
+    assert told(repo, third) == ["critical", "critical"], "what the review before it has said is kept, too"
     assert "It is wrong" in third.file("findings-review.md")
 
 
@@ -297,21 +298,42 @@ def told(repo: Repo, run: Run) -> list[str]:
     return [one["severity"] for one in report["review_findings"]]
 
 
-def test_what_two_reviews_find_is_repaired_once(repo: Repo) -> None:
+def test_what_two_reviews_find_is_repaired_once_and_what_had_nothing_left_to_do_is_told(repo: Repo) -> None:
     prepares(
         repo,
         stage("review", *REVIEW),
-        review_look=finds(finding("important"), finding("critical", "The answer is 41")),
-        review_also=finds(finding(), finding("critical", "It says 41")),
+        review_look=finds(finding(), finding("critical", "The answer is 41")),
+        review_also=finds(finding()),
         **{"review_repair-1-1": call("sed -i s/41/42/ src/app.py") + says(claim())},
-        **{f"review_repair-1-{n}": says(claim(files=[])) for n in (2, 3)},
+        **{"review_repair-1-2": says(claim(files=[]))},
         **{"review_look.2": finds(), "review_also.2": finds()},
     )
     run = starts(repo)
     ends(run)
-    assert kinds(run).count("repair") == 3 and reason_of(run, "review") is None, (
-        "what one beside them has changed is left to the reviews"
+    assert kinds(run).count("repair") == 2
+    assert reason_of(run, "review") == "not_repaired" and told(repo, run) == ["critical"]
+    assert "The answer is 41" in run.file("findings-review.md")
+
+
+def test_what_a_repair_leaves_alone_is_left_though_no_review_finds_it_and_another_was_repaired(
+    repo: Repo,
+) -> None:
+    run = reviewed(
+        repo,
+        finding(),
+        finding(title="Another", line=90),
+        rounds=1,
+        **{"review_repair-1-1": call("sed -i s/41/42/ src/app.py") + says(claim())},
+        **{"review_repair-1-2": says(claim(files=[])), "review_look.2": finds(finding("important", "New"))},
     )
+    assert (
+        reason_of(run, "review") == "findings_left" and "Another" in step_of(run, "review")["why"]["message"]
+    )
+    plays(repo, "review.look.3", finds())
+    again = resumes(repo)
+    ends(again)
+    assert told(repo, again) == ["critical", "important"], "what was said before it was run anew is kept"
+    assert "New" in again.file("findings-review.md")
 
 
 def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(repo: Repo) -> None:

@@ -16,7 +16,7 @@ from runner.conduct.start_plan import PreparedPlan
 from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
-from runner.usecases.review import unrepaired
+from runner.usecases.review import is_done_beside, unrepaired
 from runner.verify.review import ReviewFinding, unsaid
 
 RUN = Lineage("look", "20261120T101504438Z-50151d5c", "m")
@@ -198,24 +198,28 @@ def a_repair(n: int, turn: int, title: str, *changed: str, status: Status = Stat
 
 
 @pytest.mark.parametrize(
-    ("repairs", "left"),
+    ("repairs", "left", "beside"),
     [
-        ([(2, "X", "a.py"), (2, "X twice")], []),
-        ([(2, "X", "b.py"), (2, "Y")], ["Y"]),
-        ([(2, "X"), (3, "Z", "b.py")], ["X"]),
-        ([(2, "X"), (3, "x", "b.py")], []),
-        ([(2, "X", "a.py"), (3, "X")], ["X"]),
+        ([(2, "X", "a.py"), (2, "X twice")], ["X twice"], [True]),
+        ([(2, "X", "b.py"), (2, "Y")], ["Y"], [False]),
+        ([(2, "X"), (3, "Z", "a.py")], ["X"], [False]),
+        ([(2, "X"), (3, "x", "b.py")], [], []),
+        ([(2, "X", "a.py"), (3, "X")], ["X"], [False]),
     ],
     ids=str,
 )
 def test_what_no_repair_has_touched_is_left_until_a_newer_one_has(
-    repairs: list[tuple[int, str, str]], left: list[str]
+    repairs: list[tuple[int, str, str]], left: list[str], beside: list[bool]
 ) -> None:
     steps = tuple(a_repair(n, *told) for n, told in enumerate(repairs, 1))
     ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("review",))
-    assert [one.title for _, one in unrepaired(ledger, "review")] == left
+    found = unrepaired(ledger, "review")
+    assert [one.title for _, one in found] == left
+    assert [is_done_beside(ledger, step, one.replace(line=20)) for step, one in found] == beside
+    assert not any(is_done_beside(ledger, step, one.replace(line=40)) for step, one in found)
     rejected = ledger.replace(steps=(a_repair(1, 4, "X", "a.py", status=Status.REPLACED),))
-    assert [one.title for _, one in unrepaired(rejected, "review")] == ["X"]
+    ((step, one),) = unrepaired(rejected, "review")
+    assert one.title == "X" and not is_done_beside(rejected, step, one)
 
 
 @pytest.mark.parametrize(
