@@ -155,7 +155,7 @@ def review_line(one: ReviewFinding, show: Callable[[object], str]) -> str:
     """What a review has found, and whether its place is there."""
     step = f"{show(one.step)}: " if one.step else ""
     at = f"{show(one.where)}: " if one.where else ""
-    return f"{step}{show(one.severity)}: {at}{show(one.title)}{PLACES.get(one.place or '', '')}"
+    return f"{step}{one.severity}: {at}{show(one.title)}{PLACES.get(one.place or '', '')}"
 
 
 def _setting(name: str, setting: Conformity, show: Callable[[object], str]) -> str:
