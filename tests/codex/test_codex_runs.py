@@ -193,7 +193,10 @@ def test_two_runs_at_once_share_one_home(repo: Repo) -> None:
     with ThreadPoolExecutor() as pool:
         runs = list(pool.map(lambda _: repo.start(), range(2)))
     for run in runs:
-        wait_until(lambda run=run: [seen for seen in run.tree() if wait in seen.words[-1]], what="its call")
+        wait_until(
+            lambda run=run: [seen for seen in run.tree() if any(wait in word for word in seen.words[-1:])],
+            what="its call",
+        )
     repo.open_gate()
     ended = [run.wait() for run in runs]
     assert [manifest["status"] for manifest in ended] == ["succeeded"] * 2

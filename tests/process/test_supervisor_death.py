@@ -337,13 +337,13 @@ def test_a_number_that_was_reused_is_never_signalled(repo: Repo) -> None:
     child = run.child()
     run.kill_supervisor()
     kill(child)
-    wait_until(lambda: not run.tree() or all(p.words[0] == "sleep" for p in run.tree()))
+    wait_until(lambda: not run.tree() or all(p.words[:1] == ("sleep",) for p in run.tree()))
     with subprocess.Popen(
         ["bash", "-c", "sleep 300 & sleep 300 & wait"],
         env={"PATH": os.environ["PATH"]},
         start_new_session=True,
     ) as stranger:
-        family = wait_until(lambda: [p for p in processes.below(stranger.pid) if p.words[0] == "sleep"])
+        family = wait_until(lambda: [p for p in processes.below(stranger.pid) if p.words[:1] == ("sleep",)])
         seen = processes.look(stranger.pid)
         assert seen is not None
         try:
