@@ -90,17 +90,18 @@ class Gates:
         pipeline = self._given.pipeline
         stopped = {step.stage for step in ledger.steps if step.status in (Status.FAILED, Status.PARKED)}
         ahead = [
-            one.name
+            one
             for one in pipeline.stages
             if one.name not in {*ledger.passed, *stopped} and stopped.isdisjoint(pipeline.before(one.name))
         ]
+        begins = [one.name for one in ahead if _has_to_begin(ledger, one)]
         for step in ledger.steps:
             if step.kind is not StepKind.PERSON or step.digest is None or step.status not in _SUCCEEDED:
                 continue
             stage = pipeline.stage(step.stage or "")
             if stage.plan is not None and (step.is_last or ledger.plan_is_read(stage.name)):
                 continue
-            if not any(stage.name in pipeline.before(one) or one == stage.name for one in ahead):
+            if stage not in ahead and not any(stage.name in pipeline.before(one) for one in begins):
                 continue
             if self._digest(step.title) != step.digest:
                 ledger = ledger.open_again(step.n)
@@ -271,6 +272,14 @@ class Gates:
         for one in gone:
             ledger = ledger.replaced(one.n, None)
         return ledger.grown((*made, *closing))
+
+
+def _has_to_begin(ledger: PlanLedger, stage: Stage) -> bool:
+    """Whether it has runs ahead, as far as one knows: where only its gate is left, none reads anything."""
+    steps = ledger.of_stage(stage.name)
+    if not steps or (stage.plan is not None and not ledger.plan_is_read(stage.name)):
+        return True
+    return any(step.has_run and step.status is Status.WAITING for step in steps)
 
 
 def _words(gate: Gate) -> str:

@@ -62,6 +62,26 @@ def test_a_document_that_changes_after_it_was_approved_is_asked_for_again(repo: 
     assert "then task look: succeeded" in shown(run)
 
 
+def test_a_document_that_changes_when_only_the_gate_of_what_needs_it_is_left_is_asked_for_no_more(
+    repo: Repo,
+) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("then", 'tasks = ["look"]', 'gate = "approve"'),
+        files={"docs/prd.md": "One.\n"},
+    )
+    run = starts(repo)
+    asks(run, "prd")
+    approve(run, "prd")
+    asks(run, "then")
+    repo.write("docs/prd.md", "Two.\n")
+    approve(run, "then")
+    ends(run)
+    assert "then task look: succeeded" in shown(run)
+    assert repo.cli("inbox").stdout.count("approve") == 0
+
+
 def test_people_are_asked_and_others_begin_while_a_run_that_reads_is_at_work(repo: Repo) -> None:
     prepares(
         repo,
