@@ -164,10 +164,16 @@ def finishes(repo: Repo, task: str, script: str) -> None:
     assert done.status == 0, done.stderr
 
 
-def kill_all(repo: Repo, runs: list[Run]) -> None:
-    for run in runs:
-        for process in run.everything():
+def kill_all(repo: Repo) -> None:
+    """Until none is left: one that was just being started has no run yet that names it."""
+
+    def none_is_left() -> bool:
+        found = processes.of_folder(repo.root)
+        for process in found:
             processes.kill(process)
+        return not found
+
+    wait_until(none_is_left, 30, "the end of every process of the repository")
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 6, 8, 10])
@@ -180,8 +186,7 @@ def test_killed_at_any_step_the_work_goes_on_and_the_ledger_is_whole(tutorial: R
         return len(path.read_bytes().splitlines()) if path.exists() else 0
 
     wait_until(lambda: said() >= count, 120, f"entry {count}")
-    for _ in range(2):  # one that was being started is there then
-        kill_all(repo, repo.runs())
+    kill_all(repo)
     repo.cli("reap")
     assert whole(repo)
     for _ in range(6):
