@@ -52,9 +52,9 @@ def run_report(args: Namespace) -> int:
     if args.format == "json":
         emit(found.report.to_json())
     elif args.format == "sarif":
-        from runner.verify.sarif import document
+        from runner.ci.sarif import of_report
 
-        emit(document(found.report))
+        emit(of_report(found.report))
     else:
         from runner.verify.report_text import as_markdown, as_text
 

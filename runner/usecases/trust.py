@@ -172,15 +172,16 @@ def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
 
 def difference(found: Demands) -> list[tuple[str, str, str]]:
     """(what became of it, key, words) of everything that is not as it was trusted last."""
-    before = {row[1]: row for row in (found.before.items if found.before else ()) if len(row) == 3}
-    now = {row[1]: row for row in found.items}
+    from runner.text.differences import differences  # a start asks for it only to refuse
+
+    before, now = (
+        {row[1]: row[2] for row in rows if len(row) == 3}
+        for rows in (found.before.items if found.before else (), found.items)
+    )
     told = []
-    for key, row in now.items():
-        if key not in before:
-            told.append(("new:", key, words_of(row)))
-        elif before[key][2] != row[2]:
-            told.append(("changed:", key, f"{words_of(row)}  (was: {words_of(before[key])})"))
-    told += [("gone:", key, words_of(row)) for key, row in before.items() if key not in now]
+    for one in differences(before, now):
+        old, new = (said and words_of(("", one.key, said)) for said in (one.before, one.after))
+        told.append((f"{one.kind}:", one.key, one.replace(before=old, after=new).words))
     return told
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.imports import ROOT
 
+from runner.ci.sarif import of_report
 from runner.verify.claim import Claim
 from runner.verify.inspect import Allowed
 from runner.verify.plan_report import of_plan
@@ -19,7 +20,6 @@ from runner.verify.record import Record
 from runner.verify.report import Report, report
 from runner.verify.report_text import as_markdown, as_text
 from runner.verify.review import SEVERITIES, ReviewFinding
-from runner.verify.sarif import document
 
 SAMPLE = json.loads((ROOT / "tests" / "data" / "manifest-v1.json").read_text(encoding="utf-8"))
 SCHEMA = json.loads((ROOT / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
@@ -35,7 +35,7 @@ def a_report(*found: ReviewFinding, **changes: Any) -> Report:
 
 
 def results(*found: ReviewFinding) -> list[dict[str, Any]]:
-    (run,) = document(a_report(*found))["runs"]
+    (run,) = of_report(a_report(*found))["runs"]
     told: list[dict[str, Any]] = run["results"]
     return told
 
@@ -80,7 +80,7 @@ def test_sarif_has_a_level_for_each_severity_and_a_line_only_where_it_is() -> No
     assert place_of(grave) == {"artifactLocation": {"uri": "src/db.py", "uriBaseId": "%SRCROOT%"}}
     assert place_of(minor)["region"] == {"startLine": 7}
     assert place_of(minor)["artifactLocation"]["uri"] == "a%20b/%C3%BC%25.py"
-    (run,) = document(a_report(MINOR, outcome="failed"))["runs"]
+    (run,) = of_report(a_report(MINOR, outcome="failed"))["runs"]
     assert run["invocations"] == [{"executionSuccessful": False}]
 
 
@@ -110,7 +110,7 @@ FOUND = st.builds(
 @given(st.lists(FOUND, max_size=4))
 def test_whatever_was_found_sarif_is_as_the_standard_wants_it(some: list[ReviewFinding]) -> None:
     """3.19, 3.27, 3.28, 3.29 and 3.30 of the standard: what it demands of what is there."""
-    told = document(a_report(*some))
+    told = of_report(a_report(*some))
     assert told["version"] == "2.1.0" and told["$schema"].endswith("sarif-2.1.0.json")
     (run,) = told["runs"]
     ids = [rule["id"] for rule in run["tool"]["driver"]["rules"]]

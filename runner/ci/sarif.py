@@ -1,0 +1,69 @@
+"""Notices as SARIF 2.1.0, for programs that show what analysers have found. Pure.
+
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from runner.ci.notice import LEVELS, names, of_reviews
+from runner.model import DISTRIBUTION
+from runner.verify.review import SEVERITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from runner.ci.notice import Notice
+    from runner.verify.report import Report
+
+
+def of_report(report: Report) -> dict[str, Any]:
+    """Severities are its rules. That a run did not succeed stands beside its results, as these may be few."""
+    rules = dict(zip(SEVERITIES, LEVELS, strict=True))
+    about = f"{report.task_id}/{report.run_id}"
+    is_done = report.outcome == "succeeded"
+    return document(of_reviews(report), rules, about, "reviewFinding", is_done=is_done)
+
+
+def document(
+    notices: Sequence[Notice], rules: Mapping[str, str], about: str, kind: str, *, is_done: bool
+) -> dict[str, Any]:
+    """`rules` are all there can be, with the level of each; `kind` names the fingerprints."""
+    ids, told = [*rules], zip(notices, names(notices), strict=True)
+    run = {
+        "tool": {
+            "driver": {
+                "name": DISTRIBUTION,
+                "rules": [
+                    {"id": name, "defaultConfiguration": {"level": level}} for name, level in rules.items()
+                ],
+            }
+        },
+        "automationDetails": {"id": about},
+        "invocations": [{"executionSuccessful": is_done}],
+        "results": [
+            _result(one, ids.index(one.rule)) | {"partialFingerprints": {f"{kind}/v1": name}}
+            for one, name in told
+        ],
+    }
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return {"$schema": schema, "version": "2.1.0", "runs": [run]}
+
+
+def _result(one: Notice, index: int) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "ruleId": one.rule,
+        "ruleIndex": index,
+        "level": one.level,
+        "message": {"text": "\n\n".join(filter(None, (one.title, one.detail)))},
+        "properties": dict(one.about),
+    }
+    if one.file:
+        place: dict[str, Any] = {"artifactLocation": {"uri": quote(one.file), "uriBaseId": "%SRCROOT%"}}
+        if one.line is not None:
+            place["region"] = {"startLine": one.line}
+        made["locations"] = [{"physicalLocation": place}]
+    return made
