@@ -250,13 +250,14 @@ class Conductor:
             kept = () if self._is_apart(n) else self._own(n, left_by(run))
             merge_back.put_away(run)
             self._keep(self.ledger.waits(n, kept=kept))
-        for n, run, _ in ended:
+        foreign = []
+        for one in ended:
             try:
-                refuse_foreign(run)
+                refuse_foreign(one[1])
             except RunnerError as error:
-                again.append(next(one for one in ended if one[0] == n))
-                self._keep(self.ledger.failed(n, self._why(error.code, error.message)))
-        self._judge([one for one in ended if one not in again])
+                foreign.append(one)
+                self._keep(self.ledger.failed(one[0], self._why(error.code, error.message)))
+        self._judge([one for one in ended if one not in (*again, *foreign)])
 
     def _judge(self, ended: Ended) -> None:
         ends = []
