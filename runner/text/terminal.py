@@ -43,8 +43,12 @@ def clean_terminal(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Whether nobody would see anything of it."""
-    seen = _compiled(_FILLERS).sub("", clean_terminal(text))
-    return not any(char.isprintable() and not char.isspace() for char in seen)
+    return not any(has_place(char) and not char.isspace() for char in clean_terminal(text))
+
+
+def has_place(char: str) -> bool:
+    """Whether a person can see that it is there: ink, or the room that a space takes."""
+    return char.isprintable() and not _compiled(_FILLERS).match(char)
 
 
 def is_plain(text: str) -> bool:

@@ -16,7 +16,7 @@ from runner.errors import NotTrusted, RunnerError
 from runner.model import SCHEMA_VERSION
 from runner.state import trust
 from runner.state.manifest import timestamp
-from runner.text.terminal import escape_unseen
+from runner.text.terminal import escape_unseen, has_place
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -32,8 +32,6 @@ _AT_EACH_START = 8 * 1024 * 1024
 _PIECE = 1 << 20
 _CONTENT = "content of "
 _OUTSIDE = "outside: "
-_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
-"""Letters and marks without any ink, besides what Python does not call printable."""
 
 
 class Demands(Value):
@@ -193,9 +191,7 @@ def words_of(row: tuple[str, ...]) -> str:
 def plain(words: str) -> str:
     """On one line, and what cannot be seen as escapes: two values that differ in it never look the same."""
     shown = escape_unseen(words).replace("\n", "\\n")
-    return "".join(
-        char if char.isprintable() and char not in _BLANK else rf"\u{ord(char):04x}" for char in shown
-    )
+    return "".join(char if has_place(char) else rf"\u{ord(char):04x}" for char in shown)
 
 
 def changed(found: Demands) -> list[str]:
