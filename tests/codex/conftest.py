@@ -1,5 +1,6 @@
 """Tests with the real Codex; where none is named to them, none is on PATH."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,10 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
     made = fixtures.made(tmp_path, monkeypatch)
     find_codex(made)
     return made
+
+
+@pytest.fixture
+def over(repo: Repo) -> Iterator[None]:
+    """A pipeline that waits for a person does not outlive its test."""
+    yield
+    repo.end_all()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from support.judged import call, claim, says
 from support.repo import Repo
@@ -23,12 +21,7 @@ from support.stages import (
 )
 from support.waves import commits, conductor_of, gated, kills, opens, waits_at_gate, work_trees
 
-
-@pytest.fixture(autouse=True)
-def over(repo: Repo) -> Iterator[None]:
-    """A pipeline that waits for a person does not outlive its test."""
-    yield
-    repo.end_all()
+pytestmark = pytest.mark.usefixtures("over")
 
 
 def test_a_conductor_that_is_killed_while_a_person_is_asked_is_followed_by_one_that_goes_on(

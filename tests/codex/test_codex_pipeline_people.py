@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from support.judged import call, claim, says
 from support.repo import Repo
@@ -30,12 +28,7 @@ from support.stages import (
 from support.waiting import wait_until
 from support.waves import gated, opens, waits_at_gate
 
-
-@pytest.fixture(autouse=True)
-def over(repo: Repo) -> Iterator[None]:
-    """A pipeline that waits for a person does not outlive its test."""
-    yield
-    repo.end_all()
+pytestmark = pytest.mark.usefixtures("over")
 
 
 def test_a_document_that_changes_after_it_was_approved_is_asked_for_again(repo: Repo) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,14 +37,9 @@ from support.stages import (
 from support.waiting import wait_until
 from support.waves import gated, opens, waits_at_gate
 
+pytestmark = pytest.mark.usefixtures("over")
+
 REVIEW = ('tasks = ["look", "also"]', 'gate = { no_findings = "critical" }', 'repair = { task = "fix" }')
-
-
-@pytest.fixture(autouse=True)
-def over(repo: Repo) -> Iterator[None]:
-    """A pipeline that waits for a person does not outlive its test."""
-    yield
-    repo.end_all()
 
 
 def from_question_to_code(repo: Repo) -> None:
