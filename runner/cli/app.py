@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("review", "show what a run came to: claims beside evidence"),
     "stats": ("stats", "show what runs came to and cost, by task, model or day"),
     "diff": ("review", "show the run's changes as a patch"),
+    "diff-runs": ("diff_runs", "compare two runs, or one with the last that worked"),
     "accept": ("review", "merge the changes of a run with its own work tree into yours"),
     "discard": ("review", "remove such a work tree; its changes are kept as a patch"),
     "pause": ("runs", "stop every process of a run"),

@@ -24,7 +24,7 @@ _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _PLAIN = _LETTERS | _DIGITS | frozenset("_@%+=:,./^-")
 _VERBS = _words(
     "start retry status list wait await send end logs report diff events inbox answer accept discard pause "
-    "resume cancel verify tasks resolve plan check stats --help"
+    "resume cancel verify tasks resolve plan check stats diff-runs --help"
 )
 _SECOND = {
     "ledger": _words("list show note handoff reply send artifact propose wait verify"),

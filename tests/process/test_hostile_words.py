@@ -120,6 +120,12 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "verify": (("verify", "work"), ("verify", "RUN"), ("verify", "FORGED"), ("verify", HOSTILE)),
     "diff": (("diff", "RUN", "--stat"), ("diff", "RUN"), ("diff", HOSTILE)),
+    "diff-runs": (
+        ("diff-runs", "RUN", "FORGED"),
+        ("diff-runs", "FORGED", "RUN"),
+        ("diff-runs", "FORGED"),
+        ("diff-runs", "RUN", HOSTILE),
+    ),
     "accept": (("accept", "RUN"), ("accept", HOSTILE)),
     "discard": (("discard", "RUN"), ("discard", HOSTILE)),
     "pause": (("pause", "RUN"), ("pause", HOSTILE)),

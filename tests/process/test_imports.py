@@ -98,6 +98,8 @@ def test_asking_git_imports_nothing_foreign(finished: Repo) -> None:
     snapshot.take(str(finished.root), str(finished.runs()[-1].folder))
     assert foreign(imported(finished, "diff", "@latest")) == set()
     assert foreign(imported(finished, "report", "@latest", "--format", "html")) == set()
+    finished.cli("start", "--task", "work", "--wait")
+    assert foreign(imported(finished, "diff-runs", "@latest")) == set()
 
 
 def test_a_start_with_known_settings_imports_nothing_foreign(finished: Repo) -> None:

@@ -78,6 +78,7 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "logs",
         "report",
         "diff",
+        "diff-runs",
         "accept",
         "discard",
         "pause",

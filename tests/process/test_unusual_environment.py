@@ -181,6 +181,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "retry": (9, (run,)),  # it has succeeded
         "discard": (9, (run,)),  # it was accepted
         "send": (9, (run, "x")),  # it had a tree of its own
+        "diff-runs": (4, (run,)),  # none before it has succeeded
         "pause": (9, (run,)),
         "resume": (9, (run,)),
         "watch": (2, ()),  # there is no terminal
