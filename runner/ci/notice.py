@@ -5,17 +5,23 @@ from __future__ import annotations
 import posixpath
 from hashlib import sha256
 
+from runner.text.words import one_line
 from runner.value import Value
+from runner.verify.inspect import Severity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from runner.verify.report import Report
 
 LEVELS = ("error", "warning", "note")
 """The gravest first."""
+UNFINISHED = "unfinished"
+"""What is said instead of an outcome that is not there yet."""
+SCOPE, DRIFT = "scope_violation", "config_drift"
+_TAIL = 2000
 
 
 class Notice(Value):
@@ -38,10 +44,46 @@ def names(notices: Iterable[Notice]) -> list[str]:
     made = []
     for one in notices:
         key = "\0".join((one.file, " ".join(one.title.casefold().split())))
-        name = sha256(key.encode(errors="surrogateescape")).hexdigest()[:32]
+        name = sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
         told[name] = told.get(name, 0) + 1
         made.append(f"{name}:{told[name]}")
     return made
+
+
+def of_run(report: Report) -> list[Notice]:
+    """All that there is to look at: its end, its checks, what was seen of it, and what reviews claim."""
+    return [*_of_end(report), *_of_checks(report), *_of_findings(report), *of_reviews(report)]
+
+
+def why(report: Report) -> str:
+    """Why it ended as it did; "" where it did not, or nobody knows."""
+    return "" if report.reason is None else f"{report.reason.code}: {report.reason.message}"
+
+
+def _of_end(report: Report) -> Iterator[Notice]:
+    if report.outcome != "succeeded":
+        word, level = report.outcome or UNFINISHED, "error" if report.outcome else "warning"
+        yield Notice(word, level, f"{report.task_id}: {word}", f"{why(report)}\nrun {report.run_id}".strip())
+
+
+def _of_checks(report: Report) -> Iterator[Notice]:
+    for check in report.checks:
+        if not check.passed:
+            tail = check.tail.strip()[-_TAIL:]
+            yield Notice("check_failed", "error", f"{one_line(check.command, 100)} {check.how}", tail)
+
+
+def _of_findings(report: Report) -> Iterator[Notice]:
+    """A file outside of the scope is a notice of its own, as it has a place where it can be shown."""
+    outside = report.files.outside_scope or ()
+    yield from (Notice(SCOPE, "error", "changed outside of the scope", file=path) for path in outside)
+    for one in report.findings:
+        if one.code != SCOPE or not outside:
+            level = LEVELS[tuple(Severity).index(one.severity)]
+            yield Notice(one.code, level, one.message, "\n".join(one.evidence))
+    drifted = report.conformance.drifted
+    if drifted and not any(one.code == DRIFT for one in report.findings):  # it is not judged yet
+        yield Notice(DRIFT, "warning", "settings are not as declared", "\n".join(drifted))
 
 
 def of_reviews(report: Report) -> list[Notice]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from runner.ci.notice import LEVELS, names, of_reviews
 from runner.model import DISTRIBUTION
+from runner.text.words import count
 from runner.verify.review import SEVERITIES
 
 TYPE_CHECKING = False
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from runner.ci.notice import Notice
     from runner.verify.report import Report
 
+_MOST = 5000
+"""https://docs.github.com/code-security/code-scanning/integrating-with-code-scanning: so many are shown."""
+
 
 def of_report(report: Report) -> dict[str, Any]:
     """Severities are its rules. That a run did not succeed stands beside its results, as these may be few."""
@@ -28,11 +32,23 @@ def of_report(report: Report) -> dict[str, Any]:
     return document(of_reviews(report), rules, about, "reviewFinding", is_done=is_done)
 
 
+def of_reports(reports: Sequence[Report]) -> dict[str, Any]:
+    """One document with each as a run of its own."""
+    made = [of_report(one) for one in reports]
+    return {**made[0], "runs": [run for one in made for run in one["runs"]]}
+
+
 def document(
     notices: Sequence[Notice], rules: Mapping[str, str], about: str, kind: str, *, is_done: bool
 ) -> dict[str, Any]:
-    """`rules` are all there can be, with the level of each; `kind` names the fingerprints."""
-    ids, told = [*rules], zip(notices, names(notices), strict=True)
+    """`rules` are all there can be, with the level of each; `kind` names the fingerprints. Where there are
+    more results than a code host shows, it says how many are left out.
+    """
+    ids, told = [*rules], [*zip(notices, names(notices), strict=True)]
+    done: dict[str, Any] = {"executionSuccessful": is_done}
+    if rest := told[_MOST:]:
+        text = {"text": f"{count(len(rest), 'more result')} left out"}
+        done["toolExecutionNotifications"] = [{"level": "warning", "message": text}]
     run = {
         "tool": {
             "driver": {
@@ -43,10 +59,10 @@ def document(
             }
         },
         "automationDetails": {"id": about},
-        "invocations": [{"executionSuccessful": is_done}],
+        "invocations": [done],
         "results": [
             _result(one, ids.index(one.rule)) | {"partialFingerprints": {f"{kind}/v1": name}}
-            for one, name in told
+            for one, name in told[:_MOST]
         ],
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -62,7 +78,9 @@ def _result(one: Notice, index: int) -> dict[str, Any]:
         "properties": dict(one.about),
     }
     if one.file:
-        place: dict[str, Any] = {"artifactLocation": {"uri": quote(one.file), "uriBaseId": "%SRCROOT%"}}
+        place: dict[str, Any] = {
+            "artifactLocation": {"uri": quote(one.file, errors="surrogateescape"), "uriBaseId": "%SRCROOT%"}
+        }
         if one.line is not None:
             place["region"] = {"startLine": one.line}
         made["locations"] = [{"physicalLocation": place}]

@@ -290,7 +290,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _opened(path: str, flags: int) -> tuple[int, os.stat_result]:
-    fd = os.open(path, flags)
+    fd = os.open(path, flags, 0o600)
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         os.close(fd)

@@ -54,7 +54,13 @@ class Reviewed(Value):
 
     report: Report
     notes: tuple[str, ...]
+    manifest: Manifest
+    """That the report is of."""
     change: tuple[str, ...] = ()
+    unrun: tuple[tuple[str, ...], ...] = ()
+    """The checks that were declared and not run."""
+    steps: tuple[tuple[str, Reviewed], ...] = ()
+    """Of a plan: its steps that no later one stands for, by name."""
 
 
 class Patch(Value):
@@ -80,15 +86,17 @@ def report(run: RunDir) -> Reviewed:
     """What is known of a run, done or not; of a plan, with its batches. A result that cannot be read is a
     note and no error.
     """
-    reviewed, manifest = _alone(run)
-    if manifest.plan is None:
+    reviewed = _alone(run)
+    if reviewed.manifest.plan is None:
         return reviewed
-    notes, redact = [*reviewed.notes], redactor(run, manifest).redact_text
-    made = _with_batches(reviewed.report, run, notes)
-    return Reviewed(made.replace(gates=tuple(map(redact, made.gates))), tuple(notes))
+    notes, redact = [*reviewed.notes], redactor(run, reviewed.manifest).redact_text
+    steps: list[tuple[str, Reviewed]] = []
+    made = _with_batches(reviewed.report, run, notes, steps)
+    made = made.replace(gates=tuple(map(redact, made.gates)))
+    return Reviewed(made, tuple(notes), reviewed.manifest, steps=tuple(steps))
 
 
-def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
+def _alone(run: RunDir) -> Reviewed:
     shown = show(run)
     manifest = shown.manifest
     notes: list[str] = []
@@ -105,7 +113,8 @@ def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
     change = () if shown.foreign is not None else _where(run, manifest)
     if shown.foreign is None:
         notes += _to_do(run, found)
-    return Reviewed(made, tuple(map(redact, notes)), tuple(map(redact, change))), manifest
+    unrun = reports.redacted(allowed.checks[len(known.checks) :], redact)
+    return Reviewed(made, tuple(map(redact, notes)), manifest, tuple(map(redact, change)), unrun)
 
 
 def _foreign(shown: Shown) -> list[str]:
@@ -116,8 +125,8 @@ def _foreign(shown: Shown) -> list[str]:
     return [f"this run is foreign, so nothing of this report is sure: {found.message}"]
 
 
-def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
-    """The report of a plan, from those of its batches' latest runs."""
+def _with_batches(own: Report, run: RunDir, notes: list[str], steps: list[tuple[str, Reviewed]]) -> Report:
+    """The report of a plan, from those of its batches' latest runs, which become `steps`."""
     from runner.verify.plan_report import of_plan
 
     try:
@@ -134,8 +143,8 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         name = step.called
         unsaid += [one.replace(step=name) for one in _before(run, step) if one.identity not in repairs]
         try:
-            reviewed, manifest = _alone(RunDir.of(run.repo, step.run))
-            told = reviewed.report
+            reviewed = _alone(RunDir.of(run.repo, step.run))
+            manifest, told = reviewed.manifest, reviewed.report
             if plan.is_outdone(step):
                 more = () if step.kind is StepKind.COMPARE else told.review_findings or ()
                 unsaid += [one.replace(step=name) for one in more if one.identity not in repairs]
@@ -150,6 +159,8 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
         if step.is_reader:  # what is not looked at there is no change that nobody knows
             told = told.replace(files=ReportedFiles((), (), ()))
         found.append((name, told))
+        if step.status not in (Status.DONE, Status.REPLACED):
+            steps.append((name, reviewed))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     latest = {step.run.run_id for step in plan.steps if step.run is not None}
     tries = _tries(run)
@@ -166,7 +177,7 @@ def _before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
     if step.first is None or step.kind not in (StepKind.TASK, StepKind.REVIEW):
         return ()
     try:
-        return _alone(RunDir.of(run.repo, step.first))[0].report.review_findings or ()
+        return _alone(RunDir.of(run.repo, step.first)).report.review_findings or ()
     except RunnerError:
         return ()
 
@@ -339,6 +350,18 @@ def diff(run: RunDir) -> Patch:
     if redactor(run, manifest).finds_value(data):
         notes.append(HAS_SECRET)
     return Patch(data, changes.lines_of(data), kept, tuple(notes))
+
+
+def kept_patch(run: RunDir) -> str | None:
+    """The file that its change is kept in; None without one."""
+    from runner.workspace import rollback
+
+    try:
+        tree = own_tree(run)
+        path = rollback.discarded(run.path) if tree is None else tree.patch
+    except (RunnerError, OSError):
+        return None
+    return path if path is not None and os.path.isfile(path) else None
 
 
 def left_by(run: RunDir) -> tuple[str, ...]:

@@ -118,6 +118,15 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("report", "FORGED"),
         *(("report", "RUN", "--format", one) for one in ("markdown", "html")),
     ),
+    "ci": (
+        *(
+            ("ci", "report", *words)
+            for words in (("RUN",), ("FORGED",), (HOSTILE,), ("RUN", "--fail-on", HOSTILE))
+        ),
+        ("ci", "report", "FORGED", "--fail-on", "none"),
+        ("ci", "report", "RUN", "--junit", HOSTILE, "--sarif", f"no/{HOSTILE}"),
+        ("ci", "report", "RUN", "--code-quality", "x.json", "--dotenv", "x.env", "--json"),
+    ),
     "verify": (("verify", "work"), ("verify", "RUN"), ("verify", "FORGED"), ("verify", HOSTILE)),
     "diff": (("diff", "RUN", "--stat"), ("diff", "RUN"), ("diff", HOSTILE)),
     "diff-runs": (

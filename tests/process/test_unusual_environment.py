@@ -158,6 +158,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "ledger": ("show", run),
         "mode": ("on", "work", "--held", "--host", "claude", "--session", "s1"),
         "audit": ("show",),
+        "ci": ("report", run),
         "stats": (),
         "report": (run,),
         "diff": (run,),

@@ -1,0 +1,196 @@
+"""The verb of CI systems: ci report. Edges: disk, the terminal."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from runner.ci.notice import UNFINISHED, of_run
+from runner.ci.outputs import outputs, values
+from runner.cli import pen
+from runner.cli.actions import add_actions
+from runner.cli.parser import Namespace, Parser, WrongText, add_run, run_named
+from runner.cli.render import emit, exit_status
+from runner.disk import files
+from runner.errors import ExitStatus, RuntimeMissing, Unwritable, UsageError
+from runner.model import Outcome
+from runner.state.authentic import refuse_foreign
+from runner.usecases import review
+from runner.value import json_bytes
+from runner.verify.report_text import as_markdown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.usecases.review import Reviewed
+
+_STDOUT, _NEVER = "-", "none"
+_FILES = ("summary", "junit", "sarif", "code_quality", "dotenv", "outputs")
+_WORDS = (*map(str, Outcome), "budget", UNFINISHED, _NEVER)
+
+
+def add_ci(parser: Parser) -> None:
+    parser.examples("runner ci report @latest --annotations --junit runner.xml")
+    add_actions(parser, "ci")
+
+
+def add_ci_report(parser: Parser) -> None:
+    add_run(parser, several=True)
+    for name, what in (
+        ("--summary", "Markdown at the end of FILE, such as $GITHUB_STEP_SUMMARY; - is stdout"),
+        ("--junit", "JUnit XML: checks, scope, contract and settings as test cases (runner[ci])"),
+        ("--sarif", "the findings of reviews as SARIF 2.1.0"),
+        ("--code-quality", "what names a file, as GitLab's code quality report"),
+        ("--dotenv", "what one run came to as variables, for GitLab's dotenv report"),
+        ("--outputs", "the same at the end of FILE, such as $GITHUB_OUTPUT"),
+    ):
+        parser.add_argument(name, metavar="FILE", help=what)
+    parser.add_argument("--annotations", action="store_true", help="commands of GitHub's workflows on stdout")
+    parser.add_argument(
+        "--fail-on",
+        type=_words,
+        metavar="WORDS",
+        help="which ends have the exit status of `wait`: outcomes, `budget` and `unfinished`, with commas "
+        "between, or `none` (default: all but succeeded)",
+    )
+    parser.examples(
+        "runner ci report @latest",
+        'runner ci report @latest --summary "$GITHUB_STEP_SUMMARY" --outputs "$GITHUB_OUTPUT" --annotations',
+        "runner ci report @plan --junit runner.xml --code-quality quality.json --dotenv runner.env",
+        "runner ci report @latest --sarif runner.sarif --fail-on failed,rejected,budget",
+        note="Without an option the summary is on stdout. The exit status is that of `runner wait`, and 75\n"
+        "for a run that is not done, whatever --fail-on says but `none`.",
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    found = tuple(text.split(","))
+    for word in found:
+        if word not in _WORDS or (word == _NEVER and len(found) > 1):
+            raise WrongText(f"`{word[:40]}` is not some of {', '.join(_WORDS[:-1])}, or {_NEVER} alone")
+    return found
+
+
+def run_ci_report(args: Namespace) -> int:
+    paths = _paths(args)
+    runs = [*{run.run_id: run for run in map(run_named, args.run)}.values()]
+    if len(runs) > 1 and (args.dotenv or args.outputs):
+        raise UsageError("--dotenv and --outputs are of one run")
+    for run in runs if args.fail_on != (_NEVER,) else ():
+        refuse_foreign(run)  # the exit status is a verdict
+    found, told = [review.report(run) for run in runs], []
+    for run, one in zip(runs, found, strict=True):
+        more = {"report": paths.get("summary", "").removeprefix(_STDOUT), "patch": review.kept_patch(run)}
+        told.append(values(one.report, one.manifest, {**paths, **more}))
+    made = {name: _made(name, found, told, path) for name, path in paths.items()}
+    for name, data in made.items():
+        _write(name, paths[name], data)
+    if args.annotations:
+        from runner.ci.annotations import commands
+
+        notices = [notice for one in found for notice in of_run(one.report)]
+        where = runs[0].run_id if len(runs) == 1 else "RUN"
+        pen.commands(commands(notices, f"`runner report {where}` has all of them"))
+    if args.format == "json":
+        emit({"runs": told, "files": paths})
+    for note in (note for one in found for note in one.notes):
+        pen.note(note)
+    return _verdict(args.fail_on, found)
+
+
+def _paths(args: Namespace) -> dict[str, str]:
+    """What is to be written, each file looked at: UsageError, or Unwritable."""
+    paths = {name: path for name in _FILES if (path := getattr(args, name)) is not None}
+    if args.annotations and args.format == "json":
+        raise UsageError("--annotations has no json form: a CI system reads them from the log")
+    if not paths and not args.annotations and args.format != "json":
+        return {"summary": _STDOUT}
+    for name, path in paths.items():
+        option, is_told = f"--{name.replace('_', '-')}", args.annotations or args.format == "json"
+        if not path or (path == _STDOUT and (name != "summary" or is_told)):
+            raise UsageError(f"{option} names no file", hint="is the variable set that should name it?")
+        if path != _STDOUT and not _can_be_written(path):
+            raise Unwritable(f"{option}: {path} is no plain file, or in no folder")
+    if len({*map(os.path.realpath, paths.values())}) < len(paths):
+        raise UsageError("two options name the same file")
+    return paths
+
+
+def _can_be_written(path: str) -> bool:
+    """No link is followed: an agent may have put one where a job writes its reports."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return os.path.isdir(os.path.dirname(path) or ".")
+
+
+def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], path: str) -> bytes:
+    """The content of a file, or what is added to it."""
+    reports = [one.report for one in found]
+    before = os.path.getsize(path) if path != _STDOUT and os.path.exists(path) else 0
+    if name == "summary":
+        from runner.ci.summary import joined
+
+        if not (text := joined([(one.run_id, as_markdown(one)) for one in reports], before)):
+            pen.note(f"{path} has no room for a summary any more, so it has none of this")
+        return text.encode(errors="replace")
+    if name == "junit":
+        return _junit(found)
+    if name == "sarif":
+        from runner.ci.sarif import of_reports
+
+        return json_bytes(of_reports(reports)) + b"\n"
+    if name == "outputs":
+        return outputs(told[0], os.urandom(16).hex()).encode(errors="surrogateescape")
+    from runner.ci.gitlab import code_quality, dotenv
+
+    if name == "dotenv":
+        return dotenv(told[0]).encode()
+    notices = [notice for one in reports for notice in of_run(one)]
+    entries = code_quality(notices)
+    if rest := len(notices) - len(entries):
+        pen.note(f"not in {path}, which takes what names a file, and 5,000 at most: {rest}")
+    return json_bytes(entries) + b"\n"
+
+
+def _junit(found: Sequence[Reviewed]) -> bytes:
+    """A plan is its own end, and its steps. Names stay from run to run: histories go by them."""
+    try:
+        from runner.ci.junit import document
+    except ModuleNotFoundError as error:
+        text = f"the Python package `{error.name}` is not installed"
+        raise RuntimeMissing(text, hint="`pip install 'delegate-runner[ci]'`") from None
+    suites = []
+    for one in found:
+        name = one.report.task_id
+        suites.append((name, one.report, one.unrun if one.manifest.plan is None else None))
+        suites += [(f"{name} {step}", it.report, it.unrun) for step, it in one.steps]
+    return document(suites)
+
+
+def _write(name: str, path: str, data: bytes) -> None:
+    """To what other steps have a part in, it is added behind an empty line."""
+    if path == _STDOUT:
+        pen.say(data.decode(), end="")
+        return
+    try:
+        if name in ("summary", "outputs"):
+            with open(path, "ab", opener=files.no_follow) as file:
+                file.write(b"\n" * (bool(data) and file.tell() > 0) + data)
+        else:
+            files.replace_bytes(path, data, mode=0o644)
+    except OSError as error:
+        raise files.unwritable(error) from error
+
+
+def _verdict(words: Sequence[str] | None, found: Sequence[Reviewed]) -> int:
+    """Of the first run whose end is meant, what `wait` answers for it. One that is not done is always meant,
+    but for `none`.
+    """
+    for manifest in (one.manifest for one in found if words != (_NEVER,)):
+        status = exit_status(manifest) if manifest.is_done else ExitStatus.GAVE_UP_WAITING
+        ends = {str(manifest.outcome), "budget" if status == ExitStatus.BUDGET else ""}
+        if status != ExitStatus.OK and (words is None or not manifest.is_done or ends & {*words}):
+            return status
+    return ExitStatus.OK
