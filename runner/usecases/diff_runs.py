@@ -100,6 +100,8 @@ def compared(before: Known | None, after: Known | None) -> Aspect | None:
         return None
     unknown = dict.fromkeys(key for key in before if key in after and None in (before[key], after[key]))
     a, b = ({key: one or "?" for key, one in each.items() if key not in unknown} for each in (before, after))
+    if unknown and not a and not b:
+        return None
     found = differences(a, b)
     cut = ([text and shortened(text, _LONGEST) for text in one.to_json().values()] for one in found[:_MOST])
     shown = tuple(map(Difference.of, cut))
@@ -152,14 +154,15 @@ class _Side:
         i, m, seen = self._invocation, self.manifest, self._report.conformance.model.observed
         written = dict(_flat(json_value(read(self._run.invocation))))  # an older runner did not know them all
         settings = {key: text if key in written else None for key, text in _flat(i.to_json())}
-        settings["rehearsal"] = dumps(i.rehearsal and (i.rehearsal.script or True))
+        settings["rehearsal"] = dumps((i.rehearsal.script or True) if i.rehearsal else False)
         took = None if m.started_at is None else between(m.started_at, m.ended_at)
         code, message = (m.reason.code, m.reason.message) if m.is_done and m.reason else (None, None)
         checks = {shlex.join(argv): "not run" for argv in i.verify}
         for one in self._report.checks:
             checks[one.command] = "passed" if one.passed else f"failed: {one.how}"
         parts: dict[str, Known | None] = {
-            "settings": settings | {"command": shlex.join(i.argv[1:])},
+            "settings": settings,
+            "arguments": {word: count(number, "time") for word, number in Counter(i.argv[1:]).items()},
             "versions": {i.runtime: i.version, "program": i.program, "observed model": seen},
             "base": self._base(),
             "commands": self._commands(),

@@ -49,7 +49,9 @@ def test_what_has_changed_since_it_last_worked(twice: Repo) -> None:
     assert found == twice.cli("diff-runs", first, second, "--json").json()
     assert {"-Do it.", "+Do it now."} <= {*found["prompt"]["lines"]}
     assert keys(found["settings"]) == {"limits.timeout_s", "verify", "verify_programs"}
-    assert {name for name in ("versions", "base", "tokens", "attempts") if keys(found[name])} == set()
+    assert {
+        name for name in ("arguments", "versions", "base", "tokens", "attempts") if keys(found[name])
+    } == set()
     assert "make all" in keys(found["commands"])
     assert keys(found["files"]) == {"a.txt", "c.txt"} and found["files"]["compared"] == 3
     assert found["checks"]["differences"] == [
@@ -57,7 +59,7 @@ def test_what_has_changed_since_it_last_worked(twice: Repo) -> None:
     ]
     assert keys(found["verdict"]) == {"outcome", "reason", "message"}
     text = twice.cli("diff-runs").stdout
-    assert "= same: versions, base, " in text
+    assert "= same: arguments, versions, base, " in text
     assert "  ~ limits.timeout_s: 300.0 (was: 7200.0)\n" in text
     assert "  + make all: 1 time\n" in text
 
@@ -79,3 +81,19 @@ def test_after_a_decision_on_a_change_the_files_are_still_compared(twice: Repo) 
     assert twice.cli("accept", first).status == 0
     found = twice.cli("diff-runs", first, second, "--json").json()
     assert keys(found["files"]) == {"a.txt", "c.txt"}
+
+
+def test_of_a_run_that_goes_on_there_is_no_verdict_yet(repo: Repo) -> None:
+    repo.task(name="work")
+    repo.quick_codex()
+    assert repo.cli("start", "work", "--wait").status == 0
+    repo.waiting_codex()
+    repo.task('timeout = "5m"')
+    repo.cli("start", "work")
+    repo.begun()
+    found = repo.cli("diff-runs", "work", "--json").json()
+    assert found["after"]["status"] == "running" and found["verdict"] is found["files"] is None
+    assert keys(found["settings"]) == {"limits.timeout_s"}
+    text = repo.cli("diff-runs", "work").stdout
+    assert "? unknown: " in text and ", verdict\n" in text
+    repo.end_all()
