@@ -10,6 +10,7 @@
       CheckMissing  CutOff  StartFailed  PrepareFailed   8
       BaselineFailed  PlatformUnsupported  PluginFailed  8
       Conflict  IllegalTransition                        9
+      LockInvalid  LockDrift                             9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
       RollbackRefused  WorkspaceBusy  SessionBusy        9
@@ -236,6 +237,20 @@ class Unwritable(RunnerError):
     code = "unwritable"
     exit_status = ExitStatus.CONFLICT
     default_hint = "check the owner, the permissions and the free space of the folder"
+
+
+class LockInvalid(Conflict):
+    """What stands where a lock belongs, and is none that this runner reads. It is left as it is."""
+
+    code = "lock_invalid"
+    default_hint = "take it away, then `runner lock` writes it again"
+
+
+class LockDrift(Conflict):
+    """`lock --check`: something is not as the lock says, or could not be looked at."""
+
+    code = "lock_drift"
+    default_hint = "`runner lock` writes it as it is now, if that is what is wanted"
 
 
 class DiskFull(Unwritable):

@@ -234,7 +234,7 @@ def print_checks(checks: Sequence[Examined]) -> None:
 
 
 def add_schema(parser: Parser) -> None:
-    what = "delegate, policy, plan, manifest, invocation, event, result, findings, synthesis, report"
+    what = "delegate, policy, lock, plan, manifest, invocation, event, result, findings, synthesis, report"
     parser.add_argument("name", metavar="NAME", help=what)
     parser.examples("runner schema delegate > delegate.schema.json")
 

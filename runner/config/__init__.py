@@ -71,11 +71,28 @@ def narrowed_now(then: Policy, start_dir: str, env: Mapping[str, str]) -> Policy
     if not any(map(os.path.lexists, (places.user_policy, places.system_policy))):
         return then
     none = f"{places.user_policy}.none"
-    bare = places.replace(project=none, local=none, user=none, required=False)
-    data = loads(_compile(bare, key(bare, {}, ())))
+    bare = _alone(places.replace(project=none, local=none, user=none, required=False))
+    return narrow([then, Policy.from_json(bare["policy"])])
+
+
+def committed(start_dir: str, config_file: str | None, env: Mapping[str, str]) -> Config:
+    """What the delegate.toml of a repository says without any other layer, so the same in every clone; its
+    policy is what holds here. ConfigInvalid where that needs another layer.
+    """
+    places = find(start_dir, config_file, env, SYSTEM_POLICY)
+    refuse_committed(places)
+    none = f"{places.user_policy}.none"
+    bare = _alone(places.replace(local=none, user=none))
+    return config_from_json(bare).replace(files=places.files())
+
+
+def _alone(places: ConfigFiles) -> dict[str, Any]:
+    """The settings of these files without variables and options; they are not kept."""
+    data = loads(_compile(places, key(places, {}, ())))
     if "error" in data:
         raise _invalid(data["error"])
-    return narrow([then, Policy.from_json(data["config"]["policy"])])
+    found: dict[str, Any] = data["config"]
+    return found
 
 
 def _load(places: ConfigFiles, env: Mapping[str, str], sets: Sequence[str]) -> Config:

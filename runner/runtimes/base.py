@@ -350,6 +350,10 @@ class Runtime(Protocol):
     """What `Activity.usage` counts."""
     help_args: tuple[str, ...] = ("--help",)
     """What makes the program list the options that `command` may use; () where it uses none."""
+    asked_besides: tuple[tuple[str, ...], ...] = ()
+    """What makes it list those of further subcommands that are used: of interest to a lock."""
+    schema: tuple[str, ...] = ()
+    """A file with a schema, the definition in it of what an agent does, what writes it into a folder."""
     help_says: str = ""
     """What that list has to say, where the version that the program prints is a bare number."""
     schema_is_text: bool = False

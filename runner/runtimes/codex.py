@@ -48,6 +48,9 @@ class Codex(Runtime):
     about = "The Codex CLI."
     config_is = CONFIG_IS
     help_args = HELP
+    asked_besides = (("exec", "resume", "--help"), ("sandbox", "--help"))
+    # 50 ms on 0.163.0. What `exec --json` prints has no schema of its own; its items are these.
+    schema = ("ServerNotification.json", "ThreadItem", "app-server", "generate-json-schema", "--out")
     usage_scope = UsageScope.THREAD
     owned = {
         **DECLARED,

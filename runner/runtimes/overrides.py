@@ -39,7 +39,7 @@ def toml_value(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, Mapping):
-        pairs = [f"{_key(key)} = {toml_value(value[key])}" for key in sorted(value)]
+        pairs = [f"{toml_key(key)} = {toml_value(value[key])}" for key in sorted(value)]
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
@@ -86,7 +86,7 @@ def _is_bare(key: str) -> bool:
     return bool(key) and _BARE.issuperset(key)
 
 
-def _key(key: str) -> str:
+def toml_key(key: str) -> str:
     return key if _is_bare(key) else _string(key)
 
 

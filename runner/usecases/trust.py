@@ -56,7 +56,7 @@ class Demands(Value):
         """Of what came with the repository, as it is now: the same before and after an installation, in every
         clone. It reads git's index, and most starts do not need it.
         """
-        came = [(name, said) for name in self.scripts if (said := _committed(self.root, name))]
+        came = [(name, said) for name in self.scripts if (said := committed_content(self.root, name))]
         from runner.config.trust import digest_of
 
         return digest_of([self.listed, came]) if came else self.listed
@@ -245,11 +245,11 @@ def program_is_trusted(config: Config, runtime: str, env: Mapping[str, str]) -> 
 
 def _beyond_digest(found: Demands, changes: tuple[Changed, ...]) -> tuple[Changed, ...]:
     """The changes of runs that the digest cannot tell: of scripts that did not come with the repository."""
-    apart = {name for name in found.scripts if not _committed(found.root, name)}
+    apart = {name for name in found.scripts if not committed_content(found.root, name)}
     return tuple(one for one in changes if apart.intersection(one.paths))
 
 
-def _committed(root: str, name: str) -> str | None:
+def committed_content(root: str, name: str) -> str | None:
     """What the repository itself says of this file: its content where git tracks it, where a tracked link
     leads, None of what was installed or made here. Without git, everything came with the folder.
     """

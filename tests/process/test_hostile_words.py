@@ -69,6 +69,7 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     "init": (("init",),),
     "check": (("check",), ("check", "--config", "broken.toml"), ("check", "--set", f"a.{HOSTILE}={HOSTILE}")),
     "trust": (("trust", "--show"), ("trust", "--folder"), ("trust", "--digest", HOSTILE), ("trust", "--yes")),
+    "lock": (("lock",), ("lock", "--check"), ("lock", "--check", "--config", "broken.toml")),
     "tasks": (("tasks",), ("tasks", "--config", "broken.toml")),
     "config": (("config", "show"), ("config", "show", "--origin"), ("config", "show", "--task", HOSTILE)),
     "doctor": (("doctor",), ("doctor", "--config", "broken.toml"), ("doctor", "--runtime", HOSTILE)),

@@ -101,7 +101,7 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "schema": ("policy",),
         "completion": ("bash",),
     }
-    expected = {"doctor": (0, 8), "plan": (2,), "watch": (2,), "approve": (2,)}
+    expected = {"doctor": (0, 8), "lock": (5,), "plan": (2,), "watch": (2,), "approve": (2,)}
     for verb in COMMANDS.keys() - begins - own - needs_a_run:
         done = clone.cli(verb, *words.get(verb, ("plan.toml",) if verb == "plan" else ()))
         assert done.status in expected.get(verb, (0,)), (verb, done)

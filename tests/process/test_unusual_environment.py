@@ -145,6 +145,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "trust": ("--yes",),
         "doctor": (),
         "tasks": (),
+        "lock": (),
         "config": ("show",),
         "resolve": ("--task", "work"),
         "consent": ("--yes",),
@@ -198,7 +199,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         assert done.status == status, (verb, done)
     assert len(list((place.state / "consents").iterdir())) == 1
     assert [path.name for path in (place.state / "hosts/claude").iterdir()] == ["s1.json"]
-    assert place.names() == before | {".runs"}
+    assert place.names() == before | {".runs", "delegate.lock"}
     assert not list(place.state.glob("crash-*"))
 
 

@@ -218,7 +218,9 @@ def test_only_the_names_of_signals_are_used_to_tell_how_a_program_ended() -> Non
 
 def test_the_supervisor_can_never_import_a_foreign_package() -> None:
     """In whatever function; of `runtimes` all but what asks a program before a start."""
-    asking = {f"runner.runtimes.{name}" for name in ("exam", "loginshell", "probe", "programcache")}
+    asking = {
+        f"runner.runtimes.{name}" for name in ("exam", "listing", "loginshell", "probe", "programcache")
+    }
     runtimes = [module for module in MODULES if room_of(module) == "runtimes" and module not in asking]
     reached = closure("runner.supervise.__main__", "runner.supervise.supervisor", *runtimes)
     assert packages(reached) == {"runner"}

@@ -40,6 +40,8 @@ CONTRACT = {
     "disk_full": 9,
     "too_many_open_files": 9,
     "too_many_processes": 9,
+    "lock_invalid": 9,
+    "lock_drift": 9,
     "manifest_broken": 9,
     "manifest_newer": 9,
     "invocation_broken": 9,
