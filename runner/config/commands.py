@@ -92,16 +92,7 @@ def check(
     absent: tuple[Problem, ...] = ()
     if done.config is not None:
         config = config_from_json(done.config)
-        breaches = tuple(
-            layers.setter(done.layers, ("tasks", name)).problem(("tasks", name), sentence)
-            for name in config.tasks
-            for sentence in policy.task_breaches(config, config.tasks[name])
-        ) + tuple(
-            layers.setter(done.layers, path).problem(path, sentence)
-            for name, pipeline in config.pipelines.items()
-            for path, commands in trust.gate_commands(name, pipeline["stages"])
-            for sentence in policy.check_breaches(config.policy, commands, "gate command")
-        )
+        breaches = breaches_of(config, done.layers)
         absent = _absent(config, merged, done.layers, env) + _kept_from_git(config, done.layers)
         problems += _lacking(config, done.layers) + _unpriced(config, done.layers)
     below: tuple[Problem, ...] = ()
@@ -109,6 +100,20 @@ def check(
         text = f"agents and checks run in {places.root}, and every path is relative to that"
         below = (Problem(places.shown(places.project), None, None, "", text),)
     return CheckReport(done.files, problems, breaches, (*done.notes, *below, *absent))
+
+
+def breaches_of(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ...]:
+    """What the policy says against tasks and gates, each where it is written."""
+    return tuple(
+        layers.setter(stack, ("tasks", name)).problem(("tasks", name), sentence)
+        for name in config.tasks
+        for sentence in policy.task_breaches(config, config.tasks[name])
+    ) + tuple(
+        layers.setter(stack, path).problem(path, sentence)
+        for name, pipeline in config.pipelines.items()
+        for path, commands in trust.gate_commands(name, pipeline["stages"])
+        for sentence in policy.check_breaches(config.policy, commands, "gate command")
+    )
 
 
 def _lacking(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ...]:

@@ -44,17 +44,27 @@ class Compiled(Value):
     written_ns: int
 
 
-def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Sequence[str]) -> Compiled:
-    """Everything about the settings of `places`; never raises for what a file says."""
+def compile_settings(
+    places: ConfigFiles,
+    settings: Mapping[str, str],
+    sets: Sequence[str],
+    *,
+    given: Mapping[str, bytes] | None = None,
+    policies: Sequence[str] = (),
+) -> Compiled:
+    """Everything about the settings of `places`; never raises for what a file says. `given`: see `Reading`;
+    `policies` are files beside the usual ones.
+    """
     # Before anything is read: a file changed from now on counts as perhaps changed unseen.
     started = time.time_ns()
-    read = Reading(places)
+    read = Reading(places, given)
     user = read.settings(places.user)
     brought = [*read.settings(places.project), *read.settings(places.local)]
     stack = [Layer("default", layers.DEFAULTS), *user, *brought]
     stack += read.environment(settings, stack)
     stack += read.sets(sets)
-    ceiling = policy.narrow([*read.policy(places.user_policy), *read.policy(places.system_policy)])
+    paths = (places.user_policy, places.system_policy, *policies)
+    ceiling = policy.narrow([one for path in paths for one in read.policy(path)])
     merged = schema.normal(layers.merge(stack))
     problems, notes = references.examine(merged, stack, frozenset(read.dropped))
     foreign = [layer.problem(("notify",), _NOT_YOURS) for layer in brought if "notify" in layer.data]

@@ -85,7 +85,7 @@ def listed(merged: Mapping[str, Any], below: Mapping[str, Any], root: str) -> di
     """
     found = sorted(_counting(merged, below), key=lambda one: dotted(one[0]))
     canonical = [[dotted(path), value] for path, value in found]
-    items = [[_kind(path, value), dotted(path), _words(path, value)] for path, value in found]
+    items = [[kind(path, value), dotted(path), _words(path, value)] for path, value in found]
     scripts = {
         place for path, value in found for name in _files(path, value) for place in _inside(root, name)
     }
@@ -139,6 +139,13 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
         if name not in _LAUNCHERS and not was_option and not is_before:
             return
         was_option = False
+
+
+def program_of(command: Sequence[str]) -> tuple[str, ...]:
+    """The words of a command that say what it starts: of a shell all of them."""
+    name = command[0].rpartition("/")[2]
+    is_before = name in _LAUNCHERS or name.rstrip("0123456789.") in _INTERPRETERS
+    return tuple(command[: None if name in SHELLS else 3 if is_before else 1])
 
 
 def _is_of_launcher(word: str) -> bool:
@@ -252,7 +259,7 @@ def _level(name: str, merged: Mapping[str, Any]) -> str:
     return str(merged.get("sandboxes", {}).get(name, {}).get("level", name))
 
 
-def _kind(path: Path, value: Any) -> str:
+def kind(path: Path, value: Any) -> str:
     key = path[-1]
     if path[0] in ("sandboxes", "git") or key in ("sandbox", "isolated", "permissions"):
         return WIDENS

@@ -74,6 +74,7 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     "config": (("config", "show"), ("config", "show", "--origin"), ("config", "show", "--task", HOSTILE)),
     "doctor": (("doctor",), ("doctor", "--config", "broken.toml"), ("doctor", "--runtime", HOSTILE)),
     "resolve": (("resolve", "work"), ("resolve", HOSTILE), ("resolve", "plain", "--prompt", HOSTILE)),
+    "policy": (("policy", "diff", "HEAD"), ("policy", "diff", HOSTILE, HOSTILE), ("policy", HOSTILE)),
     "pipeline": (("pipeline", "list"), ("pipeline", "show", HOSTILE)),
     "plan": (("plan", "plan.toml"), ("plan", HOSTILE), ("plan", "broken.toml")),
     "consent": (("consent",), ("consent", "--task", HOSTILE), ("consent", "--yes", "--task", "work")),

@@ -97,10 +97,13 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "mode": ("show",),
         "plugin": ("print",),
         "pipeline": ("list",),
+        "policy": ("diff", "HEAD"),
         "resolve": ("work",),
         "schema": ("policy",),
         "completion": ("bash",),
     }
+    clone.git("add", "-A")
+    clone.git("commit", "-q", "-m", "what came")
     expected = {"doctor": (0, 8), "lock": (5,), "plan": (2,), "watch": (2,), "approve": (2,)}
     for verb in COMMANDS.keys() - begins - own - needs_a_run:
         done = clone.cli(verb, *words.get(verb, ("plan.toml",) if verb == "plan" else ()))

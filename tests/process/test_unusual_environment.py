@@ -175,6 +175,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "completion": ("bash",),
         "plugin": ("print", "--snippet"),
         "pipeline": ("list",),
+        "policy": ("diff", "HEAD"),
     }
     refused: dict[str, tuple[int, tuple[str, ...]]] = {
         "init": (9, ()),  # there is a delegate.toml

@@ -1,0 +1,420 @@
+"""Two settings of one repository: what one lets runs do that the other does not. Pure.
+
+Both become facts of each task, as they are in force: what `[defaults]` or a sandbox says stands with every
+task that it holds for, and in the end once, with these tasks. Where nobody can say which of two values lets a
+run do more, the change counts as if it did.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from runner.config.layers import leaves
+from runner.config.policy import USUAL
+from runner.config.trust import HARMLESS, RUNS, SENDS, kind, program_of
+from runner.lightjson import dumps
+from runner.model import Caps, Level, Model, Sandbox, Task
+from runner.runtimes import get
+from runner.text.durations import format_duration
+from runner.text.problems import dotted
+from runner.text.words import shortened
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from runner.config.layers import Layer
+    from runner.model import Config
+    from runner.text.positions import Path
+
+    Compare = Callable[[Any, Any], str]
+    Facts = dict[str, "Fact"]
+
+BREACH, WIDENS, NARROWS, OTHER = "breach", "widens", "narrows", "other"
+RULES = (
+    *("level", "network", "host", "writable", "deny_read", "env", "program", "mcp", "config", "sends"),
+    *("check_removed", "check_weakened", "scope", "gate", "delegation", "budget", "git", "script", "trust"),
+)
+"""Each kind of what is widened; the names are stable."""
+
+
+class Side(Value):
+    """The settings at one commit, and where their keys stand there."""
+
+    config: Config
+    layer: Layer
+
+    def line(self, path: Path) -> int | None:
+        """Of the key, or of the nearest table around it."""
+        return self.layer.place(path)[1]
+
+
+class SettingChange(Value):
+    """`line` is one of BASE where something was taken away there (`is_gone`). A list is told by what came and
+    what went.
+    """
+
+    effect: str
+    rule: str
+    before: str | None
+    after: str | None
+    key: str = ""
+    line: int | None = None
+    is_gone: bool = False
+    tasks: tuple[str, ...] = ()
+    file: str | None = None
+    """Another one than that of the settings."""
+
+
+class Fact(Value):
+    """`path` says it; `via` has chosen the table that does."""
+
+    rule: str
+    compare: Compare
+    value: Any
+    path: Path
+    via: Path = ()
+    is_time: bool = False
+
+
+def _ranked(*order: Any) -> Compare:
+    """From narrow to wide; what has no place there widens."""
+
+    def compare(before: Any, after: Any) -> str:
+        is_known = before in order and after in order
+        return NARROWS if is_known and order.index(after) < order.index(before) else WIDENS
+
+    return compare
+
+
+def _usual(usual: Any) -> Compare:
+    return lambda _, after: NARROWS if after == usual else WIDENS
+
+
+def _more(before: float | None, after: float | None) -> str:
+    """None is no limit."""
+    return WIDENS if before is not None and (after is None or after > before) else NARROWS
+
+
+def _added(before: Sequence[str] | None, after: Sequence[str] | None) -> str:
+    """None is everything."""
+    if before is None or after is None:
+        return WIDENS if after is None else NARROWS
+    return NARROWS if all(any(_covers(wide, one) for wide in before) for one in after) else WIDENS
+
+
+def _taken(before: Sequence[str], after: Sequence[str]) -> str:
+    """Of what an agent is kept from."""
+    return _added(after, before)
+
+
+def _covers(wide: str, one: str) -> bool:
+    """Of folders, hosts and globs."""
+    if wide[:2] == "*." and "/" not in one:
+        return one.endswith(wide[1:]) or one == wide
+    above = wide[:-2] if wide[-3:] == "/**" else f"{wide.rstrip('/')}/" if wide[:1] == "/" else None
+    return wide in (one, "**") or (above is not None and one.startswith(above))
+
+
+def _pasted(before: Sequence[str], after: Sequence[str]) -> str:
+    """`!` takes files out."""
+    out, still_out = ([one for one in globs if one[0] == "!"] for globs in (before, after))
+    is_less = _taken(out, still_out) == NARROWS
+    return _added(before, [one for one in after if one[0] != "!"]) if is_less else WIDENS
+
+
+def _owner(before: str | None, after: str | None) -> str:
+    return NARROWS if after == "human" or (before, after) == (None, "runner") else WIDENS
+
+
+def _contract(before: str | None, after: str | None) -> str:
+    return NARROWS if before is None else WIDENS
+
+
+def _neutral(before: Any, after: Any) -> str:
+    return OTHER
+
+
+_ANY = _ranked()
+_HOLD = ("check", "check_weakened", "scope")
+_RULES: dict[Path, tuple[str, Compare]] = {
+    ("tasks", "runtime"): ("program", _ANY),
+    ("tasks", "scope"): ("scope", _added),
+    ("tasks", "prompt_file"): ("sends", _usual(None)),
+    ("tasks", "map"): ("sends", _usual(None)),
+    ("tasks", "paste"): ("sends", _pasted),
+    ("tasks", "verify_from"): ("check_weakened", _ranked("base", "run")),
+    ("tasks", "protect"): ("check_weakened", _taken),
+    ("tasks", "output_contract"): ("check_weakened", _contract),
+    ("tasks", "conformance"): ("check_weakened", _ranked("enforce", "report")),
+    ("tasks", "expects_change"): ("check_weakened", _ranked(True, False)),
+    ("tasks", "on_failure"): ("check_weakened", _ranked("rollback", None, "keep")),
+    ("tasks", "workspace"): ("gate", _ranked("worktree", "in-place")),
+    ("tasks", "start"): ("gate", _ranked("manual", "on_handoff")),
+    ("tasks", "delegation"): ("delegation", _ranked(False, True)),
+    ("tasks", "rehearse"): ("program", _ranked(True, False)),
+    ("tasks", "rehearsal_script"): ("program", _usual(None)),
+    **{("tasks", name): ("budget", _more) for name in Task._fields if name[-2:] == "_s"},
+    ("tasks", "retries"): ("budget", _more),
+    **{("limits", name): ("budget", _more) for name in Caps._fields if name != "warn_at"},
+    ("sandboxes", "level"): ("level", _ranked(*Level)),
+    ("sandboxes", "allow_danger"): ("level", _ranked(False, True)),
+    ("sandboxes", "network"): ("network", _added),
+    ("sandboxes", "writable"): ("writable", _added),
+    ("sandboxes", "deny_read"): ("deny_read", _taken),
+    ("models", "provider"): ("host", _usual(None)),
+    ("models", "runtime"): ("program", _usual(None)),
+    ("runtimes", "env"): ("env", _added),
+    ("runtimes", "isolated"): ("mcp", _ranked(True, False)),
+    ("runtimes", "permissions"): ("program", _ranked("refuse", None, "ask", "allow")),
+    ("delegation", "enabled"): ("delegation", _ranked(False, True)),
+    ("delegation", "tools"): ("delegation", _added),
+    ("delegation", "tasks"): ("delegation", _added),
+    ("delegation", "on_parent_end"): ("delegation", _ranked("cancel", "leave")),
+    ("delegation", "server"): ("mcp", _ANY),
+    ("delegation", "max_depth"): ("budget", _more),
+    ("delegation", "max_children"): ("budget", _more),
+    ("recovery", "api_retries"): ("budget", _more),
+    ("delegate", "max_parallel"): ("budget", _more),
+    ("delegate", "max_failures"): ("budget", _more),
+    ("delegate", "decision"): ("gate", _ranked("ask", "auto")),
+    ("delegate", "files"): ("check_weakened", _ranked("strict", "warn", "off")),
+    ("delegate", "commit"): ("git", _usual(False)),
+    ("host", "level"): ("gate", _ranked("strict", "guide")),
+    ("host", "may_edit"): ("writable", _added),
+    ("git", "owner"): ("git", _owner),
+    ("gate", "approve"): ("gate", _ranked(True, False)),
+    ("gate", "no_findings"): ("gate", _ranked("minor", "important", "critical", None)),
+}
+"""(table, field) -> what a change of it is. Without a row it is harmless where `trust` says so."""
+
+
+def changes(base: Side, head: Side) -> list[SettingChange]:
+    """Every change, each once, with the tasks that it is in force for."""
+    before, after = _subjects(base.config), _subjects(head.config)
+    known = {
+        program_of(argv) for facts in before.values() for one in facts.values() for argv in _commands(one)
+    }
+    told = [*_gone(before, after, base)]
+    for subject, now in after.items():
+        table, is_new = subject[0], subject not in before
+        if is_new:
+            told.append(SettingChange(OTHER, "new", None, None, dotted(subject), head.line(subject)))
+        then = before.get(subject, before["defaults",] if table == "tasks" else {})
+        for name in dict.fromkeys((*now, *then)):
+            fact = now.get(name) or _without(name, then[name], now)
+            was = then.get(name) or fact.replace(value=() if isinstance(fact.value, tuple) else None)
+            is_check = fact.rule == "check"
+            if is_new and (fact.rule == OTHER or (table != "tasks" and not is_check)):
+                continue
+            made = _checked(was, fact, known) if is_check else _compared(was, fact)
+            mine = subject[1:] if table == "tasks" else ()
+            told += [_placed(one.replace(tasks=mine), was, fact, base, head) for one in made]
+    found: dict[SettingChange, SettingChange] = {}
+    for one in told:
+        alike = one.replace(tasks=())
+        found[alike] = one.replace(tasks=(*found.get(alike, alike).tasks, *one.tasks))
+    return sorted(found.values(), key=lambda one: (one.is_gone, one.line or 0))
+
+
+def too_many(side: Side) -> Iterator[tuple[Path, str]]:
+    """(key, sentence) of each number that asks for more than the ceilings allow: a start cuts it down."""
+    config, policy = side.config, side.config.policy
+    rows: dict[Path, tuple[str, int | None]] = {}
+    path: Path
+    for name, task in config.tasks.items():
+        for key in ("tokens", "tree_tokens"):
+            for path in (("defaults", "limits", key), ("tasks", name, "limits", key)):
+                rows[path] = "max_tokens", getattr(task.limits, key)
+    for key in ("max_depth", "max_children"):
+        rows["delegation", key] = key, getattr(config.delegation, key)
+    for path, (ceiling, value) in rows.items():
+        most = getattr(policy, ceiling)
+        if most is not None and path in side.layer.places and (value is None or value > most):
+            files = " and ".join(policy.sources.get(ceiling, ()))
+            yield path, f"`{path[-1]}` is {_word(value)}, and {files} allows {most} in `{ceiling}`"
+
+
+def _subjects(config: Config) -> dict[Path, Facts]:
+    """What `[defaults]` gives a task that says nothing, each task with all that is in force for it, and what
+    every other table says.
+    """
+    defaults = Task.from_json({**getattr(config.tasks, "defaults", {}), "id": ""})
+    tasks: dict[Path, Task] = {("defaults",): defaults}
+    tasks |= {("tasks", name): task for name, task in config.tasks.items()}
+    found = {path: _of_task(config, task, path) for path, task in tasks.items()}
+    found |= {("sandboxes", name): _of_sandbox(one) for name, one in config.sandboxes.items()}
+    for table, named in (("runtimes", config.runtimes), ("models", config.models)):
+        found |= {(table, name): _of(table, one, (table, name), "name") for name, one in named.items()}
+    for name, one in config.runtimes.items():
+        usual, facts, path = get(name).defaults(), found["runtimes", name], ("runtimes", name)
+        for key in ("command", "args", "provider"):
+            rule = "host" if key == "provider" else "program"
+            facts[key] = Fact(rule, _usual(getattr(usual, key)), getattr(one, key), (*path, key))
+        facts |= _of_config(path, facts.pop("config").value)
+    for table in ("delegation", "recovery", "delegate", "economics", "host", "git"):
+        found[table,] = _of(table, getattr(config, table), (table,))
+    blocks = {
+        name: Fact(OTHER, _neutral, text, ("blocks", name, "text")) for name, text in config.blocks.items()
+    }
+    return found | {("blocks",): blocks} | dict(_stages(config))
+
+
+def _of(table: str, value: Value, path: Path, *but: str) -> Facts:
+    """The fields of a value by their rules. What nobody has said anything of counts as `trust` counts it."""
+    facts, harmless = {}, HARMLESS.get(table, ())
+    for name in value._fields:
+        if name not in but:
+            key = "rehearse" if name == "rehearsal_script" else name.removesuffix("_s")
+            is_harmless = harmless is None or key in harmless
+            rule = _RULES.get((table, name), (OTHER, _neutral) if is_harmless else ("trust", _usual(None)))
+            facts[name] = Fact(*rule, getattr(value, name), (*path, key), is_time=name.endswith("_s"))
+    return facts
+
+
+def _of_task(config: Config, task: Task, path: Path) -> Facts:
+    model = config.models.get(task.model or "", Model(None, None))
+    provider = model.provider or config.runtimes[task.runtime].provider
+    says = ("models", task.model or "") if model.provider else ("runtimes", task.runtime)
+    usual = _usual(get(task.runtime).defaults().provider)
+    facts = _of("tasks", task, path, "id", "limits", "sandbox")
+    if model.runtime:
+        facts["runtime"] = facts["runtime"].replace(path=(*path, "model"))
+    for key, one in _of("limits", task.limits, (*path, "limits")).items():
+        facts[f"limits.{key}"] = one
+    for key in ("verify", "prepare"):
+        facts[key] = facts[key].replace(rule="check")
+    facts["scope"] = facts["scope"].replace(value=task.scope or None)
+    facts["served by"] = Fact("host", usual, provider, (*says, "provider"))
+    return facts | _of_sandbox(config.sandboxes[task.sandbox], (*path, "sandbox"))
+
+
+def _of_sandbox(one: Sandbox, via: Path = ()) -> Facts:
+    facts = _of("sandboxes", one, ("sandboxes", one.name), "name", "hosts")
+    facts["network"] = facts["network"].replace(value=None if one.network and not one.hosts else one.hosts)
+    return {f"sandbox {name}": fact.replace(via=via) for name, fact in facts.items()}
+
+
+def _of_config(path: Path, config: Mapping[str, Any]) -> Facts:
+    """Of each setting that the agent CLI gets, what it is about."""
+    facts = {}
+    for leaf in leaves({**config}):
+        value: Any = config
+        for part in leaf:
+            value = value[part]
+        name, where = ".".join(map(str, leaf)), (*path, "config", *leaf)
+        rule = {RUNS: "program", SENDS: "host"}.get(kind(where, value), "config")
+        rule = "mcp" if "mcp_servers" in name.split(".") else OTHER if name in USUAL["config"] else rule
+        facts[f"config.{name}"] = Fact(rule, _neutral if rule == OTHER else _ANY, value, where)
+    return facts
+
+
+def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
+    for name, pipeline in config.pipelines.items():
+        for n, stage in enumerate(pipeline["stages"]):
+            path, gate = ("pipelines", name, "stages", n), stage.get("gate", {})
+            rest = {key: one for key, one in stage.items() if key not in ("gate", "prompt")}
+            facts = {
+                key: Fact(*_RULES["gate", key], gate.get(key), (*path, "gate"))
+                for key in ("approve", "no_findings")
+            }
+            facts["commands"] = Fact("check", _neutral, tuple(gate.get("commands", ())), (*path, "gate"))
+            facts["prompt"] = Fact(OTHER, _neutral, stage.get("prompt"), (*path, "prompt"))
+            yield ("pipelines", name, stage["name"]), {**facts, "stage": Fact("gate", _ANY, rest, path)}
+
+
+def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side) -> Iterator[SettingChange]:
+    """Tasks and stages. What a task was held to, it may be no more where it goes on under another name."""
+    is_renamed = any(one[0] == "tasks" for one in after.keys() - before.keys())
+    free = before["defaults",]
+    for subject, facts in before.items():
+        if subject in after or subject[0] not in ("tasks", "pipelines"):
+            continue
+        rule, words, effect = "gone", "", NARROWS
+        if subject[0] == "tasks" and is_renamed:
+            held = [
+                name for name, one in facts.items() if one.rule in _HOLD and one.value != free[name].value
+            ]
+            rule, words, effect = (
+                ("check_removed", ", ".join(held), WIDENS) if held else ("gone", "", NARROWS)
+            )
+        elif subject[0] == "pipelines" and any(one[:2] == subject[:2] for one in after):
+            rule, effect = "gate", WIDENS
+        path = facts["stage"].path if "stage" in facts else subject
+        yield SettingChange(effect, rule, words or None, None, dotted(subject), base.line(path), is_gone=True)
+
+
+def _without(name: str, was: Fact, now: Facts) -> Fact:
+    """What is there no more. Of a server or program nothing else may be left, as what was taken away may have
+    held it back.
+    """
+    parts = name.split(".")
+    above = parts[: 3 if "mcp_servers" in parts else 2]
+    is_whole = was.rule in ("mcp", "program") and not isinstance(was.value, bool)
+    is_whole = is_whole and not any(other.split(".")[: len(above)] == above for other in now)
+    return was.replace(value=None, compare=_usual(None) if is_whole or was.rule == OTHER else was.compare)
+
+
+def _commands(fact: Fact) -> Iterator[tuple[str, ...]]:
+    if fact.rule == "check":
+        yield from map(tuple, fact.value)
+
+
+def _checked(was: Fact, now: Fact, known: Collection[tuple[str, ...]]) -> Iterator[SettingChange]:
+    """One more check is one more program outside of every sandbox, unless some command starts it already."""
+    before, after = [*_commands(was)], [*_commands(now)]
+    gone, came = [one for one in before if one not in after], [one for one in after if one not in before]
+    if gone:
+        yield SettingChange(WIDENS, "check_weakened" if came else "check_removed", _typed(gone), _typed(came))
+    for is_known, effect, rule in ((False, WIDENS, "program"), (True, NARROWS, "check_added")):
+        some = [one for one in came if (program_of(one) in known) is is_known]
+        if some and not (gone and is_known):
+            yield SettingChange(effect, rule, None, _typed(some))
+    if not (gone or came) and before != after:
+        yield SettingChange(OTHER, "check", _typed(before), _typed(after))
+
+
+def _compared(was: Fact, now: Fact) -> Iterator[SettingChange]:
+    before, after = was.value, now.value
+    if before == after:
+        return
+    rule = now.rule if now.rule != "network" or None in (before, after) else "host"
+    effect = now.compare(before, after)
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        gone, came = (
+            [_word(x) for x in one if x not in other] for one, other in ((before, after), (after, before))
+        )
+        yield SettingChange(effect, rule, ", ".join(gone) or None, ", ".join(came) or None)
+    else:
+        yield SettingChange(effect, rule, _word(before, now), _word(after, now))
+
+
+def _typed(commands: Sequence[Sequence[str]]) -> str | None:
+    return "; ".join(map(shlex.join, commands)) or None
+
+
+def _word(value: Any, fact: Fact | None = None) -> str:
+    if value is None or value == ():
+        return "everything" if value is None and fact and fact.compare is _added else "none"
+    if fact and fact.is_time:
+        return format_duration(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(_word, value))
+    text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
+    return shortened(text, 60) if fact and fact.rule == OTHER else text
+
+
+def _placed(one: SettingChange, was: Fact, now: Fact, base: Side, head: Side) -> SettingChange:
+    """With the key that says it at HEAD, or said it at BASE; its own one before that of `[defaults]`."""
+    is_chosen = now.via and was.path != now.path
+    here, there = (fact.via if is_chosen else fact.path for fact in (now, was))
+    general: Path = ("defaults", *here[2:]) if here[0] == "tasks" else here
+    if here[-1] == "delegation" and general not in head.layer.places:
+        general = ("delegation", "enabled")
+    there = here if there[0] == "defaults" else there  # of a new task
+    for side, path in ((head, here), (base, there), (head, general), (base, general)):
+        if path in side.layer.places:
+            return one.replace(key=dotted(path), line=side.line(path), is_gone=side is base)
+    return one.replace(key=dotted(here), line=head.line(here))

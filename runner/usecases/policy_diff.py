@@ -1,0 +1,263 @@
+"""USE CASE `policy diff`: what settings at one commit let runs do, and at another do not. Edge: git.
+
+Only what the repository brings counts, on both sides. Nothing of it is checked out, converted or executed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.config.commands import breaches_of
+from runner.config.compile import compile_settings
+from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, ConfigFiles
+from runner.config.layers import Layer
+from runner.config.snapshot import config_from_json
+from runner.config.trust import digest_of
+from runner.config.widening import BREACH, OTHER, WIDENS, SettingChange, Side, changes, too_many
+from runner.disk import home
+from runner.disk.digest import sha256
+from runner.errors import ConfigInvalid, UsageError
+from runner.text.problems import dotted
+from runner.text.words import count
+from runner.value import Value
+from runner.workspace.git import Git, split
+from runner.workspace.tree_at import UNTOUCHED, TreeAt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runner.config.compile import Compiled
+
+_NOWHERE = f"{os.devnull}/none"
+_SHALLOW = "this clone is shallow, and runner fetches nothing: `git fetch --unshallow origin`"
+_LARGEST = 256 * 1024 * 1024
+
+
+class Point(Value):
+    """`file` has the settings, None: there are none; `trust` is their digest as `runner trust` has it."""
+
+    named: str
+    commit: str
+    file: str | None
+    trust: str | None
+
+
+class PolicyDiff(Value):
+    base: Point
+    head: Point
+    breaches: tuple[SettingChange, ...]
+    changes: tuple[SettingChange, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    start: str,
+    env: Mapping[str, str],
+    span: tuple[str, str | None],
+    config: str | None,
+    policies: Sequence[str],
+) -> PolicyDiff:
+    """`span` is BASE and HEAD. UsageError for what is no commit, ConfigInvalid for wrong settings at HEAD."""
+    repository = _Repository(start)
+    base, head, mark = _ends(*span)
+    tip, last = repository.commit(base), repository.commit(head)
+    fork = tip if mark == ".." else repository.fork(tip, last, base)
+    before, after = TreeAt(repository.git, fork), TreeAt(repository.git, last)
+    new, old = repository.settings(after, config), repository.settings(before, config)
+    old = old or repository.renamed_from(before, after, new)
+    given = repository.policies(policies, tip, base)
+    now, then = repository.compiled(after, new, env, given), repository.compiled(before, old, env, None)
+    if wrong := repository.problems(now, after, new, head):
+        raise ConfigInvalid(f"{count(len(wrong), 'problem')} at {head}", hint="", problems=wrong)
+    notes = []
+    if old is None or repository.problems(then, before, old, base):
+        why = "has no settings" if old is None else "has settings that are wrong"
+        notes.append(f"{base} {why}: all of {head} counts as new")
+        old, then = None, repository.compiled(before, None, env, None)
+    elif new != old:
+        notes.append(f"the settings of {base} are in {old}" + (f", those of {head} in {new}" if new else ""))
+    one, other = (Side(config_from_json(done.config or {}), _layer(done)) for done in (then, now))
+    was, now_has = _contents(one, before), _contents(other, after)
+    told = (*changes(one, other), *_scripts(was, now_has, other))
+    told += _elsewhere(before, after, (old, new)) if config is None else ()
+    points = (Point(base, fork, old, _digest(one, was)), Point(head, last, new, _digest(other, now_has)))
+    return PolicyDiff(*points, _breaches(other, now), told, tuple(notes))
+
+
+def _breaches(head: Side, done: Compiled) -> tuple[SettingChange, ...]:
+    """What `check` has against it, and the numbers."""
+    found = [(one.key, one.message, one.line) for one in breaches_of(head.config, done.layers)]
+    found += [(dotted(path), sentence, head.line(path)) for path, sentence in too_many(head)]
+    return tuple(SettingChange(BREACH, "policy", None, sentence, key, line) for key, sentence, line in found)
+
+
+def _layer(done: Compiled) -> Layer:
+    """What is brought: behind the built-in one there is no other."""
+    return done.layers[1] if len(done.layers) > 1 else Layer("", {})
+
+
+def _contents(side: Side, tree: TreeAt) -> dict[str, str | None]:
+    """What there is of each script that counts, in the words of `runner trust`."""
+    found: dict[str, str | None] = {}
+    for name in side.config.trust.get("scripts", ()):
+        real, link = tree.real(name), tree.link(name)
+        found[name] = (
+            f"sha256:{sha256(tree.read(real, _LARGEST)).hexdigest()}" if real else link and f"link:{link}"
+        )
+    return found
+
+
+def _digest(side: Side, contents: Mapping[str, str | None]) -> str | None:
+    listed: str | None = side.config.trust.get("digest")
+    came = [(name, said) for name, said in contents.items() if said]
+    return digest_of([listed, came]) if came else listed
+
+
+def _scripts(
+    before: Mapping[str, str | None], after: Mapping[str, str | None], head: Side
+) -> list[SettingChange]:
+    """Those whose content is another one; what is played, an agent does in its sandbox."""
+    played = {words for _, key, words in head.config.trust.get("items", ()) if key.endswith(".rehearse")}
+    return [
+        SettingChange(
+            OTHER if name in played else WIDENS, "script", was and was[:19], now[:19], name, file=name
+        )
+        for name, now in after.items()
+        if now and name in before and (was := before[name]) != now
+    ]
+
+
+def _elsewhere(before: TreeAt, after: TreeAt, seen: Sequence[str | None]) -> tuple[SettingChange, ...]:
+    """Other settings, of which nothing is said here."""
+    return tuple(
+        SettingChange(WIDENS, "trust", None, f"not looked at; `--config {path}` does", path, file=path)
+        for path in sorted(after.files.keys() - {*seen})
+        if path.rpartition("/")[2] == FILE_NAME and before.files.get(path) != after.files[path]
+    )
+
+
+def _ends(base: str, head: str | None) -> tuple[str, str, str]:
+    """BASE, HEAD and what is between them where they are one word, as git has it."""
+    for mark in ("...", ".."):
+        left, found, right = base.partition(mark)
+        if found and head is None:
+            return left or "HEAD", right or "HEAD", mark
+    return base, head or "HEAD", "..."
+
+
+class _Repository:
+    """What git says of the repository around a folder."""
+
+    def __init__(self, start: str) -> None:
+        self.git = Git(os.path.realpath(start), UNTOUCHED)
+        bare = self.git.line("rev-parse", "--is-bare-repository")
+        if bare is None:
+            self.git.run("rev-parse", "--git-dir")  # which says why
+        what = "--absolute-git-dir" if bare == "true" else "--show-toplevel"
+        self.root = os.path.realpath(os.fsdecode(self.git.run("rev-parse", what)[:-1]))
+        self.prefix = "" if bare == "true" else self.git.line("rev-parse", "--show-prefix") or ""
+
+    def commit(self, name: str) -> str:
+        asked = ("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        found = None if name[:1] == "-" else self.git.line(*asked)
+        if found is None:
+            hint = _SHALLOW if self._is_shallow else "`git log` shows the commits there are"
+            raise UsageError(f"{name!r} is no commit of {self.root}", hint=hint)
+        return found
+
+    @property
+    def _is_shallow(self) -> bool:
+        return self.git.line("rev-parse", "--is-shallow-repository") == "true"
+
+    def fork(self, base: str, head: str, named: str) -> str:
+        """Where HEAD left BASE: what BASE has got since is no change of HEAD. Where that is several commits,
+        BASE itself.
+        """
+        status, out, _ = self.git.ask("merge-base", "--all", base, head)
+        found = out.decode().split() if status == 0 else []
+        if not found:
+            hint = f"`{named}..HEAD` compares the two as they are"
+            hint = f"{_SHALLOW}; {hint}" if self._is_shallow else hint
+            raise UsageError(f"nothing here says where HEAD left {named}", hint=hint)
+        return found[0] if len(found) == 1 else base
+
+    def settings(self, tree: TreeAt, config: str | None) -> str | None:
+        """The path of the settings at a commit: the nearest, as a start finds them."""
+        if config is not None:
+            path = self.inside(config)
+            if path is None:
+                raise UsageError(f"--config {config}: expected a file of {self.root}", hint=None)
+            return path if path in tree.files else None
+        folder = self.prefix.rstrip("/")
+        while (path := os.path.join(folder, FILE_NAME)) not in tree.files and folder:
+            folder = os.path.dirname(folder)
+        return path if path in tree.files else None
+
+    def renamed_from(self, before: TreeAt, after: TreeAt, new: str | None) -> str | None:
+        asked = (
+            "diff-tree",
+            "-r",
+            "-z",
+            "-M",
+            "--diff-filter=R",
+            "--name-status",
+            before.commit,
+            after.commit,
+        )
+        rows = iter(split(self.git.run(*asked)) if new is not None else ())
+        return next((old for _, old, path in zip(rows, rows, rows, strict=True) if path == new), None)
+
+    def inside(self, path: str) -> str | None:
+        """A path of the work tree as git has it, by its words and by where the folders above it lead."""
+        full = os.path.normpath(os.path.join(self.git.cwd, path))
+        parts = full.split("/")
+        for n in range(1, len(parts) + 1):
+            above = os.path.realpath("/".join(parts[:n]) or "/")
+            if f"{above}/".startswith(f"{self.root}/"):
+                return os.path.relpath("/".join((above, *parts[n:])), self.root)
+        return None
+
+    def policies(self, paths: Sequence[str], base: str, named: str) -> dict[str, bytes]:
+        """Those of the repository as they are at BASE, which no pull request can change."""
+        given = {}
+        for path in paths:
+            inner, full = self.inside(path), os.path.join(self.git.cwd, path)
+            tree = TreeAt(self.git, base) if inner else None
+            if tree and inner and (real := tree.real(inner)):
+                given[os.path.join(self.root, inner)] = tree.read(real, _LARGEST)
+            elif tree or not os.path.isfile(full):
+                where = (
+                    f"no such file at {named}, where those of the repository are read"
+                    if tree
+                    else "no such file"
+                )
+                raise UsageError(f"--policy {path}: {where}", hint=None)
+            else:
+                with open(full, "rb") as file:
+                    given[full] = file.read(_LARGEST)
+        return given
+
+    def compiled(
+        self, tree: TreeAt, file: str | None, env: Mapping[str, str], policies: Mapping[str, bytes] | None
+    ) -> Compiled:
+        """What the repository brings there alone, under the ceilings of this machine and `policies`; None: no
+        ceilings.
+        """
+        user = f"{home.config(env)}/policy.toml" if policies is not None else _NOWHERE
+        project = os.path.join(self.root, file) if file else _NOWHERE
+        real = tree.real(file) if file else None
+        given = {**(policies or {}), **({project: tree.read(real, _LARGEST)} if real else {})}
+        system = SYSTEM_POLICY if policies is not None else _NOWHERE
+        places = ConfigFiles(
+            self.root, project, f"{_NOWHERE}/l", f"{_NOWHERE}/u", user, system, home.find(env), required=False
+        )
+        return compile_settings(places, {}, (), given=given, policies=[*(policies or ())])
+
+    def problems(self, done: Compiled, tree: TreeAt, file: str | None, named: str) -> list[str]:
+        found = [f"{named}:{one}" if one.source == file else str(one) for one in done.problems]
+        local = os.path.join(os.path.dirname(file or ""), LOCAL_NAME)
+        found += [f"{named}:{local}: is tracked by git"] * (local in tree.files)
+        return found + [f"{named}:{file}: leads to no file of this commit"] * bool(
+            file and not tree.real(file)
+        )

@@ -1,0 +1,536 @@
+"""What a pull request widens in the settings: two commits of real repositories, without the command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.work import Work
+
+from runner.config import schema
+from runner.config.widening import NARROWS, OTHER, RULES, WIDENS, SettingChange
+from runner.errors import ConfigInvalid, RunnerError, UsageError
+from runner.usecases.policy_diff import PolicyDiff, compare
+
+BASE = """\
+schema_version = 1
+[defaults]
+timeout = "1h"
+[defaults.limits]
+tokens = 1000
+[models.own]
+model = "m1"
+[sandboxes.build]
+level = "workspace-write"
+network = ["a.example.org"]
+deny_read = ["secrets"]
+[runtimes.codex]
+env = ["CODEX_API_KEY"]
+[tasks.fix]
+title = "Fix it"
+prompt = "Fix."
+sandbox = "build"
+scope = ["src/**"]
+protect = ["tests/**"]
+verify = ["pytest -q", "sh ci/test.sh"]
+verify_from = "base"
+[tasks.look]
+prompt = "Look."
+[pipelines.ship]
+[[pipelines.ship.stages]]
+name = "build"
+tasks = ["look"]
+gate = { commands = [["make"]], no_findings = "minor", approve = true }
+"""
+
+
+class Changing(Work):
+    """A repository of which each `put` is a commit."""
+
+    def put(self, files: Mapping[str, str | None], name: str = "change") -> None:
+        for path, text in files.items():
+            if text is None:
+                self.git("rm", "-q", path)
+            else:
+                self.write(path, text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", name)
+
+    def compared(
+        self,
+        base: str = "HEAD~1",
+        head: str | None = None,
+        *,
+        config: str | None = None,
+        policy: tuple[str, ...] = (),
+    ) -> PolicyDiff:
+        env = {"HOME": f"{self.root}.home"}
+        return compare(str(self.root), env, (base, head), config, policy)
+
+    def widened(self, text: str, base: str = BASE) -> set[tuple[str, str]]:
+        return {(one.rule, one.key) for one in of(self.both(base, text), WIDENS)}
+
+    def both(self, base: str, text: str) -> PolicyDiff:
+        self.put({"delegate.toml": base, "ci/test.sh": "make test\n"})
+        self.put({"delegate.toml": text})
+        return self.compared()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Changing:
+    return Changing(tmp_path)
+
+
+def of(found: PolicyDiff, effect: str) -> list[SettingChange]:
+    return [one for one in found.changes if one.effect == effect]
+
+
+def edited(*pairs: tuple[str, str]) -> str:
+    text = BASE
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+HARMLESS_ONES: dict[str, tuple[str, set[tuple[str, str]]]] = {
+    "prompt text": (edited(('"Fix."', '"Fix all of it."')), {(OTHER, "tasks.fix.prompt")}),
+    "narrower sandbox": (
+        edited(('network = ["a.example.org"]', "network = false"), ('["secrets"]', '["secrets", "more"]')),
+        {(NARROWS, "sandboxes.build.network"), (NARROWS, "sandboxes.build.deny_read")},
+    ),
+    "more checks": (
+        edited(('"pytest -q", ', '"pytest -q", "pytest --doctest-modules src", ')),
+        {(NARROWS, "tasks.fix.verify")},
+    ),
+    "lower budget": (
+        edited(('"1h"', '"30m"'), ("tokens = 1000", "tokens = 900")),
+        {(NARROWS, "defaults.timeout"), (NARROWS, "defaults.limits.tokens")},
+    ),
+    "comment and format": (edited(('timeout = "1h"', '# as ever\n  timeout   =   "60m"')), set()),
+    "renamed description": (edited(('"Fix it"', '"Repair it"')), {(OTHER, "tasks.fix.title")}),
+}
+WIDENING: dict[str, tuple[str, str, str, int, tuple[str, ...]]] = {
+    "sandbox": (
+        edited(('sandbox = "build"', 'sandbox = "danger-full-access"')),
+        *("level", "tasks.fix.sandbox", 17, ("fix",)),
+    ),
+    "network": (
+        edited(('network = ["a.example.org"]', "network = true")),
+        *("network", "sandboxes.build.network", 10, ("fix",)),
+    ),
+    "environment": (
+        edited(('["CODEX_API_KEY"]', '["CODEX_API_KEY", "AWS_SECRET"]')),
+        *("env", "runtimes.codex.env", 13, ()),
+    ),
+    "server": (
+        f'{BASE}[runtimes.codex.config.mcp_servers.x]\ncommand = "y"\n',
+        *("mcp", "runtimes.codex.config.mcp_servers.x.command", 30, ()),
+    ),
+    "check": (
+        edited(('"pytest -q", "sh ci/test.sh"', '"pytest -q"')),
+        *("check_removed", "tasks.fix.verify", 20, ("fix",)),
+    ),
+    "budget": (edited(('"1h"', '"none"')), *("budget", "defaults.timeout", 3, ("fix", "look"))),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS_ONES)
+def test_a_harmless_pull_request_widens_nothing_and_is_told_all_the_same(repo: Changing, name: str) -> None:
+    text, told = HARMLESS_ONES[name]
+    found = repo.both(BASE, text)
+    assert {(one.effect, one.key) for one in found.changes} == told
+    assert (found.breaches, found.notes) == ((), ())
+
+
+@pytest.mark.parametrize("name", WIDENING)
+def test_a_widening_pull_request_is_told_with_its_line_and_its_tasks(repo: Changing, name: str) -> None:
+    text, rule, key, line, tasks = WIDENING[name]
+    found = repo.both(BASE, text)
+    (one,) = [one for one in of(found, WIDENS) if one.rule == rule]
+    assert (one.key, one.line, one.tasks, one.is_gone) == (key, line, tasks, False)
+    assert text.splitlines()[line - 1].startswith(key.rpartition(".")[2])
+    assert one.rule in RULES
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "key"),
+    [  # of each: what stands in BASE, and instead of it at HEAD
+        (
+            'level = "workspace-write"',
+            'level = "workspace-write"\nwritable = ["../b"]',
+            "writable",
+            "sandboxes.build.writable",
+        ),
+        ('["a.example.org"]', '["a.example.org", "*.evil.org"]', "host", "sandboxes.build.network"),
+        ('deny_read = ["secrets"]\n', "", "deny_read", "sandboxes.build.deny_read"),
+        ('env = ["CODEX_API_KEY"]', 'command = "./x"', "program", "runtimes.codex.command"),
+        ('env = ["CODEX_API_KEY"]', 'config.notify = ["x"]', "program", "runtimes.codex.config.notify"),
+        (
+            'env = ["CODEX_API_KEY"]',
+            'config.a.base_url = "https://x"',
+            "host",
+            "runtimes.codex.config.a.base_url",
+        ),
+        ('env = ["CODEX_API_KEY"]', "config.features.x = true", "config", "runtimes.codex.config.features.x"),
+        ('model = "m1"', 'model = "m1"\nprovider = "oss"', "host", "models.own.provider"),
+        ('"pytest -q"', '"pytest -q -k no"', "check_weakened", "tasks.fix.verify"),
+        ('"pytest -q"', '"pytest -q", "curl x"', "program", "tasks.fix.verify"),
+        ('"pytest -q"', '"pytest -q", "sh -c x"', "program", "tasks.fix.verify"),
+        ('verify_from = "base"\n', "", "check_weakened", "tasks.fix.verify_from"),
+        ('protect = ["tests/**"]', "protect = []", "check_weakened", "tasks.fix.protect"),
+        ('scope = ["src/**"]\n', "", "scope", "tasks.fix.scope"),
+        ('["src/**"]', '["src/**", "ci/**"]', "scope", "tasks.fix.scope"),
+        ("approve = true", "approve = false", "gate", "pipelines.ship.stages[0].gate"),
+        ('"minor"', '"critical"', "gate", "pipelines.ship.stages[0].gate"),
+        ('commands = [["make"]], ', "", "check_removed", "pipelines.ship.stages[0].gate"),
+        ("tokens = 1000\n", "", "budget", "defaults.limits.tokens"),
+        ("[tasks.look]\n", "[tasks.look]\nretries = 3\n", "budget", "tasks.look.retries"),
+        (
+            "[tasks.look]\n",
+            "[tasks.look]\nexpects_change = false\n",
+            "check_weakened",
+            "tasks.look.expects_change",
+        ),
+        ("[tasks.look]\n", "[tasks.look]\ndelegation = true\n", "delegation", "tasks.look.delegation"),
+        ("[tasks.look]\n", '[tasks.look]\npaste = ["**/.env"]\n', "sends", "tasks.look.paste"),
+        ("[models.own]", "[delegation]\nmax_depth = 3\n[models.own]", "budget", "delegation.max_depth"),
+        ("[models.own]", "[delegate]\ncommit = true\n[models.own]", "git", "delegate.commit"),
+        ("[models.own]", '[git]\nowner = "fix"\n[models.own]', "git", "git.owner"),
+        (
+            "[models.own]",
+            '[runtimes.acp]\npermission_timeout = "9h"\n[models.own]',
+            "trust",
+            "runtimes.acp.permission_timeout",
+        ),
+    ],
+)
+def test_each_way_to_widen_has_its_rule(repo: Changing, old: str, new: str, rule: str, key: str) -> None:
+    assert (rule, key) in repo.widened(edited((old, new)))
+
+
+def test_what_is_taken_away_is_told_at_its_line_at_base(repo: Changing) -> None:
+    (one,) = of(repo.both(BASE, edited(('verify_from = "base"\n', ""))), WIDENS)
+    assert (one.key, one.line, one.is_gone, one.before, one.after) == (
+        "tasks.fix.verify_from",
+        21,
+        True,
+        "base",
+        "run",
+    )
+    text = edited(('deny_read = ["secrets"]\n', ""))
+    (one,) = of(repo.both(BASE, text), WIDENS)
+    assert one.is_gone and one.before and one.before.endswith("/secrets") and one.after is None
+
+
+def test_a_new_task_is_compared_with_what_the_defaults_would_give(repo: Changing) -> None:
+    new = '[tasks.new]\nprompt = "x"\ntimeout = "30m"\n'
+    found = repo.both(BASE, BASE + new)
+    assert not of(found, WIDENS) and ("new", "tasks.new") in {(one.rule, one.key) for one in found.changes}
+    found = repo.both(BASE, BASE + new + 'sandbox = "danger-full-access"\n')
+    assert {(one.rule, one.tasks) for one in of(found, WIDENS)} == {
+        ("level", ("new",)),
+        ("network", ("new",)),
+    }
+
+
+def test_a_task_that_goes_on_under_another_name_without_its_checks_is_told(repo: Changing) -> None:
+    text = edited(("[tasks.fix]", "[tasks.fixed]"), ('["pytest -q", "sh ci/test.sh"]', "[]"))
+    assert ("check_removed", "tasks.fix") in repo.widened(text)
+    gone = BASE[: BASE.index("[tasks.fix]")] + BASE[BASE.index("[tasks.look]") :]
+    assert [(one.effect, one.key) for one in repo.both(BASE, gone).changes] == [(NARROWS, "tasks.fix")]
+
+
+def test_a_script_that_is_run_counts_with_its_content(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
+    repo.put({"ci/test.sh": "exit 0\n"})
+    found = repo.compared()
+    ((one),) = of(found, WIDENS)
+    assert (one.rule, one.file, one.line) == ("script", "ci/test.sh", None)
+    assert found.base.trust != found.head.trust
+
+
+def test_the_digest_is_the_one_that_runner_trust_tells(repo: Changing) -> None:
+    from runner.config.compile import compile_settings
+    from runner.config.find import find
+    from runner.config.snapshot import config_from_json
+    from runner.usecases.trust import demanded
+
+    repo.put({"delegate.toml": BASE, "ci/real.sh": "make test\n"})
+    repo.link("ci/test.sh", "real.sh")
+    repo.put({})
+    env = {"HOME": f"{repo.root}.home"}
+    done = compile_settings(find(str(repo.root), None, env, "/none"), {}, ())
+    assert done.config is not None
+    assert repo.compared("HEAD").head.trust == demanded(config_from_json(done.config), env).digest
+
+
+def test_hosts_and_folders_that_were_covered_before_are_no_widening(repo: Changing) -> None:
+    base = BASE.replace('["a.example.org"]', '["*.example.org"]')
+    assert not of(repo.both(base, base.replace('["*.ex', '["b.example.org", "*.ex')), WIDENS)
+    assert not repo.widened(BASE.replace('"src/**"', '"src/a/**"'))
+    assert repo.widened(BASE.replace('"src/**"', '"a/x.py"'), BASE.replace('"src/**"', '"*.py"'))
+
+
+def test_a_file_that_is_no_longer_kept_out_of_the_prompt_is_a_widening(repo: Changing) -> None:
+    base = BASE.replace('"Look."', '"Look."\npaste = ["**", "!secrets"]')
+    assert repo.widened(base.replace(', "!secrets"', ""), base) == {("sends", "tasks.look.paste")}
+    assert not repo.widened(base.replace('"!secrets"', '"!secrets", "!more"'), base)
+
+
+# -- ceilings ----------------------------------------------------------------------------------------
+
+
+def test_ceilings_hold_for_every_task_at_head_and_numbers_may_not_ask_for_more(
+    repo: Changing, tmp_path: Path
+) -> None:
+    policy = tmp_path / "ceilings.toml"
+    policy.write_text('max_level = "read-only"\nverify = ["*"]\nmax_tokens = 500\nmax_depth = 0\n')
+    repo.put({"delegate.toml": BASE + "[delegation]\nmax_depth = 2\n"})
+    found = repo.compared("HEAD", policy=(str(policy),))
+    assert [(one.key, one.line) for one in found.breaches] == [
+        ("tasks.fix", 14), ("defaults.limits.tokens", 5), ("delegation.max_depth", 30)
+    ]  # fmt: skip
+    assert found.breaches[1].after == f"`tokens` is 1000, and {policy} allows 500 in `max_tokens`"
+
+
+def test_a_policy_of_the_repository_is_read_where_no_pull_request_can_change_it(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE, "ci/policy.toml": 'max_level = "read-only"\nverify = ["*"]\n'})
+    repo.put({"ci/policy.toml": 'max_level = "danger-full-access"\nverify = ["*"]\n'})
+    assert [one.key for one in repo.compared(policy=("ci/policy.toml",)).breaches] == ["tasks.fix"]
+    other = repo.root.parent / "other"
+    other.symlink_to(repo.root)
+    assert repo.compared(policy=(f"{other}/ci/policy.toml",)).breaches
+    repo.remove("ci")
+    repo.link("ci", "/etc")
+    assert repo.compared(policy=("ci/policy.toml",)).breaches, "the work tree does not matter"
+    with pytest.raises(UsageError, match="no such file at HEAD~1, where"):
+        repo.compared(policy=("ci/other.toml",))
+    with pytest.raises(UsageError, match="no such file"):
+        repo.compared(policy=("/nowhere/policy.toml",))
+
+
+def test_a_base_of_long_ago_does_not_bring_its_ceilings_back(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE, "policy.toml": 'verify = ["*"]\n'})
+    repo.git("branch", "old")
+    repo.put({"policy.toml": 'max_level = "read-only"\nverify = ["*"]\n'})
+    repo.git("branch", "main-now")
+    repo.git("checkout", "-q", "old")
+    repo.put({"x": "y"})
+    found = repo.compared("main-now", policy=("policy.toml",))
+    assert found.breaches and found.base.commit == repo.says("rev-parse", "HEAD~1").strip()
+
+
+def test_a_policy_that_is_wrong_is_an_error_and_no_missing_ceiling(repo: Changing, tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text("max_levle = 1\n")
+    repo.put({"delegate.toml": BASE})
+    with pytest.raises(ConfigInvalid) as error:
+        repo.compared("HEAD", policy=(f"{tmp_path}/p.toml",))
+    assert "max_levle" in error.value.problems[0]
+
+
+# -- commits -----------------------------------------------------------------------------------------
+
+
+def test_head_is_compared_with_where_it_left_base(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE})
+    repo.git("branch", "feature")
+    repo.put({"delegate.toml": edited(('"1h"', '"30m"'))}, "main got narrower")
+    repo.git("branch", "main-now")
+    repo.git("checkout", "-q", "feature")
+    repo.put({"x": "y"})
+    assert repo.compared("main-now").changes == () == repo.compared("main-now...HEAD").changes
+    assert [one.effect for one in repo.compared("main-now..").changes] == [WIDENS]
+    assert repo.compared("main-now", "feature").changes == ()
+
+
+@pytest.mark.parametrize("name", ["--upload-pack=touch x", "nothing", "", "HEAD^{tree}", "-x", "a..b..c"])
+def test_what_is_no_commit_is_an_error(repo: Changing, name: str) -> None:
+    repo.put({"delegate.toml": BASE})
+    with pytest.raises(UsageError, match="is no commit of"):
+        repo.compared(name, "HEAD")
+
+
+def test_a_shallow_clone_is_told_what_to_fetch(repo: Changing, tmp_path: Path) -> None:
+    repo.put({"delegate.toml": BASE})
+    first = repo.says("rev-parse", "HEAD").strip()
+    repo.put({"x": "y"})
+    shallow = Work(tmp_path / "s")
+    shallow.git("fetch", "-q", "--depth=1", f"file://{repo.root}", "HEAD")
+    shallow.git("checkout", "-q", "FETCH_HEAD")
+    with pytest.raises(UsageError) as error:
+        compare(str(shallow.root), {"HOME": "/none"}, (first, None), None, ())
+    assert "git fetch --unshallow" in str(error.value.hint)
+    shallow.git("fetch", "-q", "--depth=1", f"file://{repo.root}", first)
+    with pytest.raises(UsageError, match="nothing here says where HEAD left") as error:
+        compare(str(shallow.root), {"HOME": "/none"}, (first, None), None, ())
+    assert f"`{first}..HEAD` compares" in str(error.value.hint)
+    assert compare(str(shallow.root), {"HOME": "/none"}, (f"{first}..HEAD", None), None, ()).changes == ()
+
+
+def test_a_folder_without_a_repository_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match="not a git repository"):
+        compare(str(tmp_path), {"HOME": "/none"}, ("HEAD", None), None, ())
+
+
+def test_a_bare_repository_and_a_linked_work_tree_are_as_good(repo: Changing, tmp_path: Path) -> None:
+    repo.put({"delegate.toml": BASE, "p.toml": 'max_level = "read-only"\nverify = ["*"]\n'})
+    repo.put({"delegate.toml": edited(('network = ["a.example.org"]', "network = true"))})
+    repo.git("clone", "-q", "--bare", ".", f"{tmp_path}/bare")
+    repo.git("worktree", "add", "-q", f"{tmp_path}/w\nx %y", "HEAD")
+    for place in ("bare", "w\nx %y"):
+        found = compare(f"{tmp_path}/{place}", {"HOME": "/none"}, ("HEAD~1", None), None, ("p.toml",))
+        assert [one.rule for one in of(found, WIDENS)] == ["network"] and found.breaches
+
+
+def test_nothing_that_the_repository_says_to_git_is_obeyed(repo: Changing, tmp_path: Path) -> None:
+    repo.put({"delegate.toml": BASE, ".gitattributes": "* diff=x filter=x text eol=crlf\n"})
+    repo.put({"delegate.toml": edited(('"1h"', '"2h"'))})
+    told, mark = repo.compared(), tmp_path / "ran"
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
+    program.chmod(0o755)
+    names = (
+        "core.fsmonitor",
+        "core.pager",
+        "diff.external",
+        "diff.x.textconv",
+        "filter.x.smudge",
+        "alias.ls-tree",
+    )
+    for name in (*names, "pager.ls-tree", "core.sshCommand", "diff.x.command", "filter.x.process"):
+        repo.git("config", name, f"!{program}" if name.startswith("alias") else str(program))
+    assert repo.compared() == told and not mark.exists()
+    repo.git("replace", "HEAD~1:delegate.toml", "HEAD:delegate.toml", ok=False)
+    repo.git("replace", "HEAD~1", "HEAD")
+    assert repo.compared().changes == told.changes, "history is as it is"
+
+
+# -- files -------------------------------------------------------------------------------------------
+
+
+def test_without_settings_at_base_all_of_head_is_new(repo: Changing) -> None:
+    repo.put({"x": "y"})
+    repo.put({"delegate.toml": BASE})
+    found = repo.compared()
+    assert found.notes == ("HEAD~1 has no settings: all of HEAD counts as new",)
+    assert {"level", "host", "env", "program"} <= {one.rule for one in of(found, WIDENS)}
+    assert (found.base.file, found.base.trust) == (None, None)
+
+
+def test_settings_that_are_wrong_at_base_are_as_none(repo: Changing) -> None:
+    repo.put({"delegate.toml": "[tasks.x]\nsandbox = 5\n"})
+    repo.put({"delegate.toml": BASE})
+    found = repo.compared()
+    assert found.notes == ("HEAD~1 has settings that are wrong: all of HEAD counts as new",)
+    assert of(found, WIDENS)
+
+
+def test_without_settings_at_head_everything_is_gone(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE})
+    repo.put({"delegate.toml": None})
+    found = repo.compared()
+    assert found.head.file is None and {("gone", "tasks.fix"), ("gone", "tasks.look")} <= {
+        (one.rule, one.key) for one in found.changes
+    }
+    assert all(one.is_gone for one in found.changes if one.line)
+
+
+def test_settings_that_are_wrong_at_head_are_an_error_with_their_places(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE})
+    repo.put({"delegate.toml": BASE + "oops = 1\n", "delegate.local.toml": "x = 1\n"})
+    with pytest.raises(ConfigInvalid, match="2 problems at HEAD") as error:
+        repo.compared()
+    assert error.value.problems[0].startswith("HEAD:delegate.toml:29:1: pipelines.ship.stages")
+    assert error.value.problems[1] == "HEAD:delegate.local.toml: is tracked by git"
+
+
+def test_settings_that_were_renamed_are_compared_with_what_they_were(repo: Changing) -> None:
+    repo.put({"a.toml": BASE})
+    repo.git("mv", "a.toml", "b.toml")
+    repo.put({"b.toml": edited(('"1h"', '"2h"'))})
+    found = repo.compared(config="b.toml")
+    assert found.notes == ("the settings of HEAD~1 are in a.toml, those of HEAD in b.toml",)
+    assert [one.key for one in of(found, WIDENS)] == ["defaults.timeout"]
+
+
+def test_the_settings_of_a_folder_are_the_nearest_of_each_commit(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE, "shop/x": ""})
+    repo.put({"shop/delegate.toml": edited(('"1h"', '"2h"'))})
+    found = compare(f"{repo.root}/shop", {"HOME": "/none"}, ("HEAD~1", None), None, ())
+    assert (found.base.file, found.head.file) == ("delegate.toml", "shop/delegate.toml")
+    assert [one.rule for one in of(found, WIDENS)] == ["budget"]
+    (one,) = repo.compared().changes
+    assert (one.rule, one.file, one.after) == (
+        *("trust", "shop/delegate.toml", "not looked at; `--config shop/delegate.toml` does"),
+    )
+    assert repo.compared(config="delegate.toml").changes == ()
+    with pytest.raises(UsageError, match="expected a file of"):
+        repo.compared(config="../delegate.toml")
+
+
+def test_a_link_is_followed_inside_of_the_commit_and_nowhere_else(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE, "conf/real.toml": edited(('"1h"', '"2h"'))})
+    repo.remove("delegate.toml")
+    repo.link("delegate.toml", "conf/../conf/./real.toml")
+    repo.put({})
+    assert [one.rule for one in of(repo.compared(), WIDENS)] == ["budget"]
+    for target in ("/etc/passwd", "../x", "delegate.toml", "conf"):
+        repo.remove("delegate.toml")
+        repo.link("delegate.toml", target)
+        repo.put({})
+        with pytest.raises(ConfigInvalid) as error:
+            repo.compared()
+        assert error.value.problems == ("HEAD:delegate.toml: leads to no file of this commit",)
+
+
+def test_only_what_the_repository_brings_counts(repo: Changing, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo.put({"delegate.toml": BASE})
+    repo.put({"delegate.toml": edited(('"1h"', '"2h"'))})
+    told = repo.compared()
+    monkeypatch.setenv("RUNNER_DEFAULTS__TIMEOUT", "2h")
+    user = Path(f"{repo.root}.home/.config/runner")
+    user.mkdir(parents=True)
+    (user / "config.toml").write_text('[defaults]\ntimeout = "2h"\n')
+    repo.write("delegate.local.toml", "not even TOML")
+    assert repo.compared() == told
+
+
+def test_a_path_may_have_any_name(repo: Changing) -> None:
+    name = "a b%2F\n'x\"/delegate.toml"
+    repo.put({name: BASE})
+    repo.put({name: edited(('"1h"', '"2h"'))})
+    found = repo.compared(config=name)
+    assert found.head.file == name and [one.line for one in of(found, WIDENS)] == [3]
+
+
+def test_every_table_is_compared(repo: Changing) -> None:
+    """Beside those that say nothing of what runs may do."""
+    lines = {
+        "defaults": "retries = 1",
+        "runtimes": "codex.isolated = false",
+        "models": 'x.model = "y"',
+        "sandboxes": 'x.level = "read-only"',
+        "delegation": "max_children = 9",
+        "recovery": "api_retries = 9",
+        "delegate": "max_failures = 9",
+        "economics": "unit = 9",
+        "host": 'level = "guide"',
+        "git": 'owner = "runner"',
+        "blocks": 'x.text = "y"',
+        "tasks": 'x.prompt = "y"',
+        "pipelines": 'y.stages = [{ name = "a", tasks = ["x"] }]',
+    }
+    assert {*schema.keys_at(())} - lines.keys() == {"schema_version", "notify"}
+    base = 'schema_version = 1\n[runtimes.codex]\nisolated = true\n[tasks.x]\nprompt = "z"\n'
+    text = "schema_version = 1\n" + "".join(f"[{table}]\n{line}\n" for table, line in lines.items())
+    found = {one.key.partition(".")[0] for one in repo.both(base, text).changes}
+    assert found == lines.keys()
+
+
+def test_two_thousand_tasks_are_compared_in_reasonable_time(repo: Changing) -> None:
+    tasks = "".join(f'[tasks.t{n}]\nprompt = "x"\nsandbox = "build"\n' for n in range(2000))
+    found = repo.both(BASE + tasks, edited(('"1h"', '"2h"')) + tasks)
+    ((one),) = of(found, WIDENS)
+    assert len(one.tasks) == 2002
