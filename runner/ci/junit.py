@@ -27,6 +27,7 @@ _HOMES = {
     **dict.fromkeys((*_OF_CLAIMS, "changed_not_claimed", "empty_diff"), "contract"),
 }
 """The case that a finding is told in, where that is not `change`."""
+_NO_RESULT = ("result_missing", "result_invalid")
 _NOT_OF_XML = {0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}
 """What is left of https://www.w3.org/TR/xml/#charsets once a text is clean for a terminal."""
 
@@ -71,6 +72,8 @@ def _cases(report: Report, unrun: Unrun) -> Iterator[TestCase]:
         found = [one for one in report.findings if _HOMES.get(one.code, "change") == name]
         text = "\n".join(f"{one.severity}: {one.message} {list(one.evidence) or ''}" for one in found)
         wrong = [one.message for one in found if one.severity == "error"]
+        if name == "contract" and report.reason is not None and report.reason.code in _NO_RESULT:
+            wrong.append(report.reason.message)
         judged = Failure if wrong else None if is_seen or found else Skipped
         yield _case(name, judged, "; ".join(and_more(wrong, 3)) or unseen, text)
 

@@ -52,7 +52,10 @@ def names(notices: Iterable[Notice]) -> list[str]:
 
 def of_run(report: Report) -> list[Notice]:
     """All that there is to look at: its end, its checks, what was seen of it, and what reviews claim."""
-    return [*_of_end(report), *_of_checks(report), *_of_findings(report), *of_reviews(report)]
+    seen = [*_of_end(report), *_of_checks(report), *_of_findings(report)]
+    if report.outcome == "succeeded":  # a plan has them of steps that later ones stand for
+        seen = [one.replace(level="warning") if one.level == "error" else one for one in seen]
+    return [*seen, *of_reviews(report)]
 
 
 def why(report: Report) -> str:

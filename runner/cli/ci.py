@@ -77,8 +77,8 @@ def run_ci_report(args: Namespace) -> int:
     runs = [*{run.run_id: run for run in map(run_named, args.run)}.values()]
     if len(runs) > 1 and (args.dotenv or args.outputs):
         raise UsageError("--dotenv and --outputs are of one run")
-    for run in runs if args.fail_on != (_NEVER,) else ():
-        refuse_foreign(run)  # the exit status is a verdict
+    for run in runs:
+        refuse_foreign(run)  # all of this is a verdict; `report` shows what its records say
     found, told = [review.report(run) for run in runs], []
     for run, one in zip(runs, found, strict=True):
         more = {"report": paths.get("summary", "").removeprefix(_STDOUT), "patch": review.kept_patch(run)}
@@ -109,7 +109,9 @@ def _paths(args: Namespace) -> dict[str, str]:
     for name, path in paths.items():
         option, is_told = f"--{name.replace('_', '-')}", args.annotations or args.format == "json"
         if not path or (path == _STDOUT and (name != "summary" or is_told)):
-            raise UsageError(f"{option} names no file", hint="is the variable set that should name it?")
+            raise UsageError(
+                f"{option} names no file", hint="`-` is for a summary alone; is a variable not set?"
+            )
         if path != _STDOUT and not _can_be_written(path):
             raise Unwritable(f"{option}: {path} is no plain file, or in no folder")
     if len({*map(os.path.realpath, paths.values())}) < len(paths):

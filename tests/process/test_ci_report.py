@@ -158,7 +158,20 @@ def test_records_that_others_wrote_are_no_verdict(repo: Repo) -> None:
     invocation.write_bytes(invocation.read_bytes() + b" ")
     done = repo.cli("ci", "report", run.id, "--summary", "s.md", "--json")
     assert (done.status, done.error["code"]) == (9, "foreign_run") and not (repo.root / "s.md").exists()
-    assert repo.cli("ci", "report", run.id, "--fail-on", "none").status == 0
+    assert repo.cli("ci", "report", run.id, "--fail-on", "none", "--json").error["code"] == "foreign_run"
+
+
+def test_without_the_package_for_junit_nothing_is_written_and_the_hint_installs_it(
+    repo: Repo, tmp_path: Path
+) -> None:
+    repo.task()
+    repo.quick_codex()
+    run = repo.cli("start", "work", "--wait", "--json").json()["run_id"]
+    (tmp_path / "junitparser.py").write_text("raise ModuleNotFoundError('no', name='junitparser')\n")
+    words = ("ci", "report", run, "--summary", "s.md", "--junit", "j.xml", "--json")
+    done = repo.cli(*words, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.status, done.error["code"]) == (8, "runtime_missing")
+    assert "delegate-runner[ci]" in done.error["hint"] and not (repo.root / "s.md").exists()
 
 
 def test_a_secret_that_a_check_prints_is_in_no_form(repo: Repo) -> None:

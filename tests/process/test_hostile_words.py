@@ -125,7 +125,6 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
             ("ci", "report", *words)
             for words in (("RUN",), ("FORGED",), (HOSTILE,), ("RUN", "--fail-on", HOSTILE))
         ),
-        ("ci", "report", "FORGED", "--fail-on", "none"),
         ("ci", "report", "RUN", "--junit", HOSTILE, "--sarif", f"no/{HOSTILE}"),
         ("ci", "report", "RUN", "--code-quality", "x.json", "--dotenv", "x.env", "--json"),
     ),

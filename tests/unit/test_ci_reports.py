@@ -72,6 +72,11 @@ def test_of_a_run_that_succeeded_there_is_nothing_to_look_at() -> None:
     assert of_run(a_report(checks=(PASSED,))) == []
 
 
+def test_what_did_not_forbid_the_success_of_a_plan_is_no_error() -> None:
+    made = of_run(a_report(CRITICAL, checks=(FAILED,)))
+    assert [(one.rule, one.level) for one in made] == [("check_failed", "warning"), ("critical", "error")]
+
+
 def test_the_end_comes_first_then_checks_scope_findings_and_reviews() -> None:
     made = of_run(
         a_report(
@@ -104,7 +109,8 @@ def test_a_run_that_is_not_done_is_unfinished_and_a_drift_is_told_before_it_is_j
         ("config_drift", "warning", "model"),
     ]
     found = (Finding("config_drift", Severity.ERROR, "other model"),)
-    assert [one.level for one in of_run(a_report(conformance=drift, findings=found))] == ["error"]
+    judged = a_report(outcome="failed", conformance=drift, findings=found)
+    assert [(one.rule, one.level) for one in of_run(judged)[1:]] == [("config_drift", "error")]
 
 
 # -- the summary -----------------------------------------------------------------------------------
@@ -170,6 +176,13 @@ def test_what_runner_saw_is_four_cases_and_only_what_forbids_a_success_fails_one
         "conformance": "skipped",
     }
     assert "that the agent does not name" in made["work", "contract"][1]
+
+
+def test_a_result_that_was_asked_for_and_is_not_there_fails_the_contract() -> None:
+    nothing = report(SAMPLE | {"outcome": "rejected"}, Allowed(writes=True), Record.unjudged())
+    missing = nothing.replace(reason=ReasonGiven("result_missing", "the agent gave no result"))
+    assert cases(("work", missing, ()))["work", "contract"][0] == "failure"
+    assert cases(("work", nothing, ()))["work", "contract"][0] == "skipped"
 
 
 @pytest.mark.parametrize(
