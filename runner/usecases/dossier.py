@@ -11,7 +11,6 @@ from runner.model import Level
 from runner.state.lineage import children
 from runner.usecases import review
 from runner.usecases.logs import LogLine, redactor, unknown_values
-from runner.usecases.look import show
 from runner.usecases.story import Story
 from runner.value import Value
 
@@ -52,7 +51,7 @@ class Dossier(Value):
 
 def dossier(run: RunDir) -> Dossier:
     """Of a run, done or not. What cannot be had is left out, and said."""
-    reviewed, manifest = review.report(run), show(run).manifest
+    manifest = (reviewed := review.report(run)).manifest
     redact = redactor(run, manifest).redact_text
     story, count = Story(run, manifest).lines("events", final=manifest.is_done), 0
     lines: deque[LogLine] = deque(maxlen=_LINES)

@@ -111,7 +111,7 @@ def a_dossier(report: Report | None = None, **changes: Any) -> Dossier:
         phase=Phase.DONE, outcome=Outcome.FAILED, reason=Reason("x", "it broke"), title="batch 1 of 2: U1"
     )
     return Dossier(
-        reviewed=Reviewed(report or a_report(), ("a note",), ("its changes: kept",)),
+        reviewed=Reviewed(report or a_report(), ("a note",), a_manifest(), ("its changes: kept",)),
         manifest=a_manifest(started_at="2026-11-27T23:59:00.000Z", ended_at="2026-11-28T00:01:05.000Z"),
         title="Fix the filter",
         effective={"model": "gpt-5-long"},
