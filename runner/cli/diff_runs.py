@@ -16,9 +16,7 @@ _MOST, _LONGEST = 20, 300
 
 def add_diff_runs(parser: Parser) -> None:
     add_run(parser, default="@done")
-    parser.add_argument(
-        "after", metavar="RUN", nargs="?", help="the later one; without it, the first is that"
-    )
+    parser.add_argument("after", metavar="RUN", nargs="?", help="the later one (default: the first is that)")
     note = "One run alone is compared with the newest earlier one of its task that succeeded."
     parser.examples("runner diff-runs fix-auth", "runner diff-runs 5c16 68f4 --json", note=note)
 
@@ -48,15 +46,12 @@ def _text(parts: diff_runs.Parts) -> list[str]:
         if part is None:
             continue
         told = [one_line(f"{_SIGNS[one.kind]} {one.key}: {one.words}") for one in part.differences]
-        told += part.lines
+        told += part.lines  # which are clean, and begin with a sign or a blank
         if more := max(0, len(told) - _MOST) + part.more:
             told[_MOST:] = [f"and {more} more"]
         if told:
-            lines += [
-                "",
-                pen.paint(name, "bold"),
-                *(f"  {shortened(line, _LONGEST)}".rstrip() for line in told),
-            ]
+            lines += ["", pen.paint(name, "bold")]
+            lines += (f"  {shortened(line, _LONGEST)}".rstrip() for line in told)
         elif part.compared and not part.unknown:
             same.append(name)
     heads = (("= same: ", same), ("? unknown: ", unknown))
