@@ -125,14 +125,6 @@ def _pasted(before: Sequence[str], after: Sequence[str]) -> str:
     return _added(before, [one for one in after if one[0] != "!"]) if is_less else WIDENS
 
 
-def _owner(before: str | None, after: str | None) -> str:
-    return NARROWS if after == "human" or (before, after) == (None, "runner") else WIDENS
-
-
-def _contract(before: str | None, after: str | None) -> str:
-    return NARROWS if before is None else WIDENS
-
-
 def _neutral(before: Any, after: Any) -> str:
     return OTHER
 
@@ -147,7 +139,7 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     ("tasks", "paste"): ("sends", _pasted),
     ("tasks", "verify_from"): ("check_weakened", _ranked("base", "run")),
     ("tasks", "protect"): ("check_weakened", _taken),
-    ("tasks", "output_contract"): ("check_weakened", _contract),
+    ("tasks", "output_contract"): ("check_weakened", lambda before, _: NARROWS if before is None else WIDENS),
     ("tasks", "conformance"): ("check_weakened", _ranked("enforce", "report")),
     ("tasks", "expects_change"): ("check_weakened", _ranked(True, False)),
     ("tasks", "on_failure"): ("check_weakened", _ranked("rollback", None, "keep")),
@@ -184,7 +176,7 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     ("delegate", "commit"): ("git", _usual(False)),
     ("host", "level"): ("gate", _ranked("strict", "guide")),
     ("host", "may_edit"): ("writable", _added),
-    ("git", "owner"): ("git", _owner),
+    ("git", "owner"): ("git", _ranked("human", "runner", None)),
     ("gate", "approve"): ("gate", _ranked(True, False)),
     ("gate", "no_findings"): ("gate", _ranked("minor", "important", "critical", None)),
 }
@@ -313,6 +305,8 @@ def _of_config(path: Path, config: Mapping[str, Any]) -> Facts:
 
 def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
     for name, pipeline in config.pipelines.items():
+        given: Path = ("pipelines", name, "input")
+        yield given[:2], {"input": Fact("trust", _ANY, tuple(pipeline.get("input", ())), given)}
         for n, stage in enumerate(pipeline["stages"]):
             path, gate = ("pipelines", name, "stages", n), stage.get("gate", {})
             rest = {key: one for key, one in stage.items() if key not in ("gate", "prompt")}

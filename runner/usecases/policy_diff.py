@@ -10,7 +10,6 @@ import os
 from runner.config.commands import breaches_of
 from runner.config.compile import compile_settings
 from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, ConfigFiles
-from runner.config.layers import Layer
 from runner.config.snapshot import config_from_json
 from runner.config.trust import digest_of
 from runner.config.widening import BREACH, OTHER, WIDENS, SettingChange, Side, changes, too_many
@@ -65,7 +64,6 @@ def compare(
     fork = tip if mark == ".." else repository.fork(tip, last, base)
     before, after = TreeAt(repository.git, fork), TreeAt(repository.git, last)
     new, old = repository.settings(after, config), repository.settings(before, config)
-    old = old or repository.renamed_from(before, after, new)
     given = repository.policies(policies, tip, base)
     now, then = repository.compiled(after, new, env, given), repository.compiled(before, old, env, None)
     if wrong := repository.problems(now, after, new, head):
@@ -74,14 +72,19 @@ def compare(
     if old is None or repository.problems(then, before, old, base):
         why = "has no settings" if old is None else "has settings that are wrong"
         notes.append(f"{base} {why}: all of {head} counts as new")
+        if moved := repository.renamed_from(before, after, new):
+            notes.append(f"{new} was {moved} before, where it was not in force")
         old, then = None, repository.compiled(before, None, env, None)
     elif new != old:
         notes.append(f"the settings of {base} are in {old}" + (f", those of {head} in {new}" if new else ""))
-    one, other = (Side(config_from_json(done.config or {}), _layer(done)) for done in (then, now))
+    one, other = (Side(config_from_json(done.config or {}), done.layers[-1]) for done in (then, now))
     was, now_has = _contents(one, before), _contents(other, after)
     told = (*changes(one, other), *_scripts(was, now_has, other))
     told += _elsewhere(before, after, (old, new)) if config is None else ()
-    points = (Point(base, fork, old, _digest(one, was)), Point(head, last, new, _digest(other, now_has)))
+    points = (
+        Point(base, fork, before.real(old or ""), _digest(one, was)),
+        Point(head, last, after.real(new or ""), _digest(other, now_has)),
+    )
     return PolicyDiff(*points, _breaches(other, now), told, tuple(notes))
 
 
@@ -90,11 +93,6 @@ def _breaches(head: Side, done: Compiled) -> tuple[SettingChange, ...]:
     found = [(one.key, one.message, one.line) for one in breaches_of(head.config, done.layers)]
     found += [(dotted(path), sentence, head.line(path)) for path, sentence in too_many(head)]
     return tuple(SettingChange(BREACH, "policy", None, sentence, key, line) for key, sentence, line in found)
-
-
-def _layer(done: Compiled) -> Layer:
-    """What is brought: behind the built-in one there is no other."""
-    return done.layers[1] if len(done.layers) > 1 else Layer("", {})
 
 
 def _contents(side: Side, tree: TreeAt) -> dict[str, str | None]:
@@ -195,17 +193,8 @@ class _Repository:
         return path if path in tree.files else None
 
     def renamed_from(self, before: TreeAt, after: TreeAt, new: str | None) -> str | None:
-        asked = (
-            "diff-tree",
-            "-r",
-            "-z",
-            "-M",
-            "--diff-filter=R",
-            "--name-status",
-            before.commit,
-            after.commit,
-        )
-        rows = iter(split(self.git.run(*asked)) if new is not None else ())
+        asked = ("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status")
+        rows = iter(split(self.git.run(*asked, before.commit, after.commit)) if new is not None else ())
         return next((old for _, old, path in zip(rows, rows, rows, strict=True) if path == new), None)
 
     def inside(self, path: str) -> str | None:
@@ -214,32 +203,29 @@ class _Repository:
         parts = full.split("/")
         for n in range(1, len(parts) + 1):
             above = os.path.realpath("/".join(parts[:n]) or "/")
-            if f"{above}/".startswith(f"{self.root}/"):
+            if f"{above}/".startswith(f"{self.root.rstrip('/')}/"):
                 return os.path.relpath("/".join((above, *parts[n:])), self.root)
         return None
 
-    def policies(self, paths: Sequence[str], base: str, named: str) -> dict[str, bytes]:
-        """Those of the repository as they are at BASE, which no pull request can change."""
-        given = {}
+    def policies(self, paths: Sequence[str], base: str, named: str) -> dict[str, bytes | None]:
+        """Those of the repository as BASE has them, which no pull request changes; None: on the disk."""
+        given: dict[str, bytes | None] = {}
         for path in paths:
             inner, full = self.inside(path), os.path.join(self.git.cwd, path)
             tree = TreeAt(self.git, base) if inner else None
-            if tree and inner and (real := tree.real(inner)):
-                given[os.path.join(self.root, inner)] = tree.read(real, _LARGEST)
-            elif tree or not os.path.isfile(full):
-                where = (
-                    f"no such file at {named}, where those of the repository are read"
-                    if tree
-                    else "no such file"
-                )
-                raise UsageError(f"--policy {path}: {where}", hint=None)
-            else:
-                with open(full, "rb") as file:
-                    given[full] = file.read(_LARGEST)
+            real = tree.real(inner) if tree and inner else None
+            if real is None and (tree or not os.path.exists(full)):
+                where = f" at {named}, where those of the repository are read" if tree else ""
+                raise UsageError(f"--policy {path}: no such file{where}", hint=None)
+            given[full] = tree.read(real, _LARGEST) if tree and real else None
         return given
 
     def compiled(
-        self, tree: TreeAt, file: str | None, env: Mapping[str, str], policies: Mapping[str, bytes] | None
+        self,
+        tree: TreeAt,
+        file: str | None,
+        env: Mapping[str, str],
+        policies: Mapping[str, bytes | None] | None,
     ) -> Compiled:
         """What the repository brings there alone, under the ceilings of this machine and `policies`; None: no
         ceilings.
@@ -247,7 +233,8 @@ class _Repository:
         user = f"{home.config(env)}/policy.toml" if policies is not None else _NOWHERE
         project = os.path.join(self.root, file) if file else _NOWHERE
         real = tree.real(file) if file else None
-        given = {**(policies or {}), **({project: tree.read(real, _LARGEST)} if real else {})}
+        given = {path: data for path, data in (policies or {}).items() if data is not None}
+        given |= {project: tree.read(real, _LARGEST)} if real else {}
         system = SYSTEM_POLICY if policies is not None else _NOWHERE
         places = ConfigFiles(
             self.root, project, f"{_NOWHERE}/l", f"{_NOWHERE}/u", user, system, home.find(env), required=False

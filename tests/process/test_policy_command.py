@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft7Validator
+from jsonschema import Draft4Validator
 from support.hostile import HOSTILE, harm
 from support.imports import ROOT
 from support.repo import Repo
 
+PUBLISHED = ROOT / "tests/data/published/sarif-2.1.0-rtm.5.json"
+SARIF = Draft4Validator(json.loads(PUBLISHED.read_text(encoding="utf-8")))
 BASE = """
 [sandboxes.build]
 level = "workspace-write"
@@ -90,9 +92,7 @@ def test_a_widening_pull_request_is_told_in_every_form_and_fails_where_that_is_a
     assert (status, result["level"]) == (6, "warning")
     assert place["physicalLocation"]["artifactLocation"]["uri"] == "delegate.toml"
     assert place["physicalLocation"]["region"]["startLine"] == one["line"]
-    schemas = list((ROOT / "tests/data").rglob("sarif*.json"))
-    for schema in schemas:
-        Draft7Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(document)
+    SARIF.validate(document)
     status, text = told(repo, "annotations", "--fail-on", "widened")
     assert status == 6 and f"::warning file=delegate.toml,line={one['line']},title={one['key']}" in text
 

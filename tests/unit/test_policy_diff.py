@@ -195,6 +195,7 @@ def test_a_widening_pull_request_is_told_with_its_line_and_its_tasks(repo: Chang
         ),
         ("[tasks.look]\n", "[tasks.look]\ndelegation = true\n", "delegation", "tasks.look.delegation"),
         ("[tasks.look]\n", '[tasks.look]\npaste = ["**/.env"]\n', "sends", "tasks.look.paste"),
+        ("[pipelines.ship]\n", '[pipelines.ship]\ninput = ["x"]\n', "trust", "pipelines.ship.input"),
         ("[models.own]", "[delegation]\nmax_depth = 3\n[models.own]", "budget", "delegation.max_depth"),
         ("[models.own]", "[delegate]\ncommit = true\n[models.own]", "git", "delegate.commit"),
         ("[models.own]", '[git]\nowner = "fix"\n[models.own]', "git", "git.owner"),
@@ -345,6 +346,24 @@ def test_head_is_compared_with_where_it_left_base(repo: Changing) -> None:
     assert repo.compared("main-now", "feature").changes == ()
 
 
+def test_where_head_has_left_base_twice_base_itself_counts(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE})
+    for name in ("one", "two"):
+        repo.git("checkout", "-q", "-b", name)
+        repo.put({name: "x"})
+    repo.git("checkout", "-q", "-b", "apart", "one~1")
+    repo.put({"delegate.toml": edited(('"1h"', '"2h"'))}, "wider for a while")
+    repo.git("branch", "wide")
+    repo.git("merge", "-q", "-m", "m", "two")
+    repo.git("checkout", "-q", "two")
+    repo.git("merge", "-q", "-m", "m", "wide")
+    repo.put({"delegate.toml": BASE}, "as it was")
+    assert len(repo.says("merge-base", "--all", "two", "apart").split()) == 2
+    found = repo.compared("two", "apart")
+    assert found.base.commit == repo.says("rev-parse", "two").strip()
+    assert [one.rule for one in of(found, WIDENS)] == ["budget"]
+
+
 @pytest.mark.parametrize("name", ["--upload-pack=touch x", "nothing", "", "HEAD^{tree}", "-x", "a..b..c"])
 def test_what_is_no_commit_is_an_error(repo: Changing, name: str) -> None:
     repo.put({"delegate.toml": BASE})
@@ -446,13 +465,13 @@ def test_settings_that_are_wrong_at_head_are_an_error_with_their_places(repo: Ch
     assert error.value.problems[1] == "HEAD:delegate.local.toml: is tracked by git"
 
 
-def test_settings_that_were_renamed_are_compared_with_what_they_were(repo: Changing) -> None:
+def test_a_file_that_was_not_in_force_before_is_told_and_counts_as_new(repo: Changing) -> None:
     repo.put({"a.toml": BASE})
     repo.git("mv", "a.toml", "b.toml")
     repo.put({"b.toml": edited(('"1h"', '"2h"'))})
     found = repo.compared(config="b.toml")
-    assert found.notes == ("the settings of HEAD~1 are in a.toml, those of HEAD in b.toml",)
-    assert [one.key for one in of(found, WIDENS)] == ["defaults.timeout"]
+    assert found.notes[1:] == ("b.toml was a.toml before, where it was not in force",)
+    assert {"level", "env"} <= {one.rule for one in of(found, WIDENS)}
 
 
 def test_the_settings_of_a_folder_are_the_nearest_of_each_commit(repo: Changing) -> None:
@@ -476,6 +495,7 @@ def test_a_link_is_followed_inside_of_the_commit_and_nowhere_else(repo: Changing
     repo.link("delegate.toml", "conf/../conf/./real.toml")
     repo.put({})
     assert [one.rule for one in of(repo.compared(), WIDENS)] == ["budget"]
+    assert repo.compared().head.file == "conf/real.toml", "its lines are of that file"
     for target in ("/etc/passwd", "../x", "delegate.toml", "conf"):
         repo.remove("delegate.toml")
         repo.link("delegate.toml", target)
