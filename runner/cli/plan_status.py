@@ -66,8 +66,9 @@ def _ending(plan: Mapping[str, Any]) -> Iterator[str]:
 def _stages(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[str]:
     """Of a pipeline: each stage, and its steps below it."""
     stages = plan["stages"]
-    over = sum(one["status"] in ("passed", "skipped") for one in stages)
-    yield f"{plan['file']}: {over} of {len(stages)} stages passed"
+    said = [one["status"] for one in stages]
+    skipped = f", {said.count('skipped')} skipped" if "skipped" in said else ""
+    yield f"{plan['file']}: {said.count('passed')} of {len(stages)} stages passed{skipped}"
     for stage in stages:
         word = paint(f"{stage['status']:<11}", _STAGES.get(stage["status"], "dim"))
         yield f"  {word}  {_line(stage['name'])}"

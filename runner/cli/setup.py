@@ -49,7 +49,7 @@ def run_init(args: Namespace) -> int:
         return ExitStatus.OK
     for path in report.written:
         pen.say(f"{paint('wrote', 'green')} {os.path.relpath(path)}")
-    _tell_found(report.found)
+    _tell_found(report.found, has_scope=not args.pipeline)
     if not report.repository:
         pen.tell("not a git repository: the .gitignore has an effect only in one")
     then = f"pipeline show {args.pipeline}" if args.pipeline else "start --task hello --rehearse --wait"
@@ -59,13 +59,13 @@ def run_init(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def _tell_found(found: Detected | None) -> None:
+def _tell_found(found: Detected | None, *, has_scope: bool = True) -> None:
     if found is None:
         return
     pen.tell(f"tests   {found.verify or 'no command was found: put yours into `verify`'}")
     for other in found.others:
         pen.tell(f"        also {other}")
-    if found.scope:
+    if found.scope and has_scope:
         pen.tell(f"scope   {', '.join(found.scope)}")
 
 

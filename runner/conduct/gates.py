@@ -17,10 +17,10 @@ from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
-from runner.usecases.review import about, is_done_beside, unrepaired
+from runner.usecases.review import about, found_before, is_done_beside, unrepaired
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
-from runner.verify.review import SEVERITIES, ReviewFinding, once, unsaid
+from runner.verify.review import SEVERITIES, ReviewFinding, followed, once, unsaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _REVIEWS = (StepKind.TASK, StepKind.REVIEW)
 _REJECTED = "not_approved"
 _AGAIN = "\n(it has changed since it was approved)"
 _SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
+_STOPPED = (Status.FAILED, Status.PARKED)
 
 
 class Gates:
@@ -87,25 +88,40 @@ class Gates:
         """Whoever has approved a document that is not the same now is asked once more, as long as something
         that needs it has still to begin. A plan that was read is what was approved.
         """
-        pipeline = self._given.pipeline
-        stopped = {step.stage for step in ledger.steps if step.status in (Status.FAILED, Status.PARKED)}
-        ahead = [
-            one
-            for one in pipeline.stages
-            if one.name not in {*ledger.passed, *stopped} and stopped.isdisjoint(pipeline.before(one.name))
-        ]
-        begins = [one.name for one in ahead if _has_to_begin(ledger, one)]
-        for step in ledger.steps:
-            if step.kind is not StepKind.PERSON or step.digest is None or step.status not in _SUCCEEDED:
-                continue
-            stage = pipeline.stage(step.stage or "")
+        for step in [one for one in ledger.steps if one.document is not None]:
+            stage = self._given.pipeline.stage(step.stage or "")
             if stage.plan is not None and (step.is_last or ledger.plan_is_read(stage.name)):
                 continue
-            if stage not in ahead and not any(stage.name in pipeline.before(one) for one in begins):
-                continue
-            if self._digest(step.title) != step.digest:
-                ledger = ledger.open_again(step.n)
+            is_known = step.status in _SUCCEEDED and step.digest is not None
+            if is_known and self._digest(step.title) != step.digest:
+                mine = {one.status for one in ledger.of_stage(stage.name)}
+                is_ahead = stage.name not in ledger.passed and mine.isdisjoint(_STOPPED)
+                if is_ahead or self._is_read_yet(ledger, step):
+                    ledger = ledger.open_again(step.n)
+            elif step.status is Status.WAITING and not self._is_read_yet(ledger, step):
+                begun = (ledger.step(n) for n in ledger.on_top_of([step.n]))
+                if any(one.has_run and one.status is not Status.WAITING for one in begun):
+                    ledger = ledger.not_passed(step.n, CHANGED)  # and nothing that needs it can begin
         return ledger
+
+    def _is_read_yet(self, ledger: PlanLedger, document: Step) -> bool:
+        """Whether a run that is told of it has still to begin, and can."""
+        resting, pipeline = ledger.on_top_of([document.n]), self._given.pipeline
+        if any(
+            step.n in resting
+            and step.reads_documents
+            and step.status is Status.WAITING
+            and not ledger.blocking(step)
+            for step in ledger.steps
+        ):
+            return True
+        stopped = {step.stage for step in ledger.steps if step.status in _STOPPED}
+        return any(
+            document.stage in (before := pipeline.before(one.name))
+            and stopped.isdisjoint((one.name, *before))
+            for one in pipeline.stages
+            if one.name not in ledger.passed and not _is_known(ledger, one)
+        )
 
     def _person(self, ledger: PlanLedger, stage: Stage, step: Step) -> PlanLedger:
         is_plan = stage.plan is not None and not step.is_last
@@ -168,9 +184,11 @@ class Gates:
             return ledger.not_passed(step.n, stop or _left(grave))
         if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
-        if later := [*found, *idle, *unsaid(self._earlier(ledger, stage), found)]:
+        earlier = unsaid(self._earlier(ledger, stage), found)
+        if later := [*found, *idle, *earlier]:
             _track(self._run, stage.name, later)
-        told = [one for one in (_unseen(idle), self._rewritten(ledger, stage)) if one is not None]
+        unseen = _unseen([*idle, *(_as_grave(earlier, gravest) if gravest is not None else ())])
+        told = [one for one in (unseen, self._rewritten(ledger, stage)) if one is not None]
         doubt = Reason(told[0].code, "; ".join(one.message for one in told)) if told else None
         return ledger.passes(step.n, why=doubt)
 
@@ -223,13 +241,13 @@ class Gates:
         """What reviews have found that others stand for now, and no repair was asked for, each once."""
         steps = ledger.of_stage(stage.name)
         given = {one.identity for one in _about(one for one in steps if one.kind is StepKind.REPAIR)}
-        found: list[ReviewFinding] = []
-        for step in (one for one in steps if one.kind in _REVIEWS):
-            for run in (step.run if ledger.is_outdone(step) else None, step.first):
-                kept = None if run is None else record.load(RunDir.of(self._run.repo, run).result)
-                said = () if kept is None or kept.claim is None else kept.claim.findings
-                found += [one for one in said if one.identity not in given]
-        return once(found)
+        found: Sequence[ReviewFinding] = ()
+        for step in steps:
+            found = followed(found, found_before(self._run, step))
+            if step.run is not None and step.kind in _REVIEWS and ledger.is_outdone(step):
+                kept = record.load(RunDir.of(self._run.repo, step.run).result)
+                found = followed(found, () if kept is None or kept.claim is None else kept.claim.findings)
+        return [one for one in once(found) if one.identity not in given]
 
     def _no_more(
         self, ledger: PlanLedger, stage: Stage, step: Step, grave: Sequence[ReviewFinding]
@@ -237,10 +255,9 @@ class Gates:
         """Why there is no other round of repairs."""
         assert stage.repair is not None
         rounds = stage.repair.max_rounds
-        idle = [one for one, _ in unrepaired(ledger, stage.name)]
+        idle = {one.identity for _, one in unrepaired(ledger, stage.name)}
         mine = [one for one in ledger.of_stage(stage.name) if one.kind is StepKind.REPAIR]
-        done = [one for one in mine if one.turn == step.turn and one not in idle]
-        before = {one.identity for one in _about(done)}
+        before = {one.identity for one in _about(one for one in mine if one.turn == step.turn)} - idle
         if before and before <= {one.identity for one in grave}:
             return Reason("no_progress", f"repaired, and still there: {_named(grave)}")
         if len({one.turn for one in mine}) >= rounds:
@@ -274,12 +291,9 @@ class Gates:
         return ledger.grown((*made, *closing))
 
 
-def _has_to_begin(ledger: PlanLedger, stage: Stage) -> bool:
-    """Whether it has runs ahead, as far as one knows: where only its gate is left, none reads anything."""
-    steps = ledger.of_stage(stage.name)
-    if not steps or (stage.plan is not None and not ledger.plan_is_read(stage.name)):
-        return True
-    return any(step.has_run and step.status is Status.WAITING for step in steps)
+def _is_known(ledger: PlanLedger, stage: Stage) -> bool:
+    """Whether its first runs are."""
+    return bool(ledger.of_stage(stage.name)) and (stage.plan is None or ledger.plan_is_read(stage.name))
 
 
 def _words(gate: Gate) -> str:
@@ -299,7 +313,8 @@ def _as_grave(findings: Sequence[ReviewFinding], severity: str) -> list[ReviewFi
     known: dict[object, ReviewFinding] = {}
     for one in findings:
         if one.rank <= SEVERITIES.index(severity):
-            known.setdefault((one.identity, one.line), one)
+            place = (one.identity, one.line)
+            known[place] = min(known.get(place, one), one, key=lambda said: said.rank)
     return [*known.values()]
 
 

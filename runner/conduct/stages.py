@@ -188,8 +188,12 @@ class PipelineWork(Work):
         return stage_prompt.prompt(own, stage_prompt.given(self._given.input), before, more)
 
     def _results(self, ledger: PlanLedger, stage: Stage, step: Step) -> Iterator[stage_prompt.Told]:
-        """Of the stages that it needs, also by way of others; and what an adversary looks at."""
-        known = self._pipeline.before(stage.name)
+        """Of the stages that it needs, also by way of others; and what an adversary looks at. Two opinions
+        are not told what others have found, or one would be a copy.
+        """
+        stages = [self._pipeline.stage(name) for name in self._pipeline.before(stage.name)]
+        is_opinion = step.kind is StepKind.COMPARE
+        known = [one.name for one in stages if not (is_opinion and one.gate.no_findings)]
         for one in ledger.steps:
             is_made = (
                 stage.name == one.stage and step.title == "b" and one.title == "a" and one.n in step.after

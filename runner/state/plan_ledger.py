@@ -89,7 +89,9 @@ class Step(Value):
     kept: tuple[str, ...] = ()
     """What tries that did not succeed have left in the work tree."""
     first: Lineage | None = None
-    """The first of these tries; of a review that is run anew, what it was before."""
+    """The first of these tries."""
+    before: tuple[Lineage, ...] = ()
+    """Of what is run anew although it succeeded, the runs that it was before."""
     outside: tuple[str, ...] = ()
     """What it changed although its units do not name it."""
     stage: str | None = None
@@ -127,6 +129,11 @@ class Step(Value):
     def has_run(self) -> bool:
         """Whether a run is made for it."""
         return self.kind not in (StepKind.GATE, StepKind.PERSON)
+
+    @property
+    def reads_documents(self) -> bool:
+        """Whether its run is told of those of the stages before it."""
+        return self.has_run and self.kind is not StepKind.SYNTHESIS
 
 
 class Breaker(Value):
@@ -224,15 +231,29 @@ class PlanLedger(Value):
         return any(step.kind is StepKind.BATCH for step in self.of_stage(stage))
 
     def runnable(self) -> tuple[Step, ...]:
-        """The batches that may begin now, in their order; none once the breaker has stopped the plan."""
+        """The batches that may begin now, in their order; none once the breaker has stopped the plan. What
+        reads a document waits for it, also where that is open again far above.
+        """
         if not self.breaker.lets_through:
             return ()
         over = {step.n for step in self.steps if step.status in _OVER}
+        held = self.on_top_of([step.n for step in self.steps if step.document and step.n not in over])
         return tuple(
             step
             for step in self.steps
-            if step.status is Status.WAITING and over.issuperset(step.after) and not self.missing(step)
+            if step.status is Status.WAITING
+            and over.issuperset(step.after)
+            and not self.missing(step)
+            and not (step.reads_documents and step.n in held)
         )
+
+    def on_top_of(self, numbers: Collection[int]) -> set[int]:
+        """What waits for these steps, also by way of others, whether that is over or not."""
+        found = {*numbers}
+        for step in self.steps if found else ():
+            if not found.isdisjoint(step.after):
+                found.add(step.n)
+        return found.difference(numbers)
 
     def missing(self, step: Step) -> tuple[str, ...]:
         """The units that it waits for, are not delegated and not done yet."""
@@ -276,7 +297,7 @@ class PlanLedger(Value):
             why=None,
             changed=tuple(sorted({*changed})),
             kept=(),
-            first=self.step(n).first if self.step(n).is_reader else None,
+            first=None,
             outside=tuple(outside),
             commit=commit,
         )
@@ -461,7 +482,8 @@ def _is_stale(step: Step) -> bool:
 
 def _anew(step: Step, turn: int) -> Step:
     """To be carried out as if it never was."""
-    return step.replace(status=Status.WAITING, run=None, why=None, turn=turn, first=step.run)
+    before = step.before if step.run is None else (*step.before, step.run)
+    return step.replace(status=Status.WAITING, run=None, why=None, turn=turn, before=before)
 
 
 def _is_done(step: Step, done: Collection[str]) -> bool:

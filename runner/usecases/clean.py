@@ -182,7 +182,9 @@ def _of_pipelines(root: str, older_than_s: float) -> tuple[set[str], set[str]]:
         if found.stages and not (found.is_complete or is_given_up) and _is_last(run, manifest):
             last.add(run.run_id)
             needed |= {one.run_id for one in continued(run)}
-            needed |= {one.run_id for step in found.steps for one in (step.run, step.first) if one}
+            needed |= {
+                one.run_id for step in found.steps for one in (step.run, step.first, *step.before) if one
+            }
     return last, needed
 
 

@@ -30,7 +30,7 @@ from runner.verify.checks import Check
 from runner.verify.inspect import Allowed, allowed_by
 from runner.verify.record import Record
 from runner.verify.report import ReportedFiles
-from runner.verify.review import KeptFindings, ReviewFinding, once
+from runner.verify.review import SEVERITIES, KeptFindings, ReviewFinding, followed, once, unsaid
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -136,18 +136,18 @@ def _with_batches(own: Report, run: RunDir, notes: list[str], steps: list[tuple[
         return own
     found, missing = [], []
     repairs = {one.identity for step in plan.steps if step.kind is StepKind.REPAIR for one in about(step)}
-    unsaid = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
+    lost = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
     for step in plan.steps:
+        name = step.called
+        lost += [one.replace(step=name) for one in _before(run, step) if one.identity not in repairs]
         if step.run is None or not is_run_id(step.run.run_id):
             continue
-        name = step.called
-        unsaid += [one.replace(step=name) for one in _before(run, step) if one.identity not in repairs]
         try:
             reviewed = _alone(RunDir.of(run.repo, step.run))
             manifest, told = reviewed.manifest, reviewed.report
             if plan.is_outdone(step):
                 more = () if step.kind is StepKind.COMPARE else told.review_findings or ()
-                unsaid += [one.replace(step=name) for one in more if one.identity not in repairs]
+                lost += [one.replace(step=name) for one in more if one.identity not in repairs]
                 told = told.replace(review_findings=None)
             elif step.kind is StepKind.SYNTHESIS and step.status in (Status.SUCCEEDED, Status.DONE):
                 said = reports.redacted(kept(run, step.stage), redactor(run, manifest).redact_text)
@@ -168,18 +168,34 @@ def _with_batches(own: Report, run: RunDir, notes: list[str], steps: list[tuple[
     if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
         notes.append(f"{runs} tokens")
-    own = own.replace(gates=_gates(plan), review_findings=tuple(once(unsaid)))
+    own = own.replace(gates=_gates(plan), review_findings=tuple(once(lost)))
     return of_plan(own, found, plan.left, missing, earlier)
 
 
 def _before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
-    """What a review had found that was run anew."""
-    if step.first is None or step.kind not in (StepKind.TASK, StepKind.REVIEW):
+    """As `found_before`, for people."""
+    if not step.before:
         return ()
     try:
-        return _alone(RunDir.of(run.repo, step.first)).report.review_findings or ()
+        last = RunDir.of(run.repo, step.before[-1])
+        redact = redactor(last, last.read_manifest()).redact_text
+        return [reports.redacted(one, redact) for one in found_before(run, step)]
     except RunnerError:
         return ()
+
+
+def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
+    """What a review had found before it was run anew, or a synthesis had kept."""
+    found: Sequence[ReviewFinding] = ()
+    if step.before and step.kind is StepKind.SYNTHESIS:
+        is_over = step.status in (Status.SUCCEEDED, Status.DONE)
+        for conductor in reversed([*continued(run)][is_over:]):
+            with contextlib.suppress(RunnerError, ValueError):
+                found = followed(found, kept(conductor, step.stage))
+    for one in step.before if step.kind in (StepKind.TASK, StepKind.REVIEW) else ():
+        said = records.load(RunDir.of(run.repo, one).result)
+        found = followed(found, said.claim.findings if said is not None and said.claim else ())
+    return found
 
 
 def _gates(plan: PlanLedger) -> tuple[str, ...]:
@@ -197,12 +213,19 @@ def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]
     over = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
     repairs = [step for step in plan.of_stage(stage) if step.kind is StepKind.REPAIR and step.status in over]
     newest = {one.identity: step.turn for step in repairs for one in about(step)}
-    return [
-        (step, one)
-        for step in repairs
-        for one in about(step)
-        if newest[one.identity] == step.turn and (step.status is Status.REPLACED or not step.changed)
-    ]
+    asked = [(step, one) for step in repairs for one in about(step)]
+    again = [one.replace(severity=SEVERITIES[0]) for step, one in asked if newest[one.identity] == step.turn]
+    found = []
+    for turn in sorted({step.turn for step in repairs}):
+        # Where more of that name were asked for than later, one of them was not asked for again.
+        lost = unsaid((one for by, one in asked if newest[one.identity] > by.turn == turn), again)
+        found += [
+            (step, one)
+            for step, one in asked
+            if step.turn == turn and (newest[one.identity] == turn or one in lost)
+            if step.status is Status.REPLACED or not step.changed
+        ]
+    return found
 
 
 def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bool:
@@ -214,7 +237,7 @@ def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bo
         for step in plan.of_stage(repair.stage or "")
         if step.kind is StepKind.REPAIR and step.turn == repair.turn and step.status is not Status.REPLACED
         for one in about(step)
-        if abs((one.line or 0) - (finding.line or 0)) <= _NEAR
+        if one.line == finding.line or (one.line and finding.line and abs(one.line - finding.line) <= _NEAR)
     )
 
 

@@ -26,7 +26,7 @@ def of_plan(
     """
     gone = [None] if missing else []
     said = [one.replace(step=name) for name, report in batches for one in report.review_findings or ()]
-    says = any(report.review_findings is not None for _, report in batches)
+    says = own.review_findings or any(report.review_findings is not None for _, report in batches)
     fine = [report for _, report in batches if report.outcome == "succeeded"]
     return own.replace(
         failure_codes=_once(code for _, one in batches for code in one.failure_codes),

@@ -65,19 +65,37 @@ def gravest_first(findings: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...
 
 
 def once(findings: Iterable[ReviewFinding]) -> list[ReviewFinding]:
-    """Each once, as grave as anybody says."""
-    known: dict[tuple[str, str], ReviewFinding] = {}
+    """Each once at its place, as grave as anybody says."""
+    known: dict[object, ReviewFinding] = {}
     for one in findings:
-        known[one.identity] = min(known.get(one.identity, one), one, key=lambda said: said.rank)
+        place = (one.identity, one.line)
+        known[place] = min(known.get(place, one), one, key=lambda said: said.rank)
     return [*known.values()]
 
 
-def unsaid(findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding]) -> tuple[ReviewFinding, ...]:
-    """Those that are not among what was `said`, at least as grave."""
-    known: dict[tuple[str, str], int] = {}
+def unsaid(findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding]) -> list[ReviewFinding]:
+    """Those that are not among what was `said`, at least as grave. What was said once stands for one, first
+    of all for the one at its own line: lines move.
+    """
+    left: dict[tuple[str, str], list[ReviewFinding]] = {}
     for one in said:
-        known[one.identity] = min(one.rank, known.get(one.identity, one.rank))
-    return tuple(one for one in findings if known.get(one.identity, len(SEVERITIES)) > one.rank)
+        left.setdefault(one.identity, []).append(one)
+    lost = [*findings]
+    for is_exact in (True, False):
+        lost, before = [], lost
+        for one in before:
+            same = left.get(one.identity, [])
+            fits = (by for by in same if by.rank <= one.rank and (by.line == one.line or not is_exact))
+            if (found := next(fits, None)) is None:
+                lost.append(one)
+            else:
+                same.remove(found)
+    return lost
+
+
+def followed(findings: Iterable[ReviewFinding], newer: Iterable[ReviewFinding]) -> list[ReviewFinding]:
+    """What was found at first and what was found after that, each once."""
+    return [*unsaid(findings, said := [*newer]), *said]
 
 
 class Remark(Value):

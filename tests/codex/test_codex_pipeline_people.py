@@ -12,6 +12,8 @@ from support.stages import (
     asks,
     builds,
     ends,
+    finding,
+    finds,
     plays,
     prepares,
     reason_of,
@@ -73,6 +75,85 @@ def test_a_document_that_changes_when_only_the_gate_of_what_needs_it_is_left_is_
     ends(run)
     assert "then task look: succeeded" in shown(run)
     assert repo.cli("inbox").stdout.count("approve") == 0
+
+
+def test_what_a_failed_sibling_left_to_begin_waits_for_the_document_that_changed(repo: Repo) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("then", 'tasks = ["look", "fix", "build"]'),
+        files={"docs/prd.md": "One.\n"},
+        then_look=says("no result"),
+        then_fix=call(f"{gated(repo)}echo 1 > one") + says(claim(files=["one"])),
+        then_build=writes("two"),
+    )
+    text = (repo.root / "delegate.toml").read_text()
+    look = 'prompt = "Look."'
+    assert look in text
+    repo.write("delegate.toml", text.replace(look, f'{look}\noutput_contract = "final"'))
+    run = starts(repo)
+    first = asks(run, "prd")
+    approve(run, "prd")
+    waits_at_gate(run_of(run, "then", "fix"))
+    assert step(run, "then", "look")["status"] == "failed"
+    repo.write("docs/prd.md", "Two.\n")
+    opens(repo)
+    asks(run, "prd", other_than=first)
+    assert step(run, "then", "build")["status"] == "waiting"
+    approve(run, "prd")
+    ends(run, "failed")
+    assert step(run, "then", "build")["status"] == "succeeded"
+
+
+def test_the_review_of_a_repair_waits_for_the_document_that_changed_meanwhile(repo: Repo) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("then", 'tasks = ["look"]', 'gate = { no_findings = "critical" }', 'repair = { task = "fix" }'),
+        files={"docs/prd.md": "One.\n"},
+        then_look=finds(finding()),
+        **{"then_repair-1-1": call(f"{gated(repo)}sed -i s/41/42/ src/app.py") + says(claim())},
+        **{"then_look.2": finds()},
+    )
+    run = starts(repo)
+    first = asks(run, "prd")
+    approve(run, "prd")
+    waits_at_gate(run_of(run, "then", "repair 1-1"))
+    repo.write("docs/prd.md", "Two.\n")
+    opens(repo)
+    asks(run, "prd", other_than=first)
+    assert step(run, "then", "look")["status"] == "waiting"
+    approve(run, "prd")
+    ends(run)
+    assert "docs/prd.md (approved by a person)" in run_of(run, "then", "look").file("prompt.md")
+
+
+def test_nobody_is_asked_any_more_once_nothing_that_needs_the_document_can_begin(repo: Repo) -> None:
+    prepares(
+        repo,
+        PRD,
+        stage("then", 'tasks = ["look", "also"]', 'gate = { no_findings = "critical" }'),
+        stage("last", 'tasks = ["build"]'),
+        files={"docs/prd.md": "One.\n"},
+        then_look=call(f"{gated(repo)}true") + says("no result"),
+        then_also=finds(before=f"{gated(repo, 'other')}true"),
+        last_build=writes("two"),
+    )
+    run = starts(repo)
+    first = asks(run, "prd")
+    approve(run, "prd")
+    waits_at_gate(run_of(run, "then", "look"))
+    repo.write("docs/prd.md", "Two.\n")
+    opens(repo, "other")
+    again = asks(run, "prd", other_than=first)
+    opens(repo)
+    ends(run, "failed")
+    assert step(run, "prd", "docs/prd.md")["why"]["code"] == "document_changed"
+    plays(repo, "then.look", finds())
+    resumed = resumes(repo)
+    approve(resumed, "prd")
+    ends(resumed)
+    assert step(resumed, "prd", "docs/prd.md")["asked"] == again
 
 
 def test_people_are_asked_and_others_begin_while_a_run_that_reads_is_at_work(repo: Repo) -> None:

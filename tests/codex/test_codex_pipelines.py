@@ -330,6 +330,52 @@ def test_what_a_repair_leaves_alone_is_left_though_no_review_finds_it_and_anothe
     assert "New" in again.file("findings-review.md")
 
 
+def test_what_reviews_found_is_told_whatever_becomes_of_those_after_them(repo: Repo) -> None:
+    prepares(
+        repo,
+        stage("review", 'tasks = ["look"]', 'gate = { no_findings = "critical" }'),
+        review_look=finds(finding(title="A"), finding("important", "B")),
+    )
+    ends(starts(repo), "failed")
+    plays(repo, "review.look.2", says("no findings"))
+    second = resumes(repo)
+    ends(second, "failed")
+    assert told(repo, second) == ["critical", "important"], "as nothing else was found since"
+    plays(repo, "review.look.2", finds(finding(title="C")))
+    ends(resumes(repo), "failed")
+    plays(repo, "review.look.3", finds())
+    last = resumes(repo)
+    ends(last)
+    assert told(repo, last) == ["critical", "critical", "important"]
+    assert reason_of(last, "review") == "not_repaired"
+    why = step_of(last, "review")["why"]["message"]
+    assert "A" in why and "C" in why and ": B" not in why, "what the gate did not let pass"
+    assert all(f": {title}\n" in last.file("findings-review.md") for title in "ABC")
+
+
+def test_findings_of_one_name_at_two_places_are_two(repo: Repo) -> None:
+    there = finding(line=90)
+    prepares(
+        repo,
+        stage("review", 'tasks = ["look"]', *REVIEW[1:]),
+        review_look=finds(finding(), there, finding("important")),
+        **{"review_repair-1-1": call("sed -i s/41/42/ src/app.py") + says(claim())},
+        **{"review_repair-1-2": says(claim(files=[])), "review_look.2": finds()},
+        **{
+            "review_repair-2-1": call("sed -i 90s/pass/done/ src/app.py") + says(claim()),
+            "review_look.3": finds(),
+        },
+    )
+    repo.write("src/app.py", "answer = 41\n" + "pass\n" * 100)
+    run = starts(repo)
+    ends(run)
+    assert kinds(run).count("repair") == 3, (
+        "the one that was left alone is asked for again, and is no no_progress"
+    )
+    assert step(run, "review", "repair 2-1")["about"][0]["line"] == 90
+    assert told(repo, run) == []
+
+
 def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(repo: Repo) -> None:
     prepares(
         repo,

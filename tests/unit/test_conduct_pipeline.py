@@ -17,7 +17,7 @@ from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
 from runner.usecases.review import is_done_beside, unrepaired
-from runner.verify.review import ReviewFinding, unsaid
+from runner.verify.review import ReviewFinding, followed, once, unsaid
 
 RUN = Lineage("look", "20261120T101504438Z-50151d5c", "m")
 WHY = Reason("findings_left", "1 finding left")
@@ -204,6 +204,8 @@ def a_repair(n: int, turn: int, title: str, *changed: str, status: Status = Stat
         ([(2, "X", "b.py"), (2, "Y")], ["Y"], [False]),
         ([(2, "X"), (3, "Z", "a.py")], ["X"], [False]),
         ([(2, "X"), (3, "x", "b.py")], [], []),
+        ([(2, "X"), (2, "X", "a.py"), (3, "X", "a.py")], ["X"], [True]),
+        ([(2, "X", "a.py"), (2, "X", "a.py"), (3, "X", "a.py")], [], []),
         ([(2, "X", "a.py"), (3, "X")], ["X"], [False]),
     ],
     ids=str,
@@ -231,6 +233,43 @@ def test_only_what_is_as_grave_says_again_what_was_found(said: tuple[str, ...], 
     one = ReviewFinding("important", "a.py", 1, "It is  wrong", "", "")
     others = [one.replace(severity=name, line=9, title="it is WRONG") for name in said]
     assert len(unsaid([one], [*others, one.replace(file="b.py")])) == left
+
+
+def test_what_was_said_once_stands_for_one_and_first_of_all_for_that_at_its_line() -> None:
+    one = ReviewFinding("important", "a.py", 1, "It is wrong", "", "")
+    both = [one, one.replace(line=90)]
+    assert unsaid(both, [one.replace(line=90)]) == [one]
+    assert unsaid(both, [one.replace(line=91)]) == [both[1]] and unsaid(both, both) == []
+    assert followed(both, [one.replace(line=3)]) == [both[1], one.replace(line=3)]
+    grave = one.replace(severity="critical")
+    assert once([one, grave, both[1]]) == [grave, both[1]]
+
+
+def test_a_document_that_is_open_again_holds_what_reads_it_and_no_synthesis() -> None:
+    reads: dict[str, Any] = {"stage": "then", "kind": StepKind.TASK, "is_reader": True}
+    steps = (
+        Step(1, (), stage="doc", kind=StepKind.PERSON, title="a.md", status=Status.SUCCEEDED, digest="d"),
+        Step(2, (), (1,), status=Status.SUCCEEDED, **reads),
+        Step(3, (), (2,), stage="then", kind=StepKind.REVIEW),
+        Step(4, (), (2,), stage="then", kind=StepKind.SYNTHESIS),
+        Step(5, (), (2,), stage="then", kind=StepKind.GATE),
+        Step(6, (), (), stage="beside", kind=StepKind.TASK),
+    )
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("doc", "then", "beside"))
+    assert [step.n for step in ledger.runnable()] == [3, 4, 5, 6]
+    assert [step.n for step in ledger.open_again(1).runnable()] == [1, 4, 5, 6]
+    assert ledger.on_top_of([1]) == {2, 3, 4, 5}
+
+
+def test_what_a_review_was_before_stays_known_however_often_it_is_run_anew() -> None:
+    review = Step(1, (), stage="then", kind=StepKind.TASK, is_reader=True)
+    gate = Step(2, (), (1,), stage="then", kind=StepKind.GATE, is_last=True)
+    ledger = PlanLedger("pipeline p", None, (review, gate), Breaker(3), stages=("then",))
+    runs = [RUN.replace(run_id=f"r{n}") for n in range(3)]
+    for run in runs[:2]:
+        ledger = ledger.began(1, run).succeeded(1, changed=()).not_passed(2, WHY).again(RUN)
+    ledger = ledger.began(1, runs[2]).failed(1, WHY).again(RUN).began(1, RUN)
+    assert ledger.step(1).before == tuple(runs[:2]) and ledger.step(1).turn == 3
 
 
 def test_what_a_person_approved_and_is_open_again_blocks_what_waits_for_it() -> None:
