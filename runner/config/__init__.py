@@ -77,20 +77,23 @@ def narrowed_now(then: Policy, start_dir: str, env: Mapping[str, str]) -> Policy
 
 def committed(start_dir: str, config_file: str | None, env: Mapping[str, str]) -> Config:
     """What the delegate.toml of a repository says without any other layer, so the same in every clone; its
-    policy is what holds here. ConfigInvalid where that needs another layer.
+    policy is what holds here. ConfigInvalid where it needs another layer.
     """
     places = find(start_dir, config_file, env, SYSTEM_POLICY)
     refuse_committed(places)
-    none = f"{places.user_policy}.none"
-    bare = _alone(places.replace(local=none, user=none))
+    none, hint = (
+        f"{places.user_policy}.none",
+        "what is committed has to be whole without settings of your own",
+    )
+    bare = _alone(places.replace(local=none, user=none), hint)
     return config_from_json(bare).replace(files=places.files())
 
 
-def _alone(places: ConfigFiles) -> dict[str, Any]:
+def _alone(places: ConfigFiles, hint: str | None = None) -> dict[str, Any]:
     """The settings of these files without variables and options; they are not kept."""
     data = loads(_compile(places, key(places, {}, ())))
     if "error" in data:
-        raise _invalid(data["error"])
+        raise _invalid(data["error"] | ({"hint": hint} if hint else {}))
     found: dict[str, Any] = data["config"]
     return found
 

@@ -33,11 +33,11 @@ def take(runtime: Runtime, program: Program, env: Mapping[str, str]) -> Listing:
     if runtime.help_args:
         flags[_name(runtime, runtime.help_args)] = tuple(sorted(program.flags))
     for words in runtime.asked_besides:
-        said = _ask(runtime, program, words, env)
-        # A program takes what it has no such subcommand for as another word, and lists something else.
-        is_its_own = _name(runtime, words).partition(" ")[2] in said.stdout
-        if said.exit_code == 0 and is_its_own and (found := options_in(said.stdout)):
-            flags[_name(runtime, words)] = tuple(sorted(found))
+        said, name = _ask(runtime, program, words, env), _name(runtime, words)
+        usage = next((line for line in said.stdout.splitlines() if line.startswith("Usage:")), "")
+        # Without that subcommand a program may take its name for another word, and list something else.
+        if said.exit_code == 0 and f"{name.partition(' ')[2]} " in f"{usage} ":
+            flags[name] = tuple(sorted(options_in(said.stdout)))
     return Listing(flags, _schema(runtime, program, env) if runtime.schema else None)
 
 

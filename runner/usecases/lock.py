@@ -94,7 +94,7 @@ def look(config: Config, start_dir: str, config_file: str | None, env: Mapping[s
         found = {name: trust.committed_content(own.root, name) for name in names}
         # Of a file that is too large to be read, it says when it has changed, which no clone repeats.
         digests[kind] = {name: said for name, said in found.items() if said and said[:5] != "size:"}
-        loose += [name for name in found.keys() - digests[kind] if os.path.exists(f"{own.root}/{name}")]
+        loose += [name for name in found.keys() - digests[kind] if os.path.isfile(f"{own.root}/{name}")]
     texts = {dotted(("tasks", one.id)): [getattr(one, key) for key in _SAID] for one in tasks}
     texts |= {
         dotted(("blocks", name)): [text]
@@ -200,7 +200,9 @@ def write(seen: Looked, before: Lockfile | None) -> bool:
     if before == seen.lock:
         return False
     try:
-        files.replace_bytes(seen.path, (_HEAD + _toml(_known(seen.lock.to_json()))).encode(), mode=0o644)
+        files.replace_bytes(
+            seen.path, (_HEAD + _toml(_known(seen.lock.to_json()))).encode(errors="replace"), mode=0o644
+        )
     except OSError as error:
         raise files.unwritable(error) from error
     return True
@@ -239,9 +241,10 @@ def compare(before: Lockfile, seen: Looked) -> tuple[Drift, ...]:
         says = f"`{name}` was not compared: {error.message}"
         found["runtimes", name] = Drift(dotted(("runtimes", name)), known, None, says, True)
     old, new = dict(_facts(then, now)), dict(_facts(now, then))
+    others = {path[:2] for path in new if path[2:] == ("version",) and old.get(path) != new[path]}
     for path in {**old, **new}:
         if old.get(path) != new.get(path):
-            found[path] = _drift(path, old.get(path), new.get(path))
+            found[path] = _drift(path, old.get(path), new.get(path), is_other=path[:2] in others)
     order = [*Lockfile.__annotations__]
 
     def gravity(path: Path) -> tuple[Any, ...]:
@@ -263,14 +266,17 @@ def _facts(table: Mapping[str, Any], other: Mapping[str, Any], path: Path = ()) 
             yield at, item if isinstance(item, str) else _LISTED
 
 
-def _drift(path: Path, old: str | None, new: str | None) -> Drift:
+def _drift(path: Path, old: str | None, new: str | None, *, is_other: bool) -> Drift:
+    """`is_other`: the program has another version."""
     kind, key = path[2] if len(path) > 2 else path[0], dotted(path)
     if _LISTED in (old, new):
         holder = path[1] if len(path) in (3, 4) else path[-2]
         says = f"`{holder}` {'gained' if old is None else 'lost'} `{path[-1]}`"
+        says = f"in the schema of `{path[1]}`, {says}" if kind == "schema" and path[4:] else says
     else:
         was, now = (text[:19] if text.startswith("sha256:") else text for text in (old or "", new or ""))
         says = f"{key}: {was or 'nothing'} -> {now or 'nothing'}"
-    # `look` has refused a version that the settings do not want.
-    is_note = kind in ("runner", "version") or (kind in ("flags", "schema") and old is None)
+    # `look` has refused a version that the settings do not want. The same version gains nothing: the lock, or
+    # the program, is not what it says.
+    is_note = kind in ("runner", "version") or (kind in ("flags", "schema") and old is None and is_other)
     return Drift(key, old, new, says, not is_note)

@@ -146,6 +146,28 @@ def test_a_prompt_counts_by_the_bytes_that_a_run_would_read(project: Repo) -> No
     assert status == 9 and drift[0].startswith('prompts."prompts/work.md": sha256:')
 
 
+def test_a_lock_lies_beside_its_settings_and_is_called_as_they_are(project: Repo) -> None:
+    (project.root / "ci").joinpath("other.toml").write_text('[tasks.a]\nprompt = "x"\n')
+    assert project.cli("lock", "--config", "ci/other.toml").status == 0
+    inner = project.root / "inner/deeper"
+    inner.mkdir(parents=True)
+    inner.parent.joinpath("delegate.toml").write_text('[tasks.b]\nprompt = "x"\n')
+    assert project.cli("lock", cwd=inner).status == 0
+    found = sorted(str(path.relative_to(project.root)) for path in project.root.rglob("*.lock"))
+    assert found == ["ci/other.lock", "inner/delegate.lock"]
+
+
+def test_settings_that_need_those_of_a_person_have_no_lock(project: Repo) -> None:
+    own = project.home / ".config/runner/config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('[sandboxes.mine]\nlevel = "read-only"\n')
+    project.config('[tasks.work]\nprompt = "x"\nsandbox = "mine"\n')
+    assert project.cli("check").status == 0
+    done = project.cli("lock", "--json")
+    assert (done.status, done.error["code"]) == (2, "config_invalid")
+    assert "without settings of your own" in done.error["hint"]
+
+
 # -- drift -------------------------------------------------------------------------------------------
 
 
@@ -210,6 +232,12 @@ def test_a_program_that_hangs_has_lost_nothing_and_is_unknown(project: Repo) -> 
     assert status == 9 and drift == [
         "`codex` was not compared: `codex exec resume` did not answer within 10 s"
     ]
+
+
+def test_a_program_that_takes_a_lost_subcommand_for_another_word_is_not_believed(project: Repo) -> None:
+    project.cli("lock")
+    program(project, more='[ "$*" = "exec resume --help" ] && set -- exec --help')
+    assert checked(project) == (9, ["`codex` lost `codex exec resume`"])
 
 
 def test_a_check_without_a_lock_says_how_to_get_one(project: Repo) -> None:

@@ -134,7 +134,7 @@ def test_a_lost_option_breaks_and_a_new_one_is_a_note_behind_it() -> None:
         ("`codex exec resume` lost `-s`", True),
         ("`codex exec` gained `--new`", False),
     ]
-    (one,) = (one for one in compare(LOCK, seen(codex(flags=now))) if one.is_breaking)
+    (one,) = (one for one in compare(LOCK, seen(codex(version="0.171.0", flags=now))) if one.is_breaking)
     assert one == Drift(
         'runtimes.codex.flags."codex exec resume".-s', "listed", None, "`codex exec resume` lost `-s`", True
     )
@@ -144,10 +144,15 @@ def test_a_lost_subcommand_is_one_fact_and_so_is_a_lost_schema() -> None:
     flags = {"codex exec": FLAGS["codex exec"]}
     assert drift(codex(flags=flags)) == [("`codex` lost `codex exec resume`", True)]
     assert drift(codex(schema=None)) == [("`codex` lost `schema`", True)]
-    assert drift(codex(schema={"plan": ("id",)})) == [("`plan` lost `text`", True)]
-    assert drift(codex(schema={**(CODEX.schema or {}), "sleep": ("id",)})) == [
-        ("`codex` gained `sleep`", False)
-    ]
+    said = "in the schema of `codex`, `plan` lost `text`"
+    assert drift(codex(schema={"plan": ("id",)})) == [(said, True)]
+
+
+def test_what_the_same_version_has_gained_breaks_as_the_lock_was_not_made_of_it() -> None:
+    more = {"plan": ("id", "text"), "sleep": ("id",)}
+    version = ("runtimes.codex.version: 0.163.0 -> 0.171.0", False)
+    assert drift(codex(schema=more)) == [("`codex` gained `sleep`", True)]
+    assert drift(codex(schema=more, version="0.171.0")) == [version, ("`codex` gained `sleep`", False)]
 
 
 def test_another_program_range_or_runtime_breaks() -> None:
