@@ -14,7 +14,7 @@
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
       RollbackRefused  WorkspaceBusy  SessionBusy        9
-      ForeignRun                                         9
+      ForeignRun  CassetteRefused                        9
       TooManyFiles  TooManyProcesses  OwnerStopped       9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
@@ -298,6 +298,13 @@ class ForeignRun(Conflict):
 
     code = "foreign_run"
     default_hint = "`runner status RUN` shows it"
+
+
+class CassetteRefused(Conflict):
+    """A script of the run would come to another end, or show a secret. Nothing was written."""
+
+    code = "cassette_refused"
+    default_hint = "`runner logs RUN` shows what it did"
 
 
 class ManifestNewer(RunnerError):

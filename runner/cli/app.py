@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("review", "show what a run came to: claims beside evidence"),
     "ci": ("ci", "tell CI systems what runs came to: annotations, JUnit, SARIF"),
     "stats": ("stats", "show what runs came to and cost, by task, model or day"),
+    "record": ("record", "make a rehearsal script of a finished run"),
     "diff": ("review", "show the run's changes as a patch"),
     "diff-runs": ("diff_runs", "compare two runs, or one with the last that worked"),
     "accept": ("review", "merge the changes of a run with its own work tree into yours"),

@@ -218,7 +218,7 @@ class PipelineWork(Work):
     def request_of(self, step: Step) -> Request:
         options, is_batch = self._given.options, step.kind is StepKind.BATCH
         of_task = batch_task.request_of(options, self.task_of(step))
-        script = os.path.join(options.rehearsal_script or "", f"{_script(step)}.toml")
+        script = os.path.join(options.rehearsal_script or "", f"{step.script}.toml")
         is_played = options.rehearsal_script is not None and os.path.isfile(script)
         asked = self._plans.request_of(step) if is_batch else of_task
         return asked.replace(rehearsal_script=script if is_played else None)
@@ -244,13 +244,6 @@ class PipelineWork(Work):
 
     def judged(self, ledger: PlanLedger, step: Step, run: RunDir, end: BatchEnd) -> BatchEnd:
         return self._gates.compared.judged(ledger, step, run, end)
-
-
-def _script(step: Step) -> str:
-    """The name of its script in the folder of a rehearsal."""
-    turn = f".{step.turn}" if step.turn > 1 and step.is_reader else ""
-    title = f"batch-{step.part}" if step.kind is StepKind.BATCH else step.title.replace(" ", "-")
-    return f"{step.stage}.{title}{turn}"
 
 
 def _beginning(run: RunDir) -> str:

@@ -63,7 +63,7 @@ class Actor:
 
     def _acted(self, number: int, turn: Turn, request: ModelRequest, wire: Wire) -> Answer:
         """The turn with its calls made, or before that a search for a tool that it needs."""
-        turn = Texts(self._task, self._script.captures, request).turn(turn)
+        turn = Texts(self._task, self._script.captures, request, self._script.literal).turn(turn)
         call_id = self._new_id(number)
         for position, call in enumerate(turn.calls):
             if item := wire.search(call, request, call_id._replace(call=position)):

@@ -92,7 +92,8 @@ def load(path: Path) -> Script:
     read: Any = None if problems else _SCRIPT(data, (), problems)
     if read is None:
         raise ScriptError(toml.located(str(path), problems, place))
-    return Script(read["turns"], read.get("captures", ()), read.get("retries", 0))
+    more = read.get("retries", 0), read.get("literal", False)
+    return Script(read["turns"], read.get("captures", ()), *more)
 
 
 def unplayed(script_path: str, log_path: str) -> str | None:
@@ -255,6 +256,7 @@ _SCRIPT = table(
         "schema_version": checked(format_version),
         "retries": whole(0, 100),
         "captures": _captures,
+        "literal": flag,
         "turns": array(_turn, "at least one turn ([[turns]])", least=1),
     },
     required={

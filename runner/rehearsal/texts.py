@@ -20,9 +20,12 @@ class Texts(NamedTuple):
     task: str
     captures: tuple[Capture, ...]
     request: ModelRequest
+    literal: bool = False
 
     def turn(self, turn: Turn) -> Turn:
         """The turn with all its texts filled."""
+        if self.literal:
+            return turn
         failure = turn.failure
         return turn._replace(
             message=None if turn.message is None else self.fill(turn.message),

@@ -77,11 +77,14 @@ class NumberedTurn(NamedTuple):
 
 
 class Script(NamedTuple):
-    """All turns in their order. `retries` is how often the agent repeats a request that failed."""
+    """All turns in their order. `retries` is how often the agent repeats a request that failed; the texts of
+    a `literal` one stand for nothing but themselves.
+    """
 
     turns: tuple[Turn, ...]
     captures: tuple[Capture, ...] = ()
     retries: int = 0
+    literal: bool = False
 
     def at(self, position: int) -> NumberedTurn:
         """The turn of the request at `position` (from 0), with its number in the file (from 1)."""

@@ -121,6 +121,15 @@ class Step(Value):
         return f"{self.stage}: {self.title}" if self.stage else f"batch {self.n}"
 
     @property
+    def script(self) -> str:
+        """The name of its script in the folder of a rehearsal."""
+        if self.stage is None:
+            return f"batch-{self.n}"
+        turn = f".{self.turn}" if self.turn > 1 and self.is_reader else ""
+        title = f"batch-{self.part}" if self.kind is StepKind.BATCH else self.title.replace(" ", "-")
+        return f"{self.stage}.{title}{turn}"
+
+    @property
     def document(self) -> str | None:
         """What a person is asked to write, or to read and sign: its path."""
         return self.title if self.kind is StepKind.PERSON and self.title != APPROVAL else None

@@ -129,6 +129,11 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("ci", "report", "RUN", "--code-quality", "x.json", "--dotenv", "x.env", "--json"),
     ),
     "verify": (("verify", "work"), ("verify", "RUN"), ("verify", "FORGED"), ("verify", HOSTILE)),
+    "record": (
+        ("record", "RUN", "-o", "tape.toml"),
+        ("record", "FORGED"),
+        ("record", HOSTILE, "-o", HOSTILE),
+    ),
     "diff": (("diff", "RUN", "--stat"), ("diff", "RUN"), ("diff", HOSTILE)),
     "diff-runs": (
         ("diff-runs", "RUN", "FORGED"),

@@ -77,6 +77,7 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "wait",
         "logs",
         "report",
+        "record",
         "diff",
         "diff-runs",
         "accept",

@@ -183,6 +183,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "verify": (2, ("work",)),  # no task has checks
         "retry": (9, (run,)),  # it has succeeded
         "discard": (9, (run,)),  # it was accepted
+        "record": (9, (run, "-o", "delegate.toml")),  # it is there already
         "send": (9, (run, "x")),  # it had a tree of its own
         "diff-runs": (4, (run,)),  # none before it has succeeded
         "pause": (9, (run,)),

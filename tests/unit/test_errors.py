@@ -46,6 +46,7 @@ CONTRACT = {
     "manifest_newer": 9,
     "invocation_broken": 9,
     "foreign_run": 9,
+    "cassette_refused": 9,
     "rollback_refused": 9,
     "workspace_busy": 9,
     "session_busy": 9,

@@ -1,0 +1,93 @@
+"""The change of a file as calls of a script: a patch, or commands that put it in place whole. Pure.
+
+Agents have tools of their own for edits, and not all of them keep every byte: some take blanks off at the end
+of a line, or read escapes. So only a plain text becomes a patch.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import shlex
+from collections.abc import Mapping
+
+_LARGEST_PATCH = 100_000
+_AT_ONCE = 60_000
+"""Bytes in one command: the kernel takes 128 KiB in a word, and base64 makes them a third longer."""
+_END = "END_OF_FILE"
+_LINK = 0o120000
+
+
+def patched(path: str, before: bytes | None, after: bytes | None, mode: int) -> str | None:
+    """The section of a patch; None where an agent might make something else of it. `mode` is that of git,
+    before as well.
+    """
+    if mode != 0o100644 or not _is_plain(path) or path != path.strip():
+        return None
+    if after is None:
+        return f"*** Delete File: {path}\n"
+    if not all(_is_text(data) for data in (before or b"\n", after)):
+        return None
+    new = after.decode().splitlines(keepends=True)
+    if before is None:
+        return "".join((f"*** Add File: {path}\n", *(f"+{line}" for line in new)))
+    text = before.decode()
+    old, made = text.splitlines(keepends=True), [f"*** Update File: {path}\n"]
+    for group in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(3):
+        place = "".join(old[group[0][1] : group[-1][2]])
+        if not place or text.count(place.removesuffix("\n")) != 1 or group[0][3] == group[-1][4]:
+            return None  # not the only such place, or nothing is left of it
+        made.append("@@\n")
+        for kind, first, last, begin, end in group:
+            made += [f" {line}" for line in old[first:last]] if kind == "equal" else []
+            made += [f"-{line}" for line in old[first:last]] if kind in ("replace", "delete") else []
+            made += [f"+{line}" for line in new[begin:end]] if kind in ("replace", "insert") else []
+    return "".join(made)
+
+
+def put(files: Mapping[str, tuple[bytes | None, int]]) -> list[str]:
+    """The commands, one after the other, that put these contents with these modes in their places, whatever
+    stands there. None is put in place of a file that is to go.
+    """
+    made: list[str] = []
+    for path in sorted(files, key=lambda path: (files[path][0] is not None, path)):
+        for text in _put(path, *files[path]):
+            if made and len(made[-1]) + len(text) < _AT_ONCE:
+                made[-1] += f"\n{text}"
+            else:
+                made.append(text)
+    return made
+
+
+def _put(path: str, after: bytes | None, mode: int) -> list[str]:
+    """Without `rm -f`, which Codex does not run where nobody can be asked."""
+    name = shlex.quote(f"./{path}")
+    if after is None:
+        return [f"if [ -e {name} ] || [ -L {name} ]; then rm -- {name}; fi"]
+    folder = shlex.quote(f"./{path}".rpartition("/")[0])
+    if mode == _LINK:
+        return [f"mkdir -p {folder} && ln -sfn {shlex.quote(after.decode(errors='surrogateescape'))} {name}"]
+    made = []
+    for at in range(0, len(after) or 1, _AT_ONCE):
+        part, into = after[at : at + _AT_ONCE], ">>" if at else ">"
+        if _is_text(part) and _END.encode() not in part:
+            made.append(f"cat {into} {name} <<'{_END}'\n{part.decode()}{_END}")
+        else:
+            made.append(f"base64 -d {into} {name} <<'{_END}'\n{base64.encodebytes(part).decode()}{_END}")
+    made[0] = f"if [ -L {name} ]; then rm -- {name}; fi; mkdir -p {folder} && {made[0]}"
+    made[-1] += f"\nchmod {'755' if mode & 0o100 else '644'} {name}"
+    return made
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether its lines come to a file as they are, whoever writes them."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False
+    lines = text.split("\n")
+    return lines.pop() == "" and len(data) < _LARGEST_PATCH and bool(lines) and all(map(_is_plain, lines))
+
+
+def _is_plain(line: str) -> bool:
+    return line.replace("\t", "").isprintable() and line == line.rstrip() and "\\" not in line

@@ -1,0 +1,241 @@
+"""What becomes of the events of each runtime: replies of the model with their calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ended import an_ended_run
+
+from runner.redact.redactor import Redactor
+from runner.rehearsal.turns import Call, PatchCall, ShellCall, ToolCall, Turn
+from runner.state.manifest import RuntimeFound, timestamp
+from runner.state.store import RunDir
+from runner.usecases.cassette import FileChange, Maker
+from runner.usecases.tape import Tape
+
+PLAIN = 0o100644
+T0 = 1_795_840_180.0
+
+
+def a_tape(
+    root: Path, runtime: str, lines: list[Any], *, times: list[float] | None = None
+) -> tuple[RunDir, Tape]:
+    (root / ".runs").mkdir(parents=True, exist_ok=True)
+    found = RuntimeFound(runtime, f"/usr/bin/{runtime}", "1.0")
+    run = an_ended_run(root, started_at=timestamp(T0))
+    run.write_manifest(run.read_manifest().replace(runtime=found))
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in lines]
+    Path(run.stdout).write_text("".join(f"{one}\n" for one in texts))
+    size, marks = 0, []
+    for text, at in zip(texts, times or [0.0] * len(texts), strict=True):
+        size += len(text.encode()) + 1
+        marks.append(f"{round((T0 + at) * 1000)}\t{size}\n")
+    Path(run.timeline).write_text("".join(marks))
+    begun = {"schema_version": 1, "seq": 1, "at": timestamp(T0), "type": "started", "attempt": 1}
+    Path(run.events).write_text(json.dumps(begun) + "\n")
+    return run, Tape(run, run.read_manifest())
+
+
+def turns(
+    root: Path, runtime: str, lines: list[Any], changed: dict[str, FileChange] | None = None, **more: Any
+) -> tuple[list[Turn], list[str]]:
+    run, tape = a_tape(root, runtime, lines, **more)
+    maker = Maker(Redactor(), run.read_manifest(), tape, changed or {})
+    return maker.turns(delays=True), list(maker.notes())
+
+
+def new(text: str) -> FileChange:
+    return FileChange(None, text.encode(), PLAIN, has_other_mode=False)
+
+
+def added(path: str, line: str) -> PatchCall:
+    return PatchCall(f"*** Begin Patch\n*** Add File: {path}\n+{line}\n*** End Patch\n")
+
+
+def item(how: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": f"item.{how}", "item": {"id": more.pop("id", "i"), "type": kind, **more}}
+
+
+def codex(root: Path) -> list[Any]:
+    ran = {"command": "/bin/bash -lc 'echo hi'"}
+    called = {"server": "delegation", "tool": "delegate.status", "arguments": {"n": 1}}
+    return [
+        {"type": "thread.started", "thread_id": "t"},
+        {"type": "turn.started"},
+        item("completed", "agent_message", text="I look."),
+        item("started", "command_execution", **ran),
+        item("completed", "command_execution", exit_code=0, **ran),
+        item("completed", "file_change", id="e", changes=[{"path": f"{root}/src/a", "kind": "add"}]),
+        item("started", "mcp_tool_call", id="t", **called),
+        item("completed", "mcp_tool_call", id="t", **called),
+        item("completed", "web_search", id="w", query="how"),
+        item("completed", "agent_message", text="Done."),
+        {"type": "turn.completed", "usage": {"input_tokens": 9, "output_tokens": 2}},
+    ]
+
+
+def tool_use(name: str, given: Any, n: str) -> dict[str, Any]:
+    part = {"type": "tool_use", "id": n, "name": name, "input": given}
+    return {"type": "assistant", "message": {"content": [part]}}
+
+
+def tool_result(n: str, text: str = "") -> dict[str, Any]:
+    part = {"type": "tool_result", "tool_use_id": n, "content": text}
+    return {"type": "user", "message": {"content": [part]}, "tool_use_result": {"type": "create"}}
+
+
+def claude(root: Path) -> list[Any]:
+    usage = {"input_tokens": 9, "output_tokens": 2}
+    return [
+        {"type": "system", "subtype": "init", "session_id": "s"},
+        {"type": "assistant", "message": {"content": [{"type": "text", "text": "I look."}]}},
+        tool_use("Bash", {"command": "echo hi"}, "1"),
+        tool_result("1"),
+        tool_use("Write", {"file_path": f"{root}/src/a", "content": "new\n"}, "2"),
+        tool_result("2"),
+        tool_use("mcp__delegation__delegate.status", {"n": 1}, "3"),
+        tool_result("3"),
+        tool_use("WebSearch", {"query": "how"}, "4"),
+        tool_result("4"),
+        {"type": "assistant", "message": {"content": [{"type": "text", "text": "Done."}]}},
+        {
+            **{"type": "result", "is_error": False, "terminal_reason": "completed"},
+            **{"usage": usage, "total_cost_usd": 0.1},
+        },
+    ]
+
+
+def gemini(root: Path) -> list[Any]:
+    def use(name: str, given: Any, n: str) -> list[Any]:
+        called = {"type": "tool_use", "tool_name": name, "tool_id": n, "parameters": given}
+        return [called, {"type": "tool_result", "tool_id": n, "status": "success", "output": ""}]
+
+    return [
+        {"type": "init", "session_id": "s", "model": "m"},
+        {"type": "message", "role": "assistant", "content": "I ", "delta": True},
+        {"type": "message", "role": "assistant", "content": "look.", "delta": True},
+        *use("run_shell_command", {"command": "echo hi"}, "1"),
+        *use("write_file", {"file_path": f"{root}/src/a", "content": "new\n"}, "2"),
+        *use("mcp_delegation_delegate.status", {"n": 1}, "3"),
+        *use("google_web_search", {"query": "how"}, "4"),
+        {"type": "message", "role": "assistant", "content": "Done.", "delta": True},
+        {"type": "result", "status": "success", "stats": {"input_tokens": 9, "output_tokens": 2}},
+    ]
+
+
+def kay(root: Path) -> list[Any]:
+    def msg(kind: str, **more: Any) -> dict[str, Any]:
+        return {"id": "0", "msg": {"type": kind, **more}}
+
+    called = {"server": "delegation", "tool": "delegate.status", "arguments": {"n": 1}}
+    return [
+        msg("task_started"),
+        msg("agent_message", message="I look."),
+        msg("exec_command_begin", call_id="1", command=["bash", "-lc", "echo hi"]),
+        msg("exec_command_end", call_id="1", exit_code=0),
+        msg("patch_apply_begin", call_id="2", changes={f"{root}/src/a": {"add": {"content": "new\n"}}}),
+        msg("patch_apply_end", call_id="2", success=True),
+        msg("mcp_tool_call_begin", call_id="3", invocation=called),
+        msg("mcp_tool_call_end", call_id="3", invocation=called, result={"Ok": {}}),
+        msg("web_search_begin", query="how"),
+        msg("token_count", info={"total_token_usage": {"input_tokens": 9, "output_tokens": 2}}),
+        msg("agent_message", message="Done."),
+    ]
+
+
+def acp(root: Path) -> list[Any]:
+    def update(**more: Any) -> dict[str, Any]:
+        return {"type": "update", "update": more}
+
+    def call(n: str, **more: Any) -> list[Any]:
+        told = {"toolCallId": n, "title": more.pop("title", "x"), **more}
+        kinds = ({"status": "in_progress"}, {"status": "completed"})
+        return [update(sessionUpdate="tool_call_update", **told, **kind) for kind in kinds]
+
+    def said(text: str) -> dict[str, Any]:
+        return update(sessionUpdate="agent_message_chunk", content={"type": "text", "text": text})
+
+    return [
+        {"type": "session", "id": "s"},
+        said("I "),
+        said("look."),
+        *call("1", kind="execute", rawInput={"command": "echo hi"}),
+        *call("2", kind="edit", content=[{"type": "diff", "path": f"{root}/src/a", "newText": "new\n"}]),
+        *call("4", kind="search", title="web_search how.it"),
+        said("Done."),
+        {
+            "type": "ended",
+            "answer": {"stopReason": "end_turn", "usage": {"inputTokens": 9, "outputTokens": 2}},
+        },
+    ]
+
+
+@pytest.mark.parametrize("events", [codex, claude, gemini, kay, acp], ids=lambda one: one.__name__)
+def test_the_events_of_each_runtime_become_the_same_turns(tmp_path: Path, events: Any) -> None:
+    made, notes = turns(tmp_path, events.__name__, events(tmp_path), {"src/a": new("new\n")})
+    tool = ToolCall("delegation", "delegate.status", {"n": 1})
+    calls: list[Call] = [ShellCall("echo hi"), added("src/a", "new"), tool]
+    wanted = [(call,) for call in (calls[:2] if events is acp else calls)]
+    assert [turn.calls for turn in made] == [*wanted, ()]
+    assert (made[0].message, made[-1].message) == ("I look.", "Done.")
+    spent = [sum(numbers) for numbers in zip(*(turn.usage for turn in made), strict=True)]
+    assert spent == [9, 0, 2, 0]
+    assert any("no script can make these calls" in note for note in notes)
+
+
+def test_calls_at_the_same_time_are_of_one_answer_and_what_came_after_an_end_is_not(tmp_path: Path) -> None:
+    def ran(how: str, n: str) -> dict[str, Any]:
+        return item(how, "command_execution", id=n, command=f"/bin/bash -lc 'echo {n}'")
+
+    lines = [ran("started", "1"), ran("started", "2"), ran("completed", "2"), ran("started", "3")]
+    lines += [
+        ran("completed", "1"),
+        item("completed", "agent_message", text="Done."),
+        {"type": "turn.completed"},
+    ]
+    made, notes = turns(tmp_path, "codex", lines)
+    assert [[call.command for call in turn.calls if isinstance(call, ShellCall)] for turn in made] == [
+        ["echo 1", "echo 2"],
+        ["echo 3"],
+        [],
+    ]
+    assert notes == ["the agent did not wait for these, and a replay does: echo 3"]
+
+
+def test_the_time_between_answers_is_a_delay_with_a_limit(tmp_path: Path) -> None:
+    ran = {"command": "/bin/bash -lc 'sleep 9'"}
+    lines = [item("started", "command_execution", **ran), item("completed", "command_execution", **ran)]
+    lines += [item("completed", "agent_message", text="Done."), {"type": "turn.completed"}]
+    made, _ = turns(tmp_path, "codex", lines, times=[1.5, 10.5, 900.0, 900.1])
+    assert [turn.delay_s for turn in made] == [1.5, 5.0]
+
+
+def test_a_message_that_would_end_the_turn_of_the_agent_goes_with_the_next_call(tmp_path: Path) -> None:
+    ran = {"command": "/bin/bash -lc 'true'"}
+    said = [item("completed", "agent_message", text=text) for text in ("one", "two", "three", "four")]
+    called = [item(how, "command_execution", **ran) for how in ("started", "completed")]
+    made, notes = turns(tmp_path, "codex", [*said[:2], *called, *said[2:], {"type": "turn.completed"}])
+    assert [turn.message for turn in made] == ["one\n\ntwo", "four"]
+    assert notes == ["what was said right before a last message is left out (1)"]
+
+
+def test_a_file_is_whole_where_it_was_edited_last(tmp_path: Path) -> None:
+    changes = [{"path": "a", "kind": "update"}]
+    edit, again = (item("completed", "file_change", id=n, changes=changes) for n in "12")
+    ran = [item(how, "command_execution", id="c", command="true") for how in ("started", "completed")]
+    failed = item("completed", "file_change", id="3", status="failed", changes=changes)
+    done = [item("completed", "agent_message", text="Done."), {"type": "turn.completed"}]
+    made, notes = turns(tmp_path, "codex", [edit, *ran, again, failed, *done], {"a": new("x\n")})
+    assert [turn.calls for turn in made] == [(ShellCall("true"),), (added("a", "x"),), ()]
+    assert notes == ["edited more than once, and whole only at the last: a", "1 edit failed, and left out"]
+
+
+def test_what_a_tool_is_given_has_to_be_said_in_toml(tmp_path: Path) -> None:
+    called = {"server": "s", "tool": "t", "arguments": {"n": None}}
+    lines = [item(how, "mcp_tool_call", **called) for how in ("started", "completed")]
+    lines += [item("completed", "agent_message", text="Done."), {"type": "turn.completed"}]
+    made, notes = turns(tmp_path, "codex", lines)
+    assert (len(made), notes) == (1, ["no script can make these calls, which are left out: s.t"])
