@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-standins test-clis check schemas plugin picture bench soak clean
+.PHONY: help demo test test-standins test-clis check schemas plugin requirements picture bench soak clean
 
 help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
@@ -16,6 +16,7 @@ help:
 	@echo "make soak     try faults in real runs for SECONDS=300, from SEED=1 on, or one FAULT=NAME"
 	@echo "make schemas  generate schemas/ again"
 	@echo "make plugin   generate what names a command in plugins/ again"
+	@echo "make requirements  lock what the action for GitHub installs again"
 	@echo "make picture  record the picture of the README again"
 
 # The stamps say which extras the virtual environment has. compileall, because a start must not compile us
@@ -77,6 +78,13 @@ schemas: $(VENV)/.codex.stamp
 
 plugin: $(VENV)/.codex.stamp
 	$(BIN)/python -c 'from runner.hosts import plugin; plugin.commit("plugins/runner")'
+
+# What the action installs, with what it builds us with: by hashes, for every Python and machine.
+requirements: $(VENV)/.codex.stamp
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])' | \
+	$(BIN)/uv pip compile pyproject.toml - --extra codex --extra ci --universal --python-version 3.11 --upgrade \
+	--generate-hashes --no-header --no-annotate --no-config --no-emit-index-url --quiet -o action/requirements.txt
 
 picture: $(VENV)/.codex.stamp
 	$(BIN)/python docs/picture/record.py

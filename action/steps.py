@@ -1,0 +1,407 @@
+"""The steps of action.yml, one sub-command each. Edge: processes, files that the service reads.
+
+Inputs come by the environment (`INPUT_TASK`), results go to the file that $GITHUB_OUTPUT names. Nothing that
+an agent or a stranger wrote is printed as it is: the service obeys lines such as `::add-mask::`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # `-I` leaves it out
+from actor import Refused, check
+
+HERE = Path(__file__).resolve().parent
+REPORTS = ("summary", "annotations", "junit", "sarif")
+OUTPUTS = (
+    *("run-id", "status", "outcome", "reason", "exit-code", "tokens-in", "tokens-cached", "tokens-out"),
+    *("cost-usd", "session-id", "manifest", "report", "patch", "junit", "sarif", "changed-files"),
+)
+CODEX = "openai-codex-cli-bin"
+RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+"""Ubuntu 24.04 forbids with it what the sandbox of Codex is made of."""
+ENDED_WITHIN, SEALED_WITHIN_S = "2m", 60.0
+_FORMS = {
+    "permissions-check": r"write|none",
+    "tie-to-job": r"true|false",
+    "token-limit": r"|[0-9][0-9_]*",
+    "codex-version": r"|none|[0-9]+(\.[0-9]+)*[a-z0-9.]*",
+    "runner-version": r"|[0-9][A-Za-z0-9.+!-]*",
+}
+_FILES = {"junit": "xml", "sarif": "sarif"}
+_EXACT = re.compile(r".*\.patch|rollback.*\.json|workspace|kept|accept")
+"""Exact copies of files, which nobody redacts."""
+
+
+class Inputs(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return os.environ.get("INPUT_" + name.upper().replace("-", "_"), "").strip()
+
+
+INPUT = Inputs()
+
+
+def data(text: str) -> str:
+    """As the value of a workflow command, in which no line of its own can begin."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def put(values: Mapping[str, str]) -> None:
+    """Results of this step, exactly: no value can end before its mark, which nobody can guess."""
+    mark = secrets.token_hex(16)
+    text = "".join(f"{name}<<{mark}\n{value}\n{mark}\n" for name, value in values.items())
+    with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+def fail(code: str, text: str, status: int) -> NoReturn:
+    put({"reason": code})
+    print(f"::error title=runner {code}::{data(text)}", flush=True)
+    raise SystemExit(status)
+
+
+def environment() -> dict[str, str]:
+    """Of runner, which finds the Codex of this action before any other."""
+    path = os.environ.get("PATH", os.defpath)
+    programs = folder() / "bin"
+    return {**os.environ, "PATH": f"{programs}:{path}" if programs.is_dir() else path}
+
+
+def folder() -> Path:
+    """What the steps of this use of the action share."""
+    return Path(os.environ["FOLDER"])
+
+
+def asked(*words: str, stdin: str | None = None) -> Any:
+    """The document that runner answers with; of an error the step ends with its code."""
+    process = subprocess.Popen(
+        [os.environ["PROGRAM"], *words, "--format=json"],
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(),
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    out, _ = process.communicate(stdin)
+    try:
+        answer = json.loads(out)
+    except ValueError:
+        fail("bug", f"runner {words[0]} ended with {process.returncode} and answered nothing", 70)
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if isinstance(error, dict):
+        lines = (str(error.get("message")), *map(str, error.get("problems") or ()), error.get("hint") or "")
+        fail(str(error.get("code")), "\n".join(filter(None, lines)), process.returncode or 1)
+    return answer
+
+
+def settings() -> list[str]:
+    """The words that say which settings hold; each value is a part of its own word, whatever is in it."""
+    words = [f"--config={INPUT['config']}"] if INPUT["config"] else []
+    words += [f"--set={line.strip()}" for line in INPUT["set"].splitlines() if line.strip()]
+    if INPUT["token-limit"]:
+        words.append(f"--set=tasks.{INPUT['task']}.limits.tokens={INPUT['token-limit']}")
+    return words
+
+
+def step_check() -> None:
+    """Are the inputs whole, and may who asks have this? Nothing is installed or run before."""
+    for name, form in _FORMS.items():
+        if not re.fullmatch(form, INPUT[name]):
+            fail("usage", f"the input {name} is `{INPUT[name]}`", 2)
+    if unknown := set(INPUT["report"].replace(",", " ").split()) - {*REPORTS}:
+        fail("usage", f"the input report names {sorted(unknown)}; known: {', '.join(REPORTS)}", 2)
+    if bool(INPUT["task"]) == bool(INPUT["pipeline"]):
+        fail("usage", "name a `task` (with `plan`, the template of its batches) or a `pipeline`", 2)
+    for name in ("plan", "token-limit", "prompt-file"):
+        if INPUT[name] and not INPUT["task"]:
+            fail("usage", f"{name} needs a `task`", 2)
+    if INPUT["plan"] and INPUT["prompt-file"]:
+        fail("usage", "prompt-file cannot be combined with plan: the prompts of its runs are made of it", 2)
+    ours = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["version"]
+    if INPUT["runner-version"] not in ("", ours):
+        wanted = INPUT["runner-version"]
+        fail("usage", f"this action has runner {ours}, not {wanted}: `uses:` says which, by its commit", 2)
+    try:
+        print(f"runner {ours}; {data(check(os.environ, INPUT))}", flush=True)
+    except Refused as refused:
+        fail(refused.code, str(refused), refused.status)
+    put({"folder": tempfile.mkdtemp(prefix="delegate-runner-", dir=os.environ["RUNNER_TEMP"])})
+
+
+def step_install() -> None:
+    """Ours from this checkout, everything else by the hashes of requirements.txt, in a place of its own."""
+    made, locked = folder() / "venv", HERE / "requirements.txt"
+    python, wanted = str(made / "bin/python"), INPUT["codex-version"]
+    pip = [python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    blocks = re.split(r"^(?=\S)", locked.read_text(), flags=re.MULTILINE)
+    exact = folder() / "requirements.txt"
+    exact.write_text("".join(block for block in blocks if not (wanted and block.startswith(f"{CODEX}=="))))
+    called(sys.executable, "-I", "-m", "venv", str(made))
+    called(*pip, "--require-hashes", "--only-binary=:all:", f"--requirement={exact}")
+    if wanted not in ("", "none"):
+        called(*pip, "--no-deps", "--only-binary=:all:", f"{CODEX}=={wanted}")
+    called(*pip, "--no-deps", "--no-build-isolation", str(HERE.parent))
+    for path in made.glob("lib/python*/site-packages/codex_cli_bin/bin/codex"):
+        (folder() / "bin").mkdir()
+        (folder() / "bin/codex").symlink_to(path)
+        called(str(path), "--version")
+    put({"program": str(made / "bin/runner")})
+
+
+def called(*words: str) -> None:
+    """`reason` is that the installation failed, unless the program ends well."""
+    status = subprocess.run(words, stdin=subprocess.DEVNULL, env=environment()).returncode
+    if status:
+        fail("install_failed", f"{' '.join(words[:5])} ... ended with {status}", 8)
+
+
+def step_doctor() -> None:
+    """Are the settings valid, and could a run start here? Values of secrets are masked first."""
+    asked("check", *settings())
+    if Path("delegate.lock").is_file() and not INPUT["config"]:
+        drift = asked("lock", "--check")["drift"]
+        if told := [one["says"] for one in drift if one["is_breaking"]]:
+            fail("lock_drift", "\n".join(("not as delegate.lock says:", *told)), 9)
+    if INPUT["fail-on"]:
+        words = ("ci", "report", "@latest", f"--fail-on={INPUT['fail-on']}", "--help")
+        if subprocess.run([os.environ["PROGRAM"], *words], stdout=subprocess.DEVNULL).returncode:
+            fail("usage", "the input fail-on is no list of ends", 2)
+    for runtime in asked("config", "show", *settings())["runtimes"].values():
+        for name in runtime["env"]:
+            mask(os.environ.get(name, ""))
+    failed = failures()
+    if any(check["name"].endswith(".sandbox") for check in failed) and allowed_namespaces():
+        failed = failures()
+    if failed:
+        lines = (f"{check['name']}: {check['message']} ({check['repair']})" for check in failed)
+        fail("not_ready", "\n".join(lines), 8)
+
+
+def mask(value: str) -> None:
+    """A short line of a longer value, such as a brace, would hide half of the log."""
+    lines = value.splitlines()
+    for line in (value, *(line for line in lines if len(lines) > 1 and len(line.strip()) > 4)):
+        if line.strip():
+            print(f"::add-mask::{data(line)}", flush=True)
+
+
+def failures() -> list[dict[str, Any]]:
+    """What `doctor` calls failed, as far as this run needs it: a rehearsal needs no login."""
+    tasks = {task["id"]: task for task in asked("tasks", *settings())}
+    task = tasks.get(INPUT["task"])
+    of = [f"--runtime={task['runtime']}"] if task and not INPUT["plan"] else []
+    checks = asked("doctor", *of, *settings())["checks"]
+    rehearses = bool(INPUT["rehearse"]) or bool(task and task["rehearse"])
+    return [
+        check
+        for check in checks
+        if check["verdict"] == "fail" and not (rehearses and check["name"].endswith(".login"))
+    ]
+
+
+def allowed_namespaces() -> bool:
+    """Only on a machine of the service, which is thrown away after the job."""
+    try:
+        restricted = Path(RESTRICTED).read_text().strip() == "1"
+    except OSError:
+        return False
+    if not restricted or os.environ.get("RUNNER_ENVIRONMENT") != "github-hosted":
+        return False
+    print("the sandbox needs user namespaces, which this machine forbids: allowing them", flush=True)
+    words = ("sudo", "-n", "sysctl", "-w", "kernel.apparmor_restrict_unprivileged_userns=0")
+    return subprocess.run(words, stdin=subprocess.DEVNULL).returncode == 0
+
+
+class Ended(Exception):
+    """The service ends the step."""
+
+
+class Patience:
+    """SIGINT and SIGTERM wait until it is known which run was started."""
+
+    def __init__(self) -> None:
+        self.is_over = self.may_end = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.end)
+
+    def end(self, *_: object) -> None:
+        self.is_over = True
+        if self.may_end:
+            raise Ended
+
+    def let(self) -> None:
+        self.may_end = True
+        if self.is_over:
+            raise Ended
+
+
+def step_start() -> None:
+    """Starts the run, tied to this process, and waits for it. What it came to is told by `report`."""
+    patience = Patience()
+    words = [f"--task={INPUT['task']}"] if INPUT["task"] else [f"--pipeline={INPUT['pipeline']}"]
+    prompt = None
+    if INPUT["plan"]:
+        asked("consent", f"--task={INPUT['task']}", "--yes", *settings())
+        words.append(f"--plan={INPUT['plan']}")
+    if INPUT["prompt-file"]:
+        words.append("--prompt=-")
+        try:
+            prompt = Path(INPUT["prompt-file"]).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            fail("prompt_invalid", f"prompt-file: {error}", 2)
+    if INPUT["timeout"]:
+        words.append(f"--timeout={INPUT['timeout']}")
+    if INPUT["rehearse"]:
+        words.append("--rehearse" if INPUT["rehearse"] == "true" else f"--rehearse={INPUT['rehearse']}")
+    if INPUT["tie-to-job"] == "true":
+        words.append(f"--tie-pid={os.getpid()}")
+    manifest = asked("start", *words, *settings(), stdin=prompt)
+    put({"run-id": manifest["run_id"], "manifest": f"{manifest['repo']}/{manifest['manifest_path']}"})
+    try:
+        patience.let()
+        subprocess.run(
+            [os.environ["PROGRAM"], "wait", manifest["run_id"]],
+            stdin=subprocess.DEVNULL,
+            env=environment(),
+            cwd=manifest["repo"],
+        )
+    except Ended:
+        print("the job was cancelled", flush=True)
+        raise SystemExit(130) from None
+
+
+def step_end() -> None:
+    """Cancels what lives, waits until it is sealed, and lays out what may be uploaded."""
+    if not (manifest := os.environ.get("MANIFEST")):
+        return
+    run, repo = os.environ["RUN_ID"], repository()
+    os.chdir(repo)
+    if not is_done(Path(manifest)) and INPUT["tie-to-job"] == "true":
+        for words in (("cancel", run, "--reason=the job ended"), ("wait", run, f"--timeout={ENDED_WITHIN}")):
+            subprocess.run([os.environ["PROGRAM"], *words], stdin=subprocess.DEVNULL, env=environment())
+    deadline = time.monotonic() + SEALED_WITHIN_S
+    while (left := unsealed(repo / ".runs")) and time.monotonic() < deadline:
+        if not any(is_done(path / "manifest.json") for path in left):
+            break
+        time.sleep(0.1)
+    for path in left:
+        print(f"::warning title=runner::{data(path.name)} is not sealed, and not uploaded", flush=True)
+    lay_out(repo / ".runs", folder() / "artifact/runs", left)
+    put({"artifact": str(folder() / "artifact")})
+
+
+def repository() -> Path:
+    """REPOSITORY/.runs/TASK/cli/RUN/manifest.json"""
+    return Path(os.environ["MANIFEST"]).parents[4]
+
+
+def is_done(manifest: Path) -> bool:
+    try:
+        found = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("phase") == "done"
+
+
+def unsealed(runs: Path) -> list[Path]:
+    """Folders of runs in which values of secrets may stand."""
+    found = []
+    for path in runs.glob("*/*/*/invocation.json"):
+        run = path.parent
+        waits = os.path.lexists(run / "control/wake") or os.path.lexists(run / "unsealed")
+        if waits or not is_done(run / "manifest.json"):
+            found.append(run)
+    return found
+
+
+def lay_out(source: Path, target: Path, without: list[Path]) -> None:
+    """Copies plain files: no link is followed, as an agent may have made it."""
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in os.scandir(source):
+        path = Path(entry.path)
+        if _EXACT.fullmatch(entry.name) or path in without or entry.is_symlink():
+            continue
+        try:
+            if entry.is_dir():
+                lay_out(path, target / entry.name, without)
+            elif entry.is_file():
+                shutil.copyfile(path, target / entry.name, follow_symlinks=False)
+        except OSError as error:
+            print(f"::warning title=runner::not uploaded: {data(str(error))}", flush=True)
+
+
+def step_report() -> None:
+    """Every output has a value, whatever has happened; what `ci report` says of the run comes after it."""
+    run = os.environ.get("RUN_ID", "")
+    known = {"status": "not-started", "reason": os.environ["REASON"]}
+    if run:
+        known = {"run-id": run, "manifest": os.environ["MANIFEST"]}
+    put(dict.fromkeys(OUTPUTS, "") | known)
+    if not run:
+        return
+    os.chdir(repository())
+    made = folder() / "artifact/report"
+    made.mkdir(parents=True, exist_ok=True)
+    wanted = INPUT["report"].replace(",", " ").split()
+    words = [f"--outputs={os.environ['GITHUB_OUTPUT']}", f"--summary={made / 'report.md'}"]
+    words += [f"--{name}={made / f'runner.{end}'}" for name, end in _FILES.items() if name in wanted]
+    words += ["--annotations"] * ("annotations" in wanted)
+    words += [f"--fail-on={INPUT['fail-on']}"] * bool(INPUT["fail-on"])
+    status = subprocess.run(
+        [os.environ["PROGRAM"], "ci", "report", run, *words], stdin=subprocess.DEVNULL, env=environment()
+    ).returncode
+    if "summary" in wanted and (made / "report.md").is_file():
+        with open(os.environ["GITHUB_STEP_SUMMARY"], "ab") as file:
+            file.write((made / "report.md").read_bytes())
+    if (patch := change(run)) is not None:
+        put({"patch": str(patch)})
+    raise SystemExit(status)
+
+
+def change(run: str) -> Path | None:
+    """The change of the run, exactly; in the artifact only where the value of no secret stands in it."""
+    path = folder() / "change.patch"
+    with open(path, "wb") as file:
+        words = [os.environ["PROGRAM"], "diff", run]
+        status = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=file, env=environment()).returncode
+    data = path.read_bytes()
+    if status or not data:
+        return None
+    asked = json.loads((Path(os.environ["MANIFEST"]).parent / "invocation.json").read_bytes())
+    values = (os.environb.get(os.fsencode(name), b"").strip() for name in asked["secret_names"])
+    if any(value in data for value in values if value):
+        print("::warning title=runner::the value of a secret stands in the change: it is not uploaded")
+        return path
+    return path.rename(folder() / "artifact/report/change.patch")
+
+
+STEPS = {
+    "check": step_check,
+    "install": step_install,
+    "doctor": step_doctor,
+    "start": step_start,
+    "end": step_end,
+    "report": step_report,
+}
+
+if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        STEPS[sys.argv[1]]()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

