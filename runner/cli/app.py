@@ -106,7 +106,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "show what a pipeline does, in which order, and what each stage has to pass",
     ),
     "ci report": ("ci", "write what runs came to as a CI system reads it"),
-    "policy diff": ("policy", "what the settings widen from one commit to another, and the ceilings forbid"),
+    "policy diff": ("policy", "what a pull request widens in the settings, and what is beyond the ceilings"),
     "audit show": ("audit", "list every run with its begin and its end, as the ledgers tell it"),
     "audit verify": ("audit", "find out whether that is whole and unchanged"),
     "audit export": ("audit", "print it as lines of JSON, or as conversations.idx"),

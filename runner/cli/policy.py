@@ -105,7 +105,7 @@ def _text(found: PolicyDiff) -> str:
         lines += ["", f"{heading}:"] * bool(some)
         lines += [f"  {one.rule:<15}{_place(one, found)}  {one.key}: {_says(one)}{_of(one)}" for one in some]
     if not (found.breaches or found.changes):
-        lines += ["", "nothing is changed"]
+        lines += ["", "nothing that is in force has changed"]
     same = "is the same" if base.trust == head.trust else f"was {base.trust or 'none'}"
     return "\n".join(map(plain, [*lines, "", f"trust  {head.trust or 'none'}", f"       {same}"]))
 

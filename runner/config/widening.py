@@ -346,9 +346,9 @@ def _without(name: str, was: Fact, now: Facts) -> Fact:
     """
     parts = name.split(".")
     above = parts[: 3 if "mcp_servers" in parts else 2]
-    is_whole = was.rule in ("mcp", "program") and not isinstance(was.value, bool)
-    is_whole = is_whole and not any(other.split(".")[: len(above)] == above for other in now)
-    return was.replace(value=None, compare=_usual(None) if is_whole or was.rule == OTHER else was.compare)
+    can_be = was.rule == "mcp" or (was.rule == "program" and not isinstance(was.value, bool))
+    is_whole = can_be and not any(other.split(".")[: len(above)] == above for other in now)
+    return was.replace(value=None, compare=_usual(None) if is_whole else was.compare)
 
 
 def _commands(fact: Fact) -> Iterator[tuple[str, ...]]:

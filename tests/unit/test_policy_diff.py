@@ -211,6 +211,16 @@ def test_each_way_to_widen_has_its_rule(repo: Changing, old: str, new: str, rule
     assert (rule, key) in repo.widened(edited((old, new)))
 
 
+def test_what_was_taken_from_the_settings_of_an_agent_narrows_only_as_a_whole(repo: Changing) -> None:
+    server = '[runtimes.codex.config.mcp_servers.x]\ncommand = "y"\nenabled = false\n'
+    usual = '[runtimes.codex.config]\nmodel_verbosity = "low"\n'
+    told = {
+        text: {(one.effect, one.rule) for one in repo.both(BASE + server + usual, text).changes}
+        for text in (BASE + server, BASE + usual, BASE + usual + server.replace("enabled = false\n", ""))
+    }
+    assert [*told.values()] == [{(OTHER, OTHER)}, {(NARROWS, "mcp")}, {(WIDENS, "mcp")}]
+
+
 def test_what_is_taken_away_is_told_at_its_line_at_base(repo: Changing) -> None:
     (one,) = of(repo.both(BASE, edited(('verify_from = "base"\n', ""))), WIDENS)
     assert (one.key, one.line, one.is_gone, one.before, one.after) == (
