@@ -65,7 +65,7 @@ def add_ci_report(parser: Parser) -> None:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    found = tuple(text.split(","))
+    found = tuple(word.strip() for word in text.split(","))
     for word in found:
         if word not in _WORDS or (word == _NEVER and len(found) > 1):
             raise WrongText(f"`{word[:40]}` is not some of {', '.join(_WORDS[:-1])}, or {_NEVER} alone")

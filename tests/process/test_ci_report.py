@@ -70,7 +70,7 @@ def test_a_run_that_was_rejected_is_told_in_every_form_and_fails_the_job(repo: R
 
 
 def exits_by_words(repo: Repo, run: Run) -> None:
-    for words, status in (("rejected", 6), ("failed,rejected", 6), ("failed,budget", 0), ("none", 0)):
+    for words, status in (("rejected", 6), ("failed, rejected", 6), ("failed,budget", 0), ("none", 0)):
         assert repo.cli("ci", "report", run.id, "--fail-on", words).status == status, words
     plain = repo.cli("ci", "report", run.id)
     assert plain.stdout == repo.cli("report", run.id, "--format", "markdown").stdout and plain.status == 6
