@@ -96,6 +96,7 @@ class Maker:
             carried, waited_s, spent = "", 0.0, TurnUsage()
         if self._manifest.outcome is Outcome.TIMED_OUT and not (self._tape.is_over or self._tape.ran_on):
             made.append(Turn(ending="hang"))
+        self._spend_rest(made)
         if not made:
             raise CassetteRefused(f"run `{self._manifest.run_id}` has said and done nothing")
         last = {path: self._sure_file(path) for path in self._put}
@@ -103,6 +104,18 @@ class Maker:
         put = [Turn(calls=(ShellCall(text),)) for text in whole]
         is_done = [one.calls for one in made[-1 - len(put) : -1]] == [one.calls for one in put]
         return made if is_done else [*made[:-1], *put, made[-1]]  # done already where a replay is recorded
+
+    def _spend_rest(self, made: list[Turn]) -> None:
+        """What the stream does not tell, as Codex does not of a turn that failed."""
+        known = self._manifest.usage
+        for n in reversed(range(len(made))):
+            if made[n].failure is None and made[n].ending == "complete":
+                told = [sum(tokens) for tokens in zip(*(one.usage for one in made), strict=True)]
+                spent = (getattr(known, name) or 0 for name in TurnUsage._fields)
+                rest = (max(0, all_ - some) for all_, some in zip(spent, told, strict=True))
+                total = (a + b for a, b in zip(made[n].usage, rest, strict=True))
+                made[n] = made[n]._replace(usage=TurnUsage(*total))
+                return
 
     def _called(self, call: Called) -> Iterator[Call]:
         where = f"in line {call.line} of its stream"
@@ -206,4 +219,9 @@ def _arguments(text: str) -> dict[str, object] | None:
         json.dumps(given, allow_nan=False)
     except (ValueError, RecursionError):
         return None
-    return given if isinstance(given, dict) and "null" not in text else None
+    return given if isinstance(given, dict) and not _has_null(given) else None
+
+
+def _has_null(value: object) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(map(_has_null, parts))

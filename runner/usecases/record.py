@@ -48,9 +48,9 @@ def record(run: RunDir, place: str, *, force: bool, delays: bool) -> list[Casset
     where one would come to another end, or might show a secret. Nothing is written unless all of it can be.
     """
     manifest = look(run)
-    own_invocation(run)
     if not manifest.is_done:
         raise Conflict(f"run `{run.run_id}` is `{manifest.status}`", hint=to_end(manifest))
+    own_invocation(run)
     if manifest.plan is None:
         made = [_cassette(run, manifest, place, delays=delays)]
     else:
@@ -58,10 +58,13 @@ def record(run: RunDir, place: str, *, force: bool, delays: bool) -> list[Casset
         made = [_cassette(one, look(one), f"{place}/{name}.toml", delays=delays) for name, one in of_each]
     for told, _ in made:
         _refuse_place(told.path, run.repo, force=force)
-    if manifest.plan is not None:
-        os.makedirs(place, exist_ok=True)
-    for told, text in made:
-        _write(told.path, text.encode(), force=force)
+    try:
+        if manifest.plan is not None:
+            os.makedirs(place, exist_ok=True)
+        for told, text in made:
+            _write(told.path, text.encode(), force=force)
+    except OSError as error:
+        raise files.unwritable(error) from error
     return [told for told, _ in made]
 
 
@@ -189,14 +192,11 @@ def _refuse_place(path: str, root: str, *, force: bool) -> None:
 
 
 def _write(path: str, data: bytes, *, force: bool) -> None:
-    try:
-        if force:
-            mask = os.umask(0)
-            os.umask(mask)
-            files.replace_bytes(path, data, mode=0o666 & ~mask)
-            return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(path, flags, 0o666), "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise files.unwritable(error) from error
+    if force:
+        mask = os.umask(0)
+        os.umask(mask)
+        files.replace_bytes(path, data, mode=0o666 & ~mask)
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o666), "wb") as file:
+        file.write(data)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from support.ended import an_ended_run
 
 from runner.redact.redactor import Redactor
-from runner.rehearsal.turns import Call, PatchCall, ShellCall, ToolCall, Turn
+from runner.rehearsal.turns import Call, PatchCall, ShellCall, ToolCall, Turn, TurnUsage
 from runner.state.manifest import RuntimeFound, timestamp
 from runner.state.store import RunDir
 from runner.usecases.cassette import FileChange, Maker
@@ -233,9 +236,42 @@ def test_a_file_is_whole_where_it_was_edited_last(tmp_path: Path) -> None:
     assert notes == ["edited more than once, and whole only at the last: a", "1 edit failed, and left out"]
 
 
-def test_what_a_tool_is_given_has_to_be_said_in_toml(tmp_path: Path) -> None:
-    called = {"server": "s", "tool": "t", "arguments": {"n": None}}
+@pytest.mark.parametrize(("given", "is_said"), [({"n": [None]}, False), ({"n": "null"}, True)])
+def test_what_a_tool_is_given_has_to_be_said_in_toml(tmp_path: Path, given: Any, is_said: bool) -> None:
+    called = {"server": "s", "tool": "t", "arguments": given}
     lines = [item(how, "mcp_tool_call", **called) for how in ("started", "completed")]
     lines += [item("completed", "agent_message", text="Done."), {"type": "turn.completed"}]
     made, notes = turns(tmp_path, "codex", lines)
-    assert (len(made), notes) == (1, ["no script can make these calls, which are left out: s.t"])
+    left = "no script can make these calls, which are left out: s.t"
+    assert (len(made), notes) == ((2, ["it needs these MCP servers: s"]) if is_said else (1, [left]))
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Z"]), min_size=1, max_size=12)
+MOVES = st.lists(
+    st.tuples(st.none() | WORDS, st.lists(WORDS, min_size=1, max_size=3), st.integers(0, 10**6)), max_size=4
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(moves=MOVES, last=WORDS)
+@example(moves=[("{task}", ["awk '{print}' a; echo \"{last_output}\\n\"", "cat <<'E'\nx\nE"], 3)], last='"""')
+def test_the_stream_of_a_script_is_recorded_as_that_script(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[Any], last: str
+) -> None:
+    lines: list[Any] = []
+    spent = 0
+    for n, (said, commands, tokens) in enumerate(moves):
+        lines += [item("completed", "agent_message", text=said)] if said else []
+        for how in ("started", "completed"):
+            for m, text in enumerate(commands):
+                typed = f"/bin/bash -lc {shlex.quote(text)}"
+                lines.append(item(how, "command_execution", id=f"{n}-{m}", command=typed))
+        spent += tokens
+        lines.append({"type": "turn.completed", "usage": {"input_tokens": spent}})
+    lines += [item("completed", "agent_message", text=last), {"type": "turn.completed"}]
+    made, notes = turns(tmp_path_factory.mktemp("run"), "codex", lines)
+    wanted = [
+        Turn(said, calls=tuple(map(ShellCall, commands)), usage=TurnUsage(tokens))
+        for said, commands, tokens in moves
+    ]
+    assert (made, notes) == ([*wanted, Turn(last)], [])
