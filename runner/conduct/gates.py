@@ -17,7 +17,7 @@ from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
-from runner.usecases.review import about, found_before, is_done_beside, unrepaired
+from runner.usecases.review import about, asked_after, found_before, is_done_beside, unrepaired
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
 from runner.verify.review import SEVERITIES, ReviewFinding, followed, once, unsaid
@@ -98,10 +98,11 @@ class Gates:
                 is_ahead = stage.name not in ledger.passed and mine.isdisjoint(_STOPPED)
                 if is_ahead or self._is_read_yet(ledger, step):
                     ledger = ledger.open_again(step.n)
-            elif step.status is Status.WAITING and not self._is_read_yet(ledger, step):
-                begun = (ledger.step(n) for n in ledger.on_top_of([step.n]))
-                if any(one.has_run and one.status is not Status.WAITING for one in begun):
-                    ledger = ledger.not_passed(step.n, CHANGED)  # and nothing that needs it can begin
+            elif step.status is Status.WAITING and step.why == CHANGED:
+                others = [one.name for one in self._given.pipeline.stages]
+                is_needed = any(stage.name in self._given.pipeline.before(name) for name in others)
+                if is_needed and not self._is_read_yet(ledger, step):  # and nothing that needs it can begin
+                    ledger = ledger.not_passed(step.n, CHANGED)
         return ledger
 
     def _is_read_yet(self, ledger: PlanLedger, document: Step) -> bool:
@@ -120,7 +121,7 @@ class Gates:
             document.stage in (before := pipeline.before(one.name))
             and stopped.isdisjoint((one.name, *before))
             for one in pipeline.stages
-            if one.name not in ledger.passed and not _is_known(ledger, one)
+            if one.runs and one.name not in ledger.passed and not _is_known(ledger, one)
         )
 
     def _person(self, ledger: PlanLedger, stage: Stage, step: Step) -> PlanLedger:
@@ -240,14 +241,14 @@ class Gates:
     def _earlier(self, ledger: PlanLedger, stage: Stage) -> list[ReviewFinding]:
         """What reviews have found that others stand for now, and no repair was asked for, each once."""
         steps = ledger.of_stage(stage.name)
-        given = {one.identity for one in _about(one for one in steps if one.kind is StepKind.REPAIR)}
-        found: Sequence[ReviewFinding] = ()
+        found: list[ReviewFinding] = []
         for step in steps:
-            found = followed(found, found_before(self._run, step))
+            mine = found_before(self._run, step)
             if step.run is not None and step.kind in _REVIEWS and ledger.is_outdone(step):
                 kept = record.load(RunDir.of(self._run.repo, step.run).result)
-                found = followed(found, () if kept is None or kept.claim is None else kept.claim.findings)
-        return [one for one in once(found) if one.identity not in given]
+                mine = followed(mine, () if kept is None or kept.claim is None else kept.claim.findings)
+            found += unsaid(mine, asked_after(ledger, step))
+        return once(found)
 
     def _no_more(
         self, ledger: PlanLedger, stage: Stage, step: Step, grave: Sequence[ReviewFinding]
@@ -326,7 +327,7 @@ def _unseen(idle: Sequence[ReviewFinding]) -> Reason | None:
     if not idle:
         return None
     return Reason(
-        "not_repaired", f"reviews do not find it any more, and no run has repaired it: {_named(idle)}"
+        "not_repaired", f"no review finds it as grave any more, and no run has repaired it: {_named(idle)}"
     )
 
 

@@ -15,7 +15,7 @@ from runner.plan.load import read as parsed
 from runner.plan.pipeline import Pipeline
 from runner.plan.units import EFFORTS
 from runner.state.authentic import refuse_forged, write_record
-from runner.state.plan_ledger import PlanLedger
+from runner.state.plan_ledger import APPROVAL, PlanLedger
 from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False
@@ -148,7 +148,7 @@ class PipelineAssignment(Value):
         path = stage.plan if stage.plan is not None else stage.person
         for name, text in self.input.items():
             path = path and path.replace(f"{{{name}}}", text)
-        return path or None
+        return f"./{path}" if path == APPROVAL else path or None
 
     def to_json(self) -> dict[str, Any]:
         return {"schema_version": SCHEMA_VERSION, **super().to_json()}

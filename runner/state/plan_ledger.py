@@ -91,7 +91,7 @@ class Step(Value):
     first: Lineage | None = None
     """The first of these tries."""
     before: tuple[Lineage, ...] = ()
-    """Of what is run anew although it succeeded, the runs that it was before."""
+    """Of what only reads, the runs that it was before: what they found is not forgotten."""
     outside: tuple[str, ...] = ()
     """What it changed although its units do not name it."""
     stage: str | None = None
@@ -246,22 +246,16 @@ class PlanLedger(Value):
         if not self.breaker.lets_through:
             return ()
         over = {step.n for step in self.steps if step.status in _OVER}
-        held = self.on_top_of([step.n for step in self.steps if step.document and step.n not in over])
-        return tuple(
-            step
-            for step in self.steps
-            if step.status is Status.WAITING
-            and over.issuperset(step.after)
-            and not self.missing(step)
-            and not (step.reads_documents and step.n in held)
-        )
+        held = self.on_top_of([one.n for one in self.steps if not one.has_run and one.n not in over])
+        ready = (one for one in self.steps if one.status is Status.WAITING and over.issuperset(one.after))
+        free = (one for one in ready if one.n not in held or not one.reads_documents)
+        return tuple(one for one in free if not self.missing(one))
 
     def on_top_of(self, numbers: Collection[int]) -> set[int]:
         """What waits for these steps, also by way of others, whether that is over or not."""
         found = {*numbers}
         for step in self.steps if found else ():
-            if not found.isdisjoint(step.after):
-                found.add(step.n)
+            found.update([] if found.isdisjoint(step.after) else [step.n])
         return found.difference(numbers)
 
     def missing(self, step: Step) -> tuple[str, ...]:
@@ -269,14 +263,16 @@ class PlanLedger(Value):
         return tuple(unit for unit in step.local if unit not in self.done)
 
     def blocking(self, step: Step) -> tuple[int, ...]:
-        """The batches that stand in its way: they stopped, or wait for one that did."""
+        """The batches in its way: they stopped, or wait for one that did. Documents also from far above."""
         stopped: set[int] = set()
         for other in self.steps:
             if other.status in _STOPPED or (
                 other.status is Status.WAITING and (stopped.intersection(other.after) or self.missing(other))
             ):
                 stopped.add(other.n)
-        return tuple(n for n in step.after if n in stopped)
+        looked = [one.n for one in self.steps if not one.has_run and one.status in _STOPPED]
+        far = [n for n in looked if step.reads_documents and step.n in self.on_top_of([n])]
+        return tuple(n for n in step.after if n in stopped) or (*far,)
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -296,7 +292,9 @@ class PlanLedger(Value):
     def began(self, n: int, run: Lineage) -> PlanLedger:
         """The batch is about to become this run."""
         step = self.step(n)
-        return self._with(step.replace(status=Status.RUNNING, run=run, tries=step.tries + 1, why=None))
+        before = (*step.before, step.run) if step.is_reader and step.run is not None else step.before
+        began = step.replace(status=Status.RUNNING, run=run, tries=step.tries + 1, why=None, before=before)
+        return self._with(began)
 
     def succeeded(
         self, n: int, *, changed: Iterable[str], outside: Iterable[str] = (), commit: str | None = None
@@ -352,7 +350,8 @@ class PlanLedger(Value):
 
     def asking(self, n: int, entry: str) -> PlanLedger:
         """A person was asked."""
-        return self._with(self.step(n).replace(asked=entry, why=None))
+        step = self.step(n)
+        return self._with(step.replace(asked=entry, why=CHANGED if step.why == CHANGED else None))
 
     def refused(self, n: int, why: Reason) -> PlanLedger:
         """It never became a run, which stops the plan."""

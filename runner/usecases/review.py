@@ -135,11 +135,13 @@ def _with_batches(own: Report, run: RunDir, notes: list[str], steps: list[tuple[
         notes.append(f"the results of its runs are not known: {os.path.basename(run.ledger)}: {error}")
         return own
     found, missing = [], []
-    repairs = {one.identity for step in plan.steps if step.kind is StepKind.REPAIR for one in about(step)}
     lost = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
     for step in plan.steps:
         name = step.called
-        lost += [one.replace(step=name) for one in _before(run, step) if one.identity not in repairs]
+        asked = asked_after(plan, step)
+        lost += [one.replace(step=name) for one in unsaid(_before(run, step), asked)]
+        if without := sum(not os.path.exists(RunDir.of(run.repo, one).result) for one in step.before):
+            notes.append(f"{name}: what {count(without, 'earlier run')} of it had found is gone")
         if step.run is None or not is_run_id(step.run.run_id):
             continue
         try:
@@ -147,7 +149,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str], steps: list[tuple[
             manifest, told = reviewed.manifest, reviewed.report
             if plan.is_outdone(step):
                 more = () if step.kind is StepKind.COMPARE else told.review_findings or ()
-                lost += [one.replace(step=name) for one in more if one.identity not in repairs]
+                lost += [one.replace(step=name) for one in unsaid(more, asked)]
                 told = told.replace(review_findings=None)
             elif step.kind is StepKind.SYNTHESIS and step.status in (Status.SUCCEEDED, Status.DONE):
                 said = reports.redacted(kept(run, step.stage), redactor(run, manifest).redact_text)
@@ -226,6 +228,13 @@ def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]
             if step.status is Status.REPLACED or not step.changed
         ]
     return found
+
+
+def asked_after(plan: PlanLedger, step: Step) -> list[ReviewFinding]:
+    """The findings that repairs of its stage were asked for after it, however grave they were then."""
+    repairs = [one for one in plan.of_stage(step.stage or "") if one.kind is StepKind.REPAIR]
+    later = [one for one in repairs if one.turn > step.turn]
+    return [one.replace(severity=SEVERITIES[0]) for repair in later for one in about(repair)]
 
 
 def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bool:

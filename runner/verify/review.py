@@ -74,23 +74,25 @@ def once(findings: Iterable[ReviewFinding]) -> list[ReviewFinding]:
 
 
 def unsaid(findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding]) -> list[ReviewFinding]:
-    """Those that are not among what was `said`, at least as grave. What was said once stands for one, first
-    of all for the one at its own line: lines move.
+    """Those that are not among what was `said`, at least as grave. What was said once stands for one: for the
+    gravest that it can, and the nearest, as lines move.
     """
-    left: dict[tuple[str, str], list[ReviewFinding]] = {}
-    for one in said:
-        left.setdefault(one.identity, []).append(one)
-    lost = [*findings]
-    for is_exact in (True, False):
-        lost, before = [], lost
-        for one in before:
-            same = left.get(one.identity, [])
-            fits = (by for by in same if by.rank <= one.rank and (by.line == one.line or not is_exact))
-            if (found := next(fits, None)) is None:
-                lost.append(one)
-            else:
-                same.remove(found)
-    return lost
+    ours, theirs = [*findings], [*said]
+    by_name: dict[tuple[str, str], list[int]] = {}
+    for k, one in enumerate(theirs):
+        by_name.setdefault(one.identity, []).append(k)
+    pairs = sorted(
+        (one.rank, -theirs[k].rank, abs((one.line or 0) - (theirs[k].line or 0)), n, k)
+        for n, one in enumerate(ours)
+        for k in by_name.get(one.identity, ())
+        if theirs[k].rank <= one.rank
+    )
+    found, used = set[int](), set[int]()
+    for *_, n, k in pairs:
+        if n not in found and k not in used:
+            found.add(n)
+            used.add(k)
+    return [one for n, one in enumerate(ours) if n not in found]
 
 
 def followed(findings: Iterable[ReviewFinding], newer: Iterable[ReviewFinding]) -> list[ReviewFinding]:

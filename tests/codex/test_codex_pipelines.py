@@ -353,6 +353,19 @@ def test_what_reviews_found_is_told_whatever_becomes_of_those_after_them(repo: R
     assert all(f": {title}\n" in last.file("findings-review.md") for title in "ABC")
 
 
+def test_a_repair_that_did_not_help_is_no_reason_to_forget_what_it_was_asked_for(repo: Repo) -> None:
+    repairs = {"review_repair-1-1": call("echo y >> src/app.py") + says(claim())}
+    there = finding("minor", line=50)
+    run = reviewed(repo, finding(), there, **repairs, **{"review_look.2": finds(finding())})
+    assert reason_of(run, "review") == "no_progress"
+    plays(repo, "review.look.3", finds())
+    again = resumes(repo)
+    ends(again)
+    assert reason_of(again, "review") == "not_repaired" and told(repo, again) == ["critical", "minor"]
+    kept = again.file("findings-review.md")
+    assert "**critical** src/app.py:1:" in kept and "**minor** src/app.py:50:" in kept
+
+
 def test_findings_of_one_name_at_two_places_are_two(repo: Repo) -> None:
     there = finding(line=90)
     prepares(

@@ -239,8 +239,10 @@ def test_what_was_said_once_stands_for_one_and_first_of_all_for_that_at_its_line
     one = ReviewFinding("important", "a.py", 1, "It is wrong", "", "")
     both = [one, one.replace(line=90)]
     assert unsaid(both, [one.replace(line=90)]) == [one]
-    assert unsaid(both, [one.replace(line=91)]) == [both[1]] and unsaid(both, both) == []
+    assert unsaid(both, [one.replace(line=91)]) == [one] and unsaid(both, both) == []
     assert followed(both, [one.replace(line=3)]) == [both[1], one.replace(line=3)]
+    minor, later = both[1].replace(severity="minor"), one.replace(severity="critical", line=8)
+    assert unsaid([minor, one], [later, minor.replace(line=9)]) == [], "the least grave that fits"
     grave = one.replace(severity="critical")
     assert once([one, grave, both[1]]) == [grave, both[1]]
 
@@ -259,6 +261,25 @@ def test_a_document_that_is_open_again_holds_what_reads_it_and_no_synthesis() ->
     assert [step.n for step in ledger.runnable()] == [3, 4, 5, 6]
     assert [step.n for step in ledger.open_again(1).runnable()] == [1, 4, 5, 6]
     assert ledger.on_top_of([1]) == {2, 3, 4, 5}
+    rejected = ledger.open_again(1).not_passed(1, WHY)
+    assert [step.n for step in rejected.runnable()] == [4, 5, 6]
+    assert (
+        rejected.blocking(rejected.step(3)) == (1,) and rejected.shown()["batches"][2]["status"] == "blocked"
+    )
+
+
+def test_what_reads_a_document_waits_for_its_own_gate_too() -> None:
+    steps = (
+        Step(1, (), stage="doc", kind=StepKind.PERSON, title="a.md", status=Status.SUCCEEDED, digest="d"),
+        Step(2, (), (1,), stage="doc", kind=StepKind.GATE, status=Status.SUCCEEDED, is_last=True),
+        Step(3, (), (2,), stage="then", kind=StepKind.TASK, status=Status.SUCCEEDED),
+        Step(4, (), (3,), stage="then", kind=StepKind.TASK),
+    )
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("doc", "then"))
+    again = ledger.open_again(1).passes(1, "e")
+    assert [step.n for step in again.runnable()] == [2]
+    assert [step.n for step in again.not_passed(2, WHY).runnable()] == []
+    assert [step.n for step in again.passes(2).runnable()] == [4]
 
 
 def test_what_a_review_was_before_stays_known_however_often_it_is_run_anew() -> None:
@@ -269,7 +290,7 @@ def test_what_a_review_was_before_stays_known_however_often_it_is_run_anew() -> 
     for run in runs[:2]:
         ledger = ledger.began(1, run).succeeded(1, changed=()).not_passed(2, WHY).again(RUN)
     ledger = ledger.began(1, runs[2]).failed(1, WHY).again(RUN).began(1, RUN)
-    assert ledger.step(1).before == tuple(runs[:2]) and ledger.step(1).turn == 3
+    assert ledger.step(1).before == tuple(runs) and ledger.step(1).turn == 3
 
 
 def test_what_a_person_approved_and_is_open_again_blocks_what_waits_for_it() -> None:
