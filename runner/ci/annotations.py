@@ -8,7 +8,7 @@ line of its command and never begins it, so it can issue none; `::stop-commands:
 from __future__ import annotations
 
 from runner.ci.notice import LEVELS
-from runner.text.terminal import clean_terminal
+from runner.text.terminal import clean_terminal, escape_unseen
 from runner.text.words import count, one_line, shortened
 
 TYPE_CHECKING = False
@@ -39,7 +39,8 @@ def commands(notices: Sequence[Notice], more: str) -> list[str]:
 
 
 def _command(kind: str, one: Notice) -> str:
-    told = {"file": one.file, "line": one.line if one.file else None, "title": one_line(one.title, 200)}
+    file, line = escape_unseen(one.file), one.line if one.file else None
+    told = {"file": file, "line": line, "title": one_line(one.title, 200)}
     properties = ",".join(f"{name}={_property(str(value))}" for name, value in told.items() if value)
     return f"::{kind} {properties}::{_data(shortened(one.detail, _CHARS) or one.title)}"
 

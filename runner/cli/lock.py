@@ -8,9 +8,9 @@ from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
 from runner.cli.render import emit, fitted
 from runner.errors import ExitStatus, LockDrift, LockInvalid
+from runner.text.terminal import plain
 from runner.text.words import count
 from runner.usecases import lock
-from runner.usecases.trust import plain
 
 
 def add_lock(parser: Parser) -> None:

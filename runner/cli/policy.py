@@ -10,9 +10,9 @@ from runner.cli.parser import Namespace, Parser, here
 from runner.cli.render import emit, fitted
 from runner.config.widening import BREACH, NARROWS, OTHER, RULES, WIDENS
 from runner.errors import ExitStatus, PolicyRefused
+from runner.text.terminal import plain
 from runner.text.words import count, few
 from runner.usecases import policy_diff
-from runner.usecases.trust import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
 from runner.cli.render import answer, emit, fitted
 from runner.errors import ExitStatus, NotTrusted, UsageError
+from runner.text.terminal import plain
 from runner.text.words import one_line
 from runner.usecases import trust
 
@@ -119,7 +120,7 @@ def explanation(found: Demands, *, folder: bool = False) -> str:
     if found.before is not None:
         told = trust.difference(found)
         lines.append(f"{where} is {'not ' if told else ''}what you have trusted{':' if told else '.'}")
-        lines += [f"  {what:<9}{trust.plain(key)}  {trust.plain(words)}" for what, key, words in told]
+        lines += [f"  {what:<9}{plain(key)}  {plain(words)}" for what, key, words in told]
     else:
         lines.append(f"{where} comes with the repository. Whoever starts its tasks lets it")
         lines += _listed(found.items)
@@ -142,7 +143,7 @@ def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
         alike.setdefault((kind, name, words), []).append(key)
     lines = []
     for kind, heading in _HEADINGS.items():
-        rows = [(_named(keys), trust.plain(words)) for (of, _, words), keys in alike.items() if of == kind]
+        rows = [(_named(keys), plain(words)) for (of, _, words), keys in alike.items() if of == kind]
         if rows:
             width = min(44, max(len(key) for key, _ in rows))
             lines += [f"\n  {heading}:", *(f"    {key:<{width}}  {words}" for key, words in rows)]
@@ -150,7 +151,7 @@ def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _named(keys: Sequence[str]) -> str:
-    return trust.plain(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+    return plain(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
 
 
 def _show(args: Namespace, found: Demands) -> None:
@@ -161,7 +162,7 @@ def _show(args: Namespace, found: Demands) -> None:
     if found.before is not None and (told := trust.difference(found)):
         pen.say("not as it was trusted:")
         for what, key, words in told:
-            pen.say(fitted(f"  {what:<9}{trust.plain(key)}  {trust.plain(words)}"))
+            pen.say(fitted(f"  {what:<9}{plain(key)}  {plain(words)}"))
     pen.say(f"digest   {found.digest}\ntrusted  {_how(found)}")
 
 

@@ -8,6 +8,7 @@ import os
 from runner.disk.files import no_follow, remove_drafts, replace_bytes
 from runner.state import fingerprints
 from runner.state.fingerprints import WITHHELD
+from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ _FOREIGN = frozenset(
     )
 )
 """Keys whose texts an agent or its programs wrote, or may have a part in."""
+_PATHS = frozenset(
+    (
+        *("changed", "absent", "dirty_before", "unknown", "hidden", "ignored", "too_large", "added", "gone"),
+        *("files_modified", "file", "restored", "removed", "kept"),
+    )
+)
+"""Keys of names of files, which stay exact: a clean one may be that of another file."""
 
 
 class Cleaner:
@@ -58,28 +66,29 @@ class Cleaner:
 
     def beginning(self, text: str) -> str:
         """Of a text of others that goes on: as much of it as no secret reaches out of."""
-        from runner.text.terminal import clean_terminal
-
         certain = self._redactor.stream().feed(clean_terminal(text).encode())
         return self.text(certain.decode(errors="ignore"))
 
     def word(self, text: str) -> str:
         """A name or a number of ours, in which a secret would be an accident."""
-        from runner.text.terminal import clean_terminal
-
         return self._redactor.redact_text(clean_terminal(text))
 
-    def record(self, value: Any, *, is_foreign: bool = False) -> Any:
+    def _path(self, path: str) -> str:
+        """Exact, unless a secret is in it as it would be shown."""
+        clean = self.word(path)
+        return clean if clean != clean_terminal(path) else self._redactor.redact_text(path)
+
+    def record(self, value: Any, *, is_foreign: bool = False, is_path: bool = False) -> Any:
         """Every text in a JSON value, the keys left as they are."""
         if isinstance(value, str):
-            return self.text(value) if is_foreign else self.word(value)
+            return self.text(value) if is_foreign else self._path(value) if is_path else self.word(value)
         if isinstance(value, dict):
             return {
-                name: self.record(item, is_foreign=is_foreign or name in _FOREIGN)
+                name: self.record(item, is_foreign=is_foreign or name in _FOREIGN, is_path=name in _PATHS)
                 for name, item in value.items()
             }
         if isinstance(value, list | tuple):
-            return [self.record(item, is_foreign=is_foreign) for item in value]
+            return [self.record(item, is_foreign=is_foreign, is_path=is_path) for item in value]
         return value
 
     def seal(self, run: RunDir, log: EventLog) -> bool:

@@ -15,7 +15,8 @@ from runner.disk.files import read_text
 from runner.model import Level, Outcome
 from runner.runtimes import PLAN
 from runner.state.manifest import CLOSING, between
-from runner.text.words import and_more, count, few, one_line, shortened
+from runner.text.terminal import plain
+from runner.text.words import and_more, count, one_line, shortened
 from runner.value import json_value
 from runner.verify.inspect import WHILE_CHECKED, Severity
 from runner.verify.record import load
@@ -201,7 +202,7 @@ def patch(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
         "summary": f"{seen}{manifest.status}{reason}{_findings(_told_against(found))}",
         "status": status,
         "evidence": [manifest.manifest_path if found is None else _beside(manifest, "result.json")],
-        "files": [] if is_back else [_line(name) for name in (changed or ())[:_MOST_FILES]],
+        "files": [] if is_back else [_line(plain(name)) for name in (changed or ())[:_MOST_FILES]],
     }
 
 
@@ -252,7 +253,7 @@ def _is_made_up_for(own: Invocation, finding: Finding) -> bool:
 
 def _findings(found: Sequence[Finding]) -> str:
     """Behind a summary: the codes, what was seen, and in what."""
-    told = (f"{one.code}: {_short(one.message)}: {_short(few(one.evidence))}" for one in found)
+    told = (f"{one.code}: {_short(one.message)}: {_short(', '.join(one.named(5)))}" for one in found)
     return "".join(f"\n{one.removesuffix(': ')}" for one in and_more([*told], _MOST_FINDINGS))
 
 

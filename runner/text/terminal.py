@@ -61,6 +61,12 @@ def escape_unseen(text: str) -> str:
     return text if is_plain(text) else _compiled(_ANY).sub(_escape, text)
 
 
+def plain(words: str) -> str:
+    """On one line, and what cannot be seen as escapes: two values that differ in it never look the same."""
+    shown = escape_unseen(words).replace("\n", "\\n")
+    return "".join(char if has_place(char) else rf"\u{ord(char):04x}" for char in shown)
+
+
 def _escape(found: re.Match[str]) -> str:
     units = found[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -16,7 +16,7 @@ from runner.errors import NotTrusted, RunnerError
 from runner.model import SCHEMA_VERSION
 from runner.state import trust
 from runner.state.manifest import timestamp
-from runner.text.terminal import escape_unseen, has_place
+from runner.text.terminal import plain
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -186,12 +186,6 @@ def difference(found: Demands) -> list[tuple[str, str, str]]:
 def words_of(row: tuple[str, ...]) -> str:
     """The words of a row; of a content, as much as people compare."""
     return row[2][:19] if row[1].startswith(_CONTENT) else row[2]
-
-
-def plain(words: str) -> str:
-    """On one line, and what cannot be seen as escapes: two values that differ in it never look the same."""
-    shown = escape_unseen(words).replace("\n", "\\n")
-    return "".join(char if has_place(char) else rf"\u{ord(char):04x}" for char in shown)
 
 
 def changed(found: Demands) -> list[str]:

@@ -10,6 +10,7 @@ import posixpath
 from runner.git_change import OWN_REFS, GitChange, owning_task
 from runner.model import Level
 from runner.text.globs import covers
+from runner.text.terminal import plain
 from runner.text.words import and_more, count, one_line
 from runner.value import Misfit, StrEnum, Value
 from runner.verify.own_checks import OwnChecks, guarded
@@ -46,6 +47,13 @@ class Finding(Value):
     message: str
     evidence: tuple[str, ...] = ()
     """What it was seen in: paths, refs, commands; at most 50, and then how many more."""
+
+    def named(self, most: int) -> list[str]:
+        """The first of its evidence, and how many more there were before that was cut."""
+        told, cut = and_more(self.evidence, most), self.evidence[_NAMED:]
+        if cut and (rest := cut[0][4:-5])[:9].isdecimal():
+            told[-1] = f"and {_NAMED - most + int(rest[:9])} more"
+        return told
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -423,7 +431,7 @@ def _contradictions(claim: Claim | None, checks: Sequence[Check]) -> Iterable[Fi
 
 
 def _finding(code: str, severity: Severity, message: str, evidence: Sequence[str]) -> Finding:
-    return Finding(code, severity, message, tuple(and_more(evidence, _NAMED)))
+    return Finding(code, severity, message, tuple(map(plain, and_more(evidence, _NAMED))))
 
 
 def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import re
 
 from runner.model import MAX_PROMPT_CHARS
 from runner.text.terminal import clean_terminal
-from runner.text.words import and_more, few, one_line
+from runner.text.words import and_more, one_line
 from runner.value import Value
 from runner.verify.inspect import outside_scope
 from runner.verify.taxonomy import FailureCode
@@ -159,7 +159,7 @@ def _told(codes: Sequence[FailureCode], seen: Attempted, diff_chars: int, tail_c
 
 
 def _of_finding(finding: Finding) -> str:
-    seen = f" ({few(finding.evidence)})" if finding.evidence else ""
+    seen = f" ({', '.join(finding.named(5))})" if finding.evidence else ""
     return f"{finding.code}: {finding.message}{seen}"
 
 

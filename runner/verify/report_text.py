@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from runner.text.terminal import clean_terminal
+from runner.text.terminal import clean_terminal, plain
 from runner.text.words import and_more, failed_before, one_line
 from runner.verify.review import PLACES
 
@@ -67,7 +67,7 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     files = report.files
     yield "files changed", _changed(files, show)
     if files.claimed is not None and set(files.claimed) != set(files.observed or ()):
-        yield "files changed, according to the agent", _listed([show(path) for path in files.claimed])
+        yield "files changed, according to the agent", _listed([show(plain(path)) for path in files.claimed])
     checks = [f"{show(check.command)} {_result(check)}" for check in report.checks] or [_unchecked(report)]
     before = failed_before(report.failed_before)
     yield "checks", [*checks, *([] if before is None else [show(before)])]
@@ -132,7 +132,7 @@ def _changed(files: ReportedFiles, show: Callable[[object], str]) -> list[str]:
     if files.observed is None:
         return ["not known"]
     outside, note = set(files.outside_scope or ()), " (outside the scope)"
-    return _listed([show(path) + (note if path in outside else "") for path in files.observed])
+    return _listed([show(plain(path)) + (note if path in outside else "") for path in files.observed])
 
 
 def _found(finding: Finding, show: Callable[[object], str]) -> list[str]:
@@ -143,7 +143,8 @@ def _found(finding: Finding, show: Callable[[object], str]) -> list[str]:
 
 
 def _finding(finding: Finding, show: Callable[[object], str]) -> str:
-    seen = ", ".join(and_more([show(one) for one in finding.evidence], 5))
+    told = finding.named(5)
+    seen = ", ".join([*map(show, told[:5]), *told[5:]])
     return f"{finding.severity}: {show(finding.message)}" + (f" [{seen}]" if seen else "")
 
 

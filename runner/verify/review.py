@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.text.terminal import plain
 from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
@@ -41,7 +42,9 @@ class ReviewFinding(Value):
 
     @property
     def where(self) -> str:
-        return self.file if self.line is None or not self.file else f"{self.file}:{self.line}"
+        """For people."""
+        file = plain(self.file)
+        return file if self.line is None or not file else f"{file}:{self.line}"
 
     @property
     def identity(self) -> tuple[str, str]:

@@ -73,3 +73,8 @@ def test_whatever_a_notice_has_the_service_sees_one_command(
     assert kind == {"note": "notice"}.get(level, level)
     assert set(told) <= {"file", "line", "title"} and len(made.splitlines()) == 1
     assert line is None or told.get("line") in (None, str(line))
+
+
+def test_a_file_with_an_unseen_character_accuses_no_other_one() -> None:
+    (made,) = commands([Notice("x", "error", "outside", file="src/vis\u200bible.py")], MORE)
+    assert made == r"::error file=src/vis\u200bible.py,title=outside::outside"

@@ -116,3 +116,16 @@ def test_without_a_value_what_others_wrote_is_withheld_and_our_own_words_stay() 
         "claim": {"summary": "[withheld]", "issues": ["[withheld]"] * 2, "files_modified": ["a.txt"]},
     }
     assert Cleaner(Known((VALUE,), ())).record({"tail": f"a {VALUE}"}) == {"tail": "a [redacted]"}
+
+
+def test_names_of_files_stay_exact_and_a_secret_that_one_shows_goes() -> None:
+    cleaner = Cleaner(Known((VALUE,), ()))
+    names = ["src/vis\u200bible.py", "\x1b[31mansi", "caf\udce9", "line\nbreak"]
+    told = {
+        "observed": {"changed": names, "gone": names, "lines": [1, 2]},
+        "claim": {"files_modified": names},
+    }
+    assert cleaner.record(told) == told
+    split = f"{VALUE[:9]}\x1b[0m{VALUE[9:]}"
+    assert cleaner.record({"changed": [VALUE, split]}) == {"changed": ["[redacted]"] * 2}
+    assert cleaner.record({"message": names[0]}) == {"message": "src/visible.py"}

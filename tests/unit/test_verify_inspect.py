@@ -300,3 +300,13 @@ def test_the_owner_is_not_kept_from_git_and_may_commit_under_terms() -> None:
     assert (owner.git_owner, owner.may_commit) == (None, True)
     other = allowed_by(an_invocation(terms=terms, git_owner="human", git_in_reach=True))
     assert (other.git_owner, other.may_commit, other.git_in_reach) == ("human", False, True)
+
+
+def test_of_many_names_all_are_counted_and_an_unseen_character_is_seen() -> None:
+    names = ("vis\u200bible", *(f"f{n}" for n in range(999)))
+    found = by_code(WRITES.replace(scope=("src/**",)), None, Observed(names))["scope_violation"]
+    assert found.evidence[0] == r"vis\u200bible" and len(found.evidence) == 51
+    assert found.named(2) == [r"vis\u200bible", "f0", "and 998 more"]
+    assert found.replace(evidence=found.evidence[:3]).named(2)[-1] == "and 1 more"
+    for forged in ("", "and  more", "and x more", f"and {'9' * 5000} more"):
+        assert found.replace(evidence=(*found.evidence[:50], forged)).named(2)[-1].startswith("and ")
