@@ -47,7 +47,7 @@ def _text(parts: diff_runs.Parts) -> list[str]:
             continue
         told = [one_line(f"{_SIGNS[one.kind]} {one.key}: {one.words}") for one in part.differences]
         told += part.lines  # which are clean, and begin with a sign or a blank
-        if more := max(0, len(told) - _MOST) + part.more:
+        if more := sum(line[:1] in "+-~" for line in told[_MOST:]) + part.more:
             told[_MOST:] = [f"and {more} more"]
         if told:
             lines += ["", pen.paint(name, "bold")]

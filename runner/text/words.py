@@ -40,6 +40,18 @@ def and_more(lines: Sequence[str], most: int) -> list[str]:
     return [*lines[:most], *([f"and {rest} more"] if rest > 0 else [])]
 
 
+def numbered(names: Iterable[str]) -> list[str]:
+    """Each another name: what is called as an earlier one has a number, ` (2)`."""
+    told: dict[str, int] = {}
+    for name in names:
+        one, n = name, 1
+        while one in told:
+            n = max(n, told[name]) + 1
+            one = f"{name} ({n})"
+        told[name], told[one] = n, 1
+    return [*told]
+
+
 def one_line(text: str, most: int | None = None) -> str:
     """The text on one line, fit for a terminal, and cut where it is longer than `most` characters."""
     line = " ".join(clean_terminal(text).split())

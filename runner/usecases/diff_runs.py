@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections import Counter
+from itertools import takewhile
+from operator import eq
 
 from runner.disk.files import read, read_text
 from runner.errors import RunnerError, RunNotFound, UsageError
@@ -17,8 +19,8 @@ from runner.state.authentic import own_invocation, refuse_foreign, why_foreign
 from runner.state.manifest import between
 from runner.state.store import runs_of
 from runner.text.differences import Difference, differences
-from runner.text.terminal import clean_terminal
-from runner.text.words import count, shortened
+from runner.text.terminal import clean_terminal, plain
+from runner.text.words import count, numbered, shortened
 from runner.usecases import accept, review
 from runner.usecases.logs import redactor, unknown_secrets
 from runner.usecases.look import look
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
     Known = Mapping[str, str | None]
+    Pairs = list[tuple[str, str | None]]
 
 _MOST = _LONGEST = 1000
 _APART = (
@@ -51,7 +54,7 @@ class Aspect(Value):
     unknown: tuple[str, ...] = ()
     """What is not known of one of the runs."""
     more: int = 0
-    """How many differences, or lines, are not here."""
+    """How many differences, or lines that differ, are not here."""
     compared: int = 1
     """How many things were compared, the equal ones included."""
     lines: tuple[str, ...] = ()
@@ -109,18 +112,26 @@ def compared(before: Known | None, after: Known | None) -> Aspect | None:
 
 
 def of_texts(before: str | None, after: str | None) -> Aspect | None:
-    """From the first line that differs on; so far, comparing takes no time worth a name."""
+    """From the first line that differs on; so far, comparing takes no time worth a name. Of the rest, `more`
+    counts what only one has.
+    """
     if before is None or after is None or before == after:
         return None if before is None or after is None else Aspect()
     import difflib
 
     a, b = before.split("\n"), after.split("\n")
-    at = next((n for n, (one, two) in enumerate(zip(a, b, strict=False)) if one != two), min(len(a), len(b)))
-    begin, end = max(0, at - 3), at + _MOST
-    diff = [*difflib.unified_diff(a[begin:end], b[begin:end], lineterm="")][3:]
+    begin = sum(takewhile(bool, map(eq, a, b)))
+    end = min(sum(takewhile(bool, map(eq, reversed(a), reversed(b)))), len(a) - begin, len(b) - begin)
+    a, b = (each[max(0, begin - 3) : len(each) - max(0, end - 3)] for each in (a, b))
+    at = to = begin - max(0, begin - 3) + _MOST
+    if max(len(a), len(b)) > at:  # up to the last lines that both have, or they end at different ones
+        last = difflib.SequenceMatcher(None, a[:at], b[:to]).get_matching_blocks()[-2:][0]
+        at, to = (last.a + last.size, last.b + last.size) if last.a + last.size > 3 else (at, to)
+    diff = [*difflib.unified_diff(a[:at], b[:to], lineterm="")][3:]
     lines = tuple("..." if line[:2] == "@@" else shortened(line, _LONGEST) for line in diff[:_MOST])
-    rest = max(0, len(a) - end) + max(0, len(b) - end)
-    return Aspect(more=max(0, len(diff) - _MOST) + rest, lines=lines)
+    one, two = Counter(a[at:]), Counter(b[to:])
+    rest = ((one - two) + (two - one)).total() or int(a[at:] != b[to:])
+    return Aspect(more=sum(line[0] in "+-" for line in diff[_MOST:]) + rest, lines=lines)
 
 
 class _Side:
@@ -157,10 +168,10 @@ class _Side:
         settings["rehearsal"] = dumps((i.rehearsal.script or True) if i.rehearsal else False)
         took = None if m.started_at is None else between(m.started_at, m.ended_at)
         code, message = (m.reason.code, m.reason.message) if m.is_done and m.reason else (None, None)
-        checks = {shlex.join(argv): "not run" for argv in i.verify}
-        for one in self._report.checks:
-            checks[one.command] = "passed" if one.passed else f"failed: {one.how}"
-        parts: dict[str, Known | None] = {
+        ran = self._report.checks
+        checks: Pairs = [(one.command, "passed" if one.passed else f"failed: {one.how}") for one in ran]
+        checks += [(shlex.join(argv), "not run") for argv in i.verify[len(ran) :]]
+        parts: dict[str, Known | Pairs | None] = {
             "settings": settings,
             "arguments": {word: count(number, "time") for word, number in Counter(i.argv[1:]).items()},
             "versions": {i.runtime: i.version, "program": i.program, "observed model": seen},
@@ -175,13 +186,18 @@ class _Side:
             "attempts": {"attempts": str(m.attempt)},
             "verdict": {"outcome": m.outcome, "reason": code, "message": message},
         }
-        said = self._said
-        return {name: one and {said(k): v and said(v) for k, v in one.items()} for name, one in parts.items()}
+        return {name: None if one is None else self._told(one) for name, one in parts.items()}
+
+    def _told(self, part: Known | Pairs) -> Known:
+        pairs = part if isinstance(part, list) else [*part.items()]
+        names = numbered(self._said(name) for name, _ in pairs)
+        return {name: one and self._said(one) for name, (_, one) in zip(names, pairs, strict=True)}
 
     def _base(self) -> Known | None:
         taken, place = self._taken, self.manifest.workspace
+        base = place.base if place else None
         if taken is None:
-            return {"commit": place.base, "branch": None} if place and place.base else None
+            return {"commit": base, "branch": None, "uncommitted": None} if base else None
         at, dirty = taken.position, count(len(taken.dirty) + len(taken.untracked), "file")
         return {"commit": at.head or "none", "branch": at.branch or "none", "uncommitted": dirty}
 
@@ -201,16 +217,16 @@ class _Side:
                 shadow = taken.replace(root=self._run.path).shadow  # its own work tree may be gone
                 for path, _, _, mode, name in shadow.differing(taken.tree, tree):
                     made[path] = f"{mode:o} {name[:12]}" if mode else "deleted"
-        return None if seen is None or self._is_plan else {path: made.get(path) for path in seen}
+        return None if seen is None or self._is_plan else {plain(path): made.get(path) for path in seen}
 
-    def _findings(self) -> Known | None:
+    def _findings(self) -> Pairs | None:
         found, claimed = record.load(self._run.result), self._report.review_findings
         is_judged = found is not None and self.manifest.is_done and found.attempt == self.manifest.attempt
         is_review = self._invocation.terms.output_contract not in (None, "final", "closing-turn")
         if self._is_plan or not is_judged or (claimed is None and is_review):
             return None
-        seen = {f"{one.code}: {one.message}": str(one.severity) for one in self._report.findings}
-        return seen | {f"{one.file}: {one.title}": one.severity for one in claimed or ()}
+        seen: Pairs = [(f"{one.code}: {one.message}", str(one.severity)) for one in self._report.findings]
+        return seen + [(f"{plain(one.file)}: {one.title}", one.severity) for one in claimed or ()]
 
     def _steps(self) -> Known | None:
         try:

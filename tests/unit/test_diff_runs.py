@@ -20,7 +20,7 @@ from runner.model import Limits, Outcome, Reason, Terms, Usage
 from runner.runtimes import PLAN
 from runner.state.authentic import write_record
 from runner.state.lineage import lineage_of
-from runner.state.manifest import RuntimeFound
+from runner.state.manifest import RuntimeFound, Workspace
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step
 from runner.state.store import RunDir
 from runner.text.differences import Difference
@@ -98,12 +98,36 @@ def test_texts_differ_from_where_they_do() -> None:
     assert of_texts(before, before) == Aspect()
 
 
+def test_what_two_texts_end_with_is_not_counted() -> None:
+    lines = [f"line {n}" for n in range(3000)]
+    changed = [*lines[:5], "other", *lines[6:]]
+    found = of_texts("\n".join(lines), "\n".join(changed))
+    assert found is not None and found.more == 0 and len(found.lines) == 8
+    assert of_texts("a\nsame\nsame", "a\nsame") == Aspect(lines=(" a", " same", "-same"))
+    longer = [f"new {n}" for n in range(500)]
+    late = [*longer, *lines[:2900], "other", *lines[2901:]]
+    found = of_texts("\n".join(lines), "\n".join(late))
+    assert found is not None and found.more == 2 and [line[0] for line in found.lines[:500]] == ["+"] * 500
+    assert not any(line[0] == "-" for line in found.lines)
+    shuffled = of_texts("\n".join([*"ab", *lines]), "\n".join([*"cd", *reversed(lines)]))
+    assert shuffled is not None and shuffled.more > 0
+    assert "  and" not in "".join(_text({"prompt": of_texts("\n".join(lines), "\n".join(changed))}))
+
+
+def test_what_is_not_shown_of_a_text_is_counted_without_what_is_the_same() -> None:
+    before = [f"line {n}" for n in range(100)]
+    after = [f"other {n}" if n % 10 == 5 else line for n, line in enumerate(before)]
+    shown = _text({"prompt": of_texts("\n".join(before), "\n".join(after))})
+    signs = [line[2:3] for line in shown if line.startswith(("  +", "  -"))]
+    assert shown[-1] == f"  and {20 - len(signs)} more"
+
+
 @pytest.mark.parametrize("words", [("same",), ("a", "b"), tuple(map(str, range(90)))])
 def test_the_longest_prompts_are_compared_at_once(words: tuple[str, ...]) -> None:
     before = "\n".join(words[n % len(words)] for n in range(200_000))
     began = time.process_time()
     found = of_texts(f"old\n{before}", f"new\n{before[::-1]}")
-    assert found is not None and found.lines and found.more > 100_000
+    assert found is not None and found.lines and found.more >= 1000
     assert time.process_time() - began < 5
 
 
@@ -205,6 +229,44 @@ def test_findings_of_a_review_are_known_again_and_those_of_none_are_not_known(ro
     found = parts(before, review(SECOND, **graver))["findings"]
     assert told(found) == [("changed", "a.py: Wrong", "minor", "critical")]
     assert parts(before, review(THIRD, claim=None))["findings"] is None
+
+
+def test_of_two_equal_findings_or_checks_each_counts(root: Path) -> None:
+    one = {"file": "a.py", "line": 3, "title": "Wrong", "detail": "", "evidence": "", "severity": "minor"}
+    twice = [one, one | {"line": 9, "severity": "critical"}]
+    passed = {"argv": ["pytest"], "exit_code": 0, "timed_out": False, "duration_s": 1.0, "tail": ""}
+    runs = []
+    for run_id, said, checks in (
+        (FIRST, twice, [passed, passed | {"exit_code": 1}]),
+        (SECOND, [one], [passed]),
+    ):
+        claim = a_result()["claim"] | {"findings": said}
+        terms = Terms(output_contract="findings")
+        runs.append(a_run(root, run_id, verify=(("pytest",),) * 2, terms=terms))
+        write_result(runs[-1], a_result(findings=[], claim=claim, checks=checks))
+    found = parts(*runs)
+    assert told(found["findings"]) == [
+        ("changed", "a.py: Wrong", "critical", "minor"),
+        ("gone", "a.py: Wrong (2)", "minor", None),
+    ]
+    assert told(found["checks"]) == [("changed", "pytest (2)", "failed: exited with 1", "not run")]
+
+
+def test_two_files_that_look_the_same_are_two(root: Path) -> None:
+    before, after = a_run(root, FIRST), a_run(root, SECOND)
+    seen = a_result()["observed"]
+    write_result(before, a_result(observed=seen | {"changed": ["vis\u200bible.py", "visible.py"]}))
+    write_result(after, a_result(observed=seen | {"changed": ["visible.py"]}))
+    assert told(parts(before, after)["files"]) == [("gone", r"vis\u200bible.py", "?", None)]
+
+
+def test_how_much_was_uncommitted_is_not_known_without_the_record_of_before(root: Path) -> None:
+    runs = [a_run(root, run_id) for run_id in (FIRST, SECOND)]
+    for run in runs:
+        manifest = run.read_manifest()
+        run.write_manifest(manifest.replace(workspace=Workspace("worktree", "/trees/x", "1" * 40)))
+    base = parts(*runs)["base"]
+    assert base is not None and base.unknown == ("branch", "uncommitted") and not base.differences
 
 
 def test_files_whose_contents_nobody_knows_are_not_called_equal(root: Path) -> None:

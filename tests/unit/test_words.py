@@ -9,7 +9,7 @@ import time
 import pytest
 from support.imports import ROOT
 
-from runner.text.words import and_more, count, few, nearest, one_line, shortened
+from runner.text.words import and_more, count, few, nearest, numbered, one_line, shortened
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,9 @@ def test_comparing_names_is_loaded_only_when_a_name_is_looked_for() -> None:
     code = load + "print('difflib' in sys.modules)"
     shown = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60)
     assert shown.stdout == "False\n", shown.stderr
+
+
+def test_equal_names_have_numbers_and_no_two_are_the_same() -> None:
+    assert numbered(["a", "b", "a", "a"]) == ["a", "b", "a (2)", "a (3)"]
+    assert numbered(["a", "a (2)", "a", "a (2)"]) == ["a", "a (2)", "a (3)", "a (2) (2)"]
+    assert len({*numbered(["same"] * 50_000)}) == 50_000
