@@ -7,7 +7,6 @@ https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv
 from __future__ import annotations
 
 from runner.ci.notice import LEVELS, names
-from runner.text.terminal import clean_terminal
 from runner.text.words import one_line
 
 TYPE_CHECKING = False
@@ -24,17 +23,17 @@ _SEVERITIES = dict(zip(LEVELS, ("critical", "major", "minor"), strict=True))
 
 
 def code_quality(notices: Sequence[Notice]) -> list[dict[str, Any]]:
-    """What names a file, of more the first 5,000: GitLab takes nothing else. Where a line is not known, the
+    """What names a file, of more the gravest 5,000: GitLab takes nothing else. Where a line is not known, the
     first is named.
     """
-    placed = [one for one in notices if one.file][:_MOST]
+    placed = sorted((one for one in notices if one.file), key=lambda one: LEVELS.index(one.level))[:_MOST]
     return [
         {
             "description": one_line(f"{one.title} {one.detail}", 1000),
             "check_name": one.rule,
             "fingerprint": name,
             "severity": _SEVERITIES[one.level],
-            "location": {"path": clean_terminal(one.file), "lines": {"begin": one.line or 1}},
+            "location": {"path": one.file, "lines": {"begin": one.line or 1}},
         }
         for one, name in zip(placed, names(placed), strict=True)
     ]

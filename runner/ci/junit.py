@@ -11,7 +11,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from runner.ci.notice import DRIFT, SCOPE, UNFINISHED, why
 from runner.text.terminal import clean_terminal
-from runner.text.words import and_more
+from runner.text.words import and_more, numbered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def document(suites: Sequence[tuple[str, Report, Unrun | None]]) -> bytes:
     made = JUnitXml()
     for name, report, unrun in suites:
         suite = TestSuite(_text(name))
-        for case in (_end(report), *(() if unrun is None else _cases(report, unrun))):
-            case.classname = _text(name)
+        cases = (_end(report), *(() if unrun is None else _cases(report, unrun)))
+        for case, called in zip(cases, numbered(case.name for case in cases), strict=True):
+            case.name, case.classname = called, _text(name)
             suite.add_testcase(case)
         # `add_testsuite` makes one suite of two runs of a task
         made.append(suite)  # type: ignore[no-untyped-call] # as below

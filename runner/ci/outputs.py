@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.lightjson import dumps
+from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def values(report: Report, manifest: Manifest, files: Mapping[str, str | None]) 
         "tokens_cached": report.usage.get("cached_input_tokens"),
         "tokens_out": report.usage.get("output_tokens"),
         "cost_usd": manifest.cost if manifest.price is None else None,  # else in any currency
-        "session_id": manifest.thread_id,
+        "session_id": manifest.thread_id and clean_terminal(manifest.thread_id),
         "manifest": manifest.manifest_path,
         **{name: files.get(name) for name in ("report", "patch", "junit", "sarif")},
         "changed_files": None if report.files.observed is None or len(changed) > _FILES else changed,

@@ -9,13 +9,13 @@ from runner.ci.notice import UNFINISHED, of_run
 from runner.ci.outputs import outputs, values
 from runner.cli import pen
 from runner.cli.actions import add_actions
-from runner.cli.parser import Namespace, Parser, WrongText, add_run, run_named
+from runner.cli.parser import Namespace, Parser, WrongText, add_run, here, run_named
 from runner.cli.render import emit, exit_status
 from runner.disk import files
 from runner.errors import ExitStatus, RuntimeMissing, Unwritable, UsageError
 from runner.model import Outcome
 from runner.state.authentic import refuse_foreign
-from runner.usecases import review
+from runner.usecases import find, review
 from runner.value import json_bytes
 from runner.verify.report_text import as_markdown
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _STDOUT, _NEVER = "-", "none"
 _FILES = ("summary", "junit", "sarif", "code_quality", "dotenv", "outputs")
-_WORDS = (*map(str, Outcome), "budget", UNFINISHED, _NEVER)
+_WORDS = (*(str(one) for one in Outcome if one is not Outcome.SUCCEEDED), "budget", UNFINISHED, _NEVER)
 
 
 def add_ci(parser: Parser) -> None:
@@ -91,7 +91,7 @@ def run_ci_report(args: Namespace) -> int:
 
         notices = [notice for one in found for notice in of_run(one.report)]
         where = runs[0].run_id if len(runs) == 1 else "RUN"
-        pen.commands(commands(notices, f"`runner report {where}` has all of them"))
+        pen.commands(commands(notices, f"`runner report {where} --format json` has all of them"))
     if args.format == "json":
         emit({"runs": told, "files": paths})
     for note in (note for one in found for note in one.notes):
@@ -113,18 +113,24 @@ def _paths(args: Namespace) -> dict[str, str]:
                 f"{option} names no file", hint="`-` is for a summary alone; is a variable not set?"
             )
         if path != _STDOUT and not _can_be_written(path):
-            raise Unwritable(f"{option}: {path} is no plain file, or in no folder")
-    if len({*map(os.path.realpath, paths.values())}) < len(paths):
+            raise Unwritable(f"{option}: {path} is no plain file, in no folder, or behind a link")
+    names = paths.values()
+    if len({os.stat(one)[1:3] if os.path.exists(one) else os.path.realpath(one) for one in names}) < len(
+        paths
+    ):
         raise UsageError("two options name the same file")
     return paths
 
 
 def _can_be_written(path: str) -> bool:
-    """No link is followed: an agent may have put one where a job writes its reports."""
+    """No link of the work tree is followed: an agent may have put one where a job writes its reports."""
+    folder, top = os.path.dirname(os.path.join(here(), path)), os.path.realpath(find.find_root(here()))
+    if any(one.startswith(f"{top}/") for one in files.links(folder)):
+        return False
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
-        return os.path.isdir(os.path.dirname(path) or ".")
+        return os.path.isdir(folder)
 
 
 def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], path: str) -> bytes:
@@ -175,14 +181,13 @@ def _junit(found: Sequence[Reviewed]) -> bytes:
 
 
 def _write(name: str, path: str, data: bytes) -> None:
-    """To what other steps have a part in, it is added behind an empty line."""
+    """To what other steps have a part in, it is added."""
     if path == _STDOUT:
         pen.say(data.decode(), end="")
         return
     try:
         if name in ("summary", "outputs"):
-            with open(path, "ab", opener=files.no_follow) as file:
-                file.write(b"\n" * (bool(data) and file.tell() > 0) + data)
+            files.append(path, data)
         else:
             files.replace_bytes(path, data, mode=0o644)
     except OSError as error:

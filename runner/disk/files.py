@@ -84,6 +84,22 @@ def replace_bytes(path: str, data: bytes, *, durable: bool = True, mode: int = 0
         draft.close()
 
 
+def append(path: str, data: bytes) -> None:
+    """At the end of a file, behind an empty line, or in a new one, 0644. OSError, and nothing of it is left
+    there, when the disk refuses.
+    """
+    is_new = not os.path.lexists(path)
+    with open(path, "ab", buffering=0, opener=no_follow) as file:
+        before = file.tell()
+        try:
+            if is_new:
+                os.fchmod(file.fileno(), 0o644)
+            _write(file.fileno(), b"\n" * (bool(data) and before > 0) + data)
+        except OSError:
+            file.truncate(before)
+            raise
+
+
 def remove_drafts(folder: str) -> None:
     """Removes what a killed process was writing there. Nobody else may be writing."""
     for name in os.listdir(folder):

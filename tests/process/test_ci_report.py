@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -69,6 +70,26 @@ def test_a_run_that_was_rejected_is_told_in_every_form_and_fails_the_job(repo: R
     exits_by_words(repo, run)
 
 
+def test_a_file_whose_name_hides_a_character_accuses_no_other_one(repo: Repo) -> None:
+    repo.task('sandbox = "workspace-write"', 'scope = ["src/**"]')
+    text = (repo.root / "delegate.toml").read_text().replace('sandbox = "read-only"\n', "")
+    (repo.root / "delegate.toml").write_text(text)
+    (repo.root / "visible.py").write_text("innocent\n")
+    repo.git("add", "delegate.toml", "visible.py")
+    repo.quick_codex("all done", before="printf x > \"$(printf '%b' 'vis\\0342\\0200\\0213ible.py')\"")
+    run = repo.cli("start", "work", "--wait", "--json").json()["run_id"]
+    done = repo.cli("ci", "report", run, "--annotations", "--code-quality", "q.json", "--outputs", "o")
+    assert done.status == 6 and r"file=vis\u200bible.py" in done.stdout
+    name = "vis\u200bible.py"
+    told = repo.cli("report", run, "--format", "json").json()
+    assert told["files"]["observed"] == told["files"]["outside_scope"] == [name]
+    assert r"vis\u200bible.py (outside the scope)" in repo.cli("report", run).stdout
+    assert "visible" not in done.stdout + json.dumps(told) + repo.cli("ci", "report", run).stdout
+    (entry,) = json.loads(Path(repo.root, "q.json").read_bytes())
+    assert entry["location"]["path"] == name
+    assert json.dumps([name]) in Path(repo.root, "o").read_text()
+
+
 def exits_by_words(repo: Repo, run: Run) -> None:
     for words, status in (("rejected", 6), ("failed, rejected", 6), ("failed,budget", 0), ("none", 0)):
         assert repo.cli("ci", "report", run.id, "--fail-on", words).status == status, words
@@ -87,6 +108,9 @@ def test_what_cannot_be_written_is_refused_before_anything_is(repo: Repo) -> Non
     os.mkfifo(repo.root / "fifo")
     (repo.root / "link").symlink_to(repo.root / "delegate.toml")
     (repo.root / "folder").mkdir()
+    (repo.root / "inside").symlink_to(repo.root / "folder")
+    Path(repo.root, "h1").touch()
+    os.link(repo.root / "h1", repo.root / "h2")
     before = sorted(os.listdir(repo.root))
     for words, code, status in (
         (("--sarif", "fifo"), "unwritable", 9),
@@ -94,6 +118,10 @@ def test_what_cannot_be_written_is_refused_before_anything_is(repo: Repo) -> Non
         (("--summary", "link"), "unwritable", 9),
         (("--sarif", "folder"), "unwritable", 9),
         (("--sarif", "no/s.sarif"), "unwritable", 9),
+        (("--sarif", "inside/s.sarif"), "unwritable", 9),
+        (("--summary", f"{repo.root}/inside/../s.md"), "unwritable", 9),
+        (("--summary", "h1", "--outputs", "h2"), "usage", 2),
+        (("--fail-on", "succeeded"), "usage", 2),
         (("--sarif", ""), "usage", 2),
         (("--sarif", "-"), "usage", 2),
         (("--outputs", "./ok.json"), "usage", 2),
@@ -107,7 +135,13 @@ def test_what_cannot_be_written_is_refused_before_anything_is(repo: Repo) -> Non
             words
         )
     assert repo.cli("ci", "report", "nothing", "--sarif", "ok.json").status == 4
-    assert sorted(os.listdir(repo.root)) == before
+    assert sorted(os.listdir(repo.root)) == before and not os.listdir(repo.root / "folder")
+    outer = repo.note("reports")
+    outer.mkdir()
+    (outer.parent / "way").symlink_to(outer)
+    for name in ("s.md", "o"):
+        assert repo.cli("ci", "report", run, "--summary", f"{outer.parent}/way/{name}").status == 0
+        assert stat.S_IMODE(os.stat(outer / name).st_mode) == 0o644
     assert (repo.root / "delegate.toml").read_text().startswith("schema_version")
 
 

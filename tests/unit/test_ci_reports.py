@@ -209,6 +209,14 @@ def test_whatever_was_printed_the_document_is_valid(name: str, tail: str, messag
     cases((name, a_report(checks=(check, check), findings=(finding,) * 200), ((tail,),)))
 
 
+def test_a_check_that_is_declared_twice_is_two_cases() -> None:
+    found = cases(("work", a_report(checks=(PASSED, PASSED.replace(exit_code=1))), (("scope",), PASSED.argv)))
+    names = ["outcome", "pytest -q", "pytest -q (2)", "scope", "pytest -q (3)", "scope (2)"]
+    assert [name for _, name in found][:6] == names
+    became = [found["work", name][0] for name in names[1:5]]
+    assert became == ["passed", "failure", "skipped", "skipped"]
+
+
 # -- SARIF and code quality ------------------------------------------------------------------------
 
 
@@ -245,7 +253,29 @@ def test_whatever_a_notice_has_an_entry_can_be_read(notices: list[Notice]) -> No
     made = json.loads(json_bytes(gitlab.code_quality(notices)).decode())
     assert len({one["fingerprint"] for one in made}) == len(made) == sum(bool(one.file) for one in notices)
     assert {one["severity"] for one in made} <= {"critical", "major", "minor"}
-    assert all("\n" not in one["description"] and "\0" not in one["location"]["path"] for one in made)
+    assert all("\n" not in one["description"] for one in made)
+    assert {one["location"]["path"] for one in made} == {one.file for one in notices if one.file}
+
+
+def test_names_of_files_are_exact_in_documents_and_seen_whole_by_people() -> None:
+    names = ("src/vis\u200bible.py", "\x1b[31mansi", "caf\udce9")
+    one = a_report(CRITICAL.replace(file=names[0]), files=ReportedFiles((), names, names))
+    made = json.loads(json_bytes(gitlab.code_quality(of_run(one))))
+    assert [entry["location"]["path"] for entry in made] == [names[0], *names]
+    text = as_markdown(one)
+    assert r"`src/vis\u200bible.py` (outside the scope)" in text and r"`\u001b[31mansi`" in text
+    assert r"`caf\udce9`" in text and r"`src/vis\u200bible.py:7`: `SQL`" in text
+    (result,) = of_reports([one])["runs"][0]["results"]
+    assert "vis%E2%80%8Bible" in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+
+
+def test_code_quality_of_too_many_has_the_gravest_of_all_runs() -> None:
+    minor = CRITICAL.replace(severity="minor")
+    many = [minor.replace(title=f"{n}", file=f"{n}") for n in range(6000)]
+    notices = [*of_run(a_report(*many)), *of_run(a_report(minor, CRITICAL))]
+    made = gitlab.code_quality(notices)
+    assert len(made) == 5000 and made[0]["severity"] == "critical"
+    assert made[1]["location"]["path"] == "0"
 
 
 def test_of_five_thousand_findings_no_form_is_too_large() -> None:
@@ -296,6 +326,11 @@ def test_a_price_in_a_currency_that_nobody_named_is_no_dollars() -> None:
     assert values(a_report(), manifest, {})["cost_usd"] == "0.5"
     priced = manifest.replace(price=Price(1, 1, 1), usage=Usage(1, 1, 1, 1))
     assert values(a_report(), priced, {})["cost_usd"] == ""
+
+
+def test_a_session_whose_name_is_no_text_can_be_written() -> None:
+    told = values(a_report(), a_manifest(thread_id="s\ud800\udce9"), {})
+    assert outputs(told, "x").encode(errors="surrogateescape") and told["session_id"] == "s\ufffd\ufffd"
 
 
 def test_files_are_one_array_whatever_their_names_are() -> None:

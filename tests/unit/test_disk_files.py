@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -39,6 +40,28 @@ def test_a_file_is_replaced_whole_and_for_nobody_else(umask: int, tmp_path: Path
     files.replace_bytes(str(path), b"kept in a cache", durable=False)
     assert path.read_bytes() == b"kept in a cache" and mode(path) == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_added_is_there_whole_or_not_at_all(umask: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.append(str(path), b"one\n")
+    assert mode(path) == 0o644
+    path.chmod(0o600)
+    files.append(str(path), b"two\n")
+    files.append(str(path), b"")
+    assert path.read_bytes() == b"one\n\ntwo\n" and mode(path) == 0o600
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        for name in ("file", "new"):
+            with pytest.raises(OSError, match="too large"):
+                files.append(str(tmp_path / name), b"x" * 6000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"one\n\ntwo\n" and (tmp_path / "new").read_bytes() == b""
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.append(str(tmp_path / "link"), b"x")
 
 
 def test_a_file_is_replaced_in_the_folder_where_the_process_stands(
