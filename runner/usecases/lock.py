@@ -54,6 +54,7 @@ class Lockfile(Value):
     schema_version: int
     runtimes: Mapping[str, Pinned] = {}
     prompts: Mapping[str, str] = {}
+    settings: Mapping[str, str] = {}
     scripts: Mapping[str, str] = {}
     rehearsals: Mapping[str, str] = {}
     plans: Mapping[str, str] = {}
@@ -101,12 +102,12 @@ def look(config: Config, start_dir: str, config_file: str | None, env: Mapping[s
         for name, text in own.blocks.items()
         if dotted(("blocks", name, "text")) in own.origins  # else it is built in
     }
-    digests["prompts"] |= {key: digest_of(said) for key, said in texts.items() if any(said)}
-    models = {one.id: model_of(own, one.model) for one in tasks}
+    digests["settings"] = {key: digest_of(said) for key, said in texts.items() if any(said)}
+    models = {one.id: said.model for one in tasks if (said := model_of(own, one.model)) and said.model}
     runtimes, unknown = _runtimes(own, config, env)
     lock = Lockfile(
-        *(SCHEMA_VERSION, runtimes, digests["prompts"], digests["scripts"], digests["rehearsals"]),
-        *(digests["plans"], {name: one.model for name, one in models.items() if one and one.model}),
+        *(SCHEMA_VERSION, runtimes, digests["prompts"], digests["settings"], digests["scripts"]),
+        *(digests["rehearsals"], digests["plans"], models),
         *(_policy(own.policy, env), own.trust.get("digest"), version(DISTRIBUTION)),
     )
     return Looked(f"{os.path.splitext(own.files[1])[0]}.lock", lock, unknown, tuple(sorted({*loose})))

@@ -80,7 +80,8 @@ def test_a_lock_pins_what_the_tasks_use_and_a_check_of_it_holds(project: Repo) -
     assert (done.status, done.stdout, done.stderr) == (0, "wrote delegate.lock\n", "")
     found = locked(project)
     assert found["models"] == {"work": "gpt-5-mini"}
-    assert found["prompts"].keys() == {"MAP.md", "prompts/work.md", "blocks.house", "tasks.play"}
+    assert found["prompts"].keys() == {"MAP.md", "prompts/work.md"}
+    assert found["settings"].keys() == {"blocks.house", "tasks.play"}
     assert [*found["scripts"]] == ["ci/check.sh"]
     assert [*found["rehearsals"]] == ["play.toml"] and [*found["plans"]] == ["plan.toml"]
     pinned = found["runtimes"]["codex"]
@@ -200,6 +201,20 @@ def test_another_version_with_the_same_options_is_a_note(project: Repo) -> None:
     assert locked(project)["runtimes"]["codex"]["version"] == "0.163.0"
 
 
+def test_a_file_that_is_called_like_a_setting_hides_none(project: Repo) -> None:
+    text = SETTINGS.replace('"prompts/work.md"', '"tasks.play"')
+    project.write("tasks.play", "a prompt\n")
+    project.config(text)
+    project.git("add", "-A")
+    project.cli("lock")
+    project.config(text.replace("hello", "bye"))
+    assert [one.partition(":")[0] for one in checked(project)[1]] == ['settings."tasks.play"']
+    project.write("tasks.play", "another\n")
+    assert [one.partition(":")[0] for one in checked(project)[1]] == [
+        *('prompts."tasks.play"', 'settings."tasks.play"')
+    ]
+
+
 def test_each_changed_file_and_setting_is_a_line(project: Repo) -> None:
     project.cli("lock")
     for name in FILES:
@@ -208,7 +223,8 @@ def test_each_changed_file_and_setting_is_a_line(project: Repo) -> None:
     project.config(text.replace('"ci/check.sh"', '"-e", "ci/check.sh"'))
     status, drift = checked(project)
     assert status == 9 and [one.partition(":")[0] for one in drift] == [
-        *('prompts."MAP.md"', 'prompts."blocks.house"', 'prompts."prompts/work.md"', 'prompts."tasks.play"'),
+        *('prompts."MAP.md"', 'prompts."prompts/work.md"'),
+        *('settings."blocks.house"', 'settings."tasks.play"'),
         *('scripts."ci/check.sh"', 'rehearsals."play.toml"', 'plans."plan.toml"', "models.work", "trust"),
     ]
 
