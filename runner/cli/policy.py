@@ -63,7 +63,8 @@ def run_policy_diff(args: Namespace) -> int:
             what = count(len(found.breaches), "breach of the policy", "breaches of the policy")
             raise PolicyRefused(f"{what} at {found.head.named}")
     else:
-        _for_machines(args.format, [_notice(one, found) for one in (*found.breaches, *widened)], found)
+        gravest = sorted(widened, key=lambda one: RULES.index(one.rule))
+        _for_machines(args.format, [_notice(one, found) for one in (*found.breaches, *gravest)], found)
     return status
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from runner.config.compile import Compiled
 
+_Contents = dict[str, tuple["str | None", "str | None", bool]]
 _NOWHERE = f"{os.devnull}/none"
 _SHALLOW = "this clone is shallow, and runner fetches nothing: `git fetch --unshallow origin`"
 _LARGEST = 256 * 1024 * 1024
@@ -95,43 +96,51 @@ def _breaches(head: Side, done: Compiled) -> tuple[SettingChange, ...]:
     return tuple(SettingChange(BREACH, "policy", None, sentence, key, line) for key, sentence, line in found)
 
 
-def _contents(side: Side, tree: TreeAt) -> dict[str, str | None]:
-    """What there is of each script that counts, in the words of `runner trust`."""
-    found: dict[str, str | None] = {}
-    for name in side.config.trust.get("scripts", ()):
-        real, link = tree.real(name), tree.link(name)
-        found[name] = (
-            f"sha256:{sha256(tree.read(real, _LARGEST)).hexdigest()}" if real else link and f"link:{link}"
-        )
+def _contents(side: Side, tree: TreeAt) -> _Contents:
+    """Of each script that counts, and of each plan whose units may have commands: what there is in the words
+    of `runner trust`, what is told of it, and whether a checkout has something else.
+    """
+    config, found = side.config, _Contents()
+    plans = [stage.get("plan") or "{" for one in config.pipelines.values() for stage in one["stages"]]
+    named = [os.path.relpath(os.path.join(config.root, one), config.root) for one in plans if "{" not in one]
+    for name, (real, more) in tree.ways((*config.trust.get("scripts", ()), *named)).items():
+        link, told = tree.link(name), more and f"none: {more}"
+        said = f"sha256:{sha256(tree.read(real, _LARGEST)).hexdigest()}" if real else link and f"link:{link}"
+        if real and said:
+            told = said[:19] + (more and f", its content is made at checkout (`{more}`)")
+        found[name] = said, told or None, bool(real and more)
     return found
 
 
-def _digest(side: Side, contents: Mapping[str, str | None]) -> str | None:
+def _digest(side: Side, contents: _Contents) -> str | None:
     listed: str | None = side.config.trust.get("digest")
-    came = [(name, said) for name, said in contents.items() if said]
+    came = [(name, said) for name in side.config.trust.get("scripts", ()) if (said := contents[name][0])]
     return digest_of([listed, came]) if came else listed
 
 
-def _scripts(
-    before: Mapping[str, str | None], after: Mapping[str, str | None], head: Side
-) -> list[SettingChange]:
-    """Those whose content is another one; what is played, an agent does in its sandbox."""
+def _scripts(before: _Contents, after: _Contents, head: Side) -> list[SettingChange]:
+    """Those whose content is another one, or is gone; what is played, an agent does in its sandbox."""
     played = {words for _, key, words in head.config.trust.get("items", ()) if key.endswith(".rehearse")}
+    effects = {name: OTHER if name in played else WIDENS for name in after}
     return [
-        SettingChange(
-            OTHER if name in played else WIDENS, "script", was and was[:19], now[:19], name, file=name
-        )
+        SettingChange(effects[name], "script", was[1], now[1] or "none", name, file=name)
         for name, now in after.items()
-        if now and name in before and (was := before[name]) != now
+        if (was := before.get(name, (None, None, False) if now[2] else now)) != now
     ]
 
 
 def _elsewhere(before: TreeAt, after: TreeAt, seen: Sequence[str | None]) -> tuple[SettingChange, ...]:
-    """Other settings, of which nothing is said here."""
+    """Other settings, of which nothing is said here: what git has at each, or where it leads."""
+    every, names = {*before.files, *after.files} - {*seen}, (FILE_NAME, LOCAL_NAME)
+    paths = sorted(path for path in every if path.rpartition("/")[2] in names)
+    then, now = before.ways(paths), after.ways(paths)
+    there = {path: real or path for path, (real, _) in now.items()}
+    says, gone = "not looked at; `--config {}` does", {*paths} - after.files.keys()
     return tuple(
-        SettingChange(WIDENS, "trust", None, f"not looked at; `--config {path}` does", path, file=path)
-        for path in sorted(after.files.keys() - {*seen})
-        if path.rpartition("/")[2] == FILE_NAME and before.files.get(path) != after.files[path]
+        SettingChange(WIDENS, "trust", None, says.format(path), path, is_gone=path in gone, file=path)
+        for path, at in there.items()
+        if (then[path] != now[path] or before.files.get(at) != after.files.get(at))
+        and not (path in gone and path.endswith(LOCAL_NAME))
     )
 
 
@@ -148,7 +157,7 @@ class _Repository:
     """What git says of the repository around a folder."""
 
     def __init__(self, start: str) -> None:
-        self.git = Git(os.path.realpath(start), UNTOUCHED)
+        self.git = Git(os.path.realpath(start), UNTOUCHED, {"core.warnAmbiguousRefs": "true"})
         bare = self.git.line("rev-parse", "--is-bare-repository")
         if bare is None:
             self.git.run("rev-parse", "--git-dir")  # which says why
@@ -157,11 +166,17 @@ class _Repository:
         self.prefix = "" if bare == "true" else self.git.line("rev-parse", "--show-prefix") or ""
 
     def commit(self, name: str) -> str:
-        asked = ("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-        found = None if name[:1] == "-" else self.git.line(*asked)
-        if found is None:
+        asked = ("rev-parse", "--verify", f"{name}^{{commit}}")
+        status, out, said = self.git.ask(*asked) if name[:1] != "-" else (1, b"", "")
+        found = out.decode().strip()
+        if status != 0:
             hint = _SHALLOW if self._is_shallow else "`git log` shows the commits there are"
             raise UsageError(f"{name!r} is no commit of {self.root}", hint=hint)
+        word = said.partition("refname '")[2].partition("' is ambiguous")[0]
+        if word not in ("", "HEAD") and not found.startswith(word):
+            places = [f"refs/{place}{word}" for place in ("", "tags/", "heads/", "remotes/")]
+            full = os.fsdecode(self.git.run("for-each-ref", "--format=%(refname)", *places)).split()
+            raise UsageError(f"{name!r} is ambiguous", hint=f"say which: {', '.join(full)}")
         return found
 
     @property
@@ -182,14 +197,11 @@ class _Repository:
 
     def settings(self, tree: TreeAt, config: str | None) -> str | None:
         """The path of the settings at a commit: the nearest, as a start finds them."""
-        if config is not None:
-            path = self.inside(config)
-            if path is None:
-                raise UsageError(f"--config {config}: expected a file of {self.root}", hint=None)
-            return path if path in tree.files else None
-        folder = self.prefix.rstrip("/")
-        while (path := os.path.join(folder, FILE_NAME)) not in tree.files and folder:
-            folder = os.path.dirname(folder)
+        path = f"{self.prefix}{FILE_NAME}" if config is None else self.inside(config)
+        if path is None:
+            raise UsageError(f"--config {config}: expected a file of {self.root}", hint=None)
+        while path not in tree.files and path.endswith(f"/{FILE_NAME}"):
+            path = os.path.join(os.path.dirname(os.path.dirname(path)), FILE_NAME)
         return path if path in tree.files else None
 
     def renamed_from(self, before: TreeAt, after: TreeAt, new: str | None) -> str | None:
@@ -245,6 +257,8 @@ class _Repository:
         found = [f"{named}:{one}" if one.source == file else str(one) for one in done.problems]
         local = os.path.join(os.path.dirname(file or ""), LOCAL_NAME)
         found += [f"{named}:{local}: is tracked by git"] * (local in tree.files)
-        return found + [f"{named}:{file}: leads to no file of this commit"] * bool(
-            file and not tree.real(file)
-        )
+        no_file = "leads to no file of this commit"
+        for real, more in tree.ways([file] if file else []).values():
+            says = f"its content is made at checkout: take the attribute `{more}` away" if real else no_file
+            found += [f"{named}:{real or file}: {says}"] * bool(more or not real)
+        return found

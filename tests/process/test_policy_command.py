@@ -142,3 +142,11 @@ def test_nothing_that_the_settings_say_is_obeyed_by_a_terminal_or_a_job(repo: Re
     lines = told(repo, "annotations")[1].splitlines()
     assert len(lines) >= 3 and all(line.startswith("::warning file=delegate.toml,") for line in lines)
     assert not any(sign in line for sign in "\x1b\x9b\u202e\x85\r" for line in lines)
+
+
+def test_annotations_show_the_gravest_and_not_those_of_the_first_lines(repo: Repo) -> None:
+    decoys = "".join(f'[tasks.d{n}]\nprompt = "x"\nretries = 3\n' for n in range(14))
+    grave = '[tasks.last]\nprompt = "x"\nsandbox = "danger-full-access"\n'
+    request(repo, decoys + BASE + grave)
+    lines = told(repo, "annotations")[1].splitlines()
+    assert len(lines) == 10 and "danger-full-access" in lines[0] and "tasks.last.sandbox" in lines[0]

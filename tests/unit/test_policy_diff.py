@@ -262,6 +262,47 @@ def test_a_script_that_is_run_counts_with_its_content(repo: Changing) -> None:
     assert found.base.trust != found.head.trust
 
 
+def test_a_script_that_is_no_longer_in_the_commit_is_told_with_the_way_out(repo: Changing) -> None:
+    def told() -> list[tuple[str, str | None]]:
+        return [(one.rule, one.after) for one in of(repo.compared(), WIDENS)]
+
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
+    repo.put({"ci/test.sh": None})
+    assert told() == [("script", "none")]
+    for target in ("node_modules/a", "node_modules/b"):
+        if (repo.root / "ci").is_symlink():
+            repo.remove("ci")
+        repo.link("ci", target)
+        repo.put({})
+        assert told() == [("script", f"none: ci is a link to {target}")]
+    repo.git("rm", "-q", "ci")
+    names = "1" * 40, "2" * 40
+    for name in names:
+        repo.git("update-index", "--add", "--cacheinfo", f"160000,{name},ci")
+        repo.git("commit", "-q", "-m", "submodule")
+        assert told() == [("script", f"none: ci is a submodule at {name}")]
+    assert {one.before for one in repo.compared().changes} == {f"none: ci is a submodule at {names[0]}"}
+
+
+def test_a_plan_that_a_stage_names_counts_with_its_content(repo: Changing) -> None:
+    stages = """\
+[[pipelines.ship.stages]]
+name = "do"
+plan = "docs/./plan.md"
+task = "fix"
+[[pipelines.ship.stages]]
+name = "more"
+plan = "docs/{name}.md"
+task = "fix"
+"""
+    text = BASE.replace("[pipelines.ship]\n", '[pipelines.ship]\ninput = ["name"]\n') + stages
+    repo.put({"delegate.toml": text, "docs/plan.md": "a\n", "ci/test.sh": "make test\n"})
+    repo.put({"docs/plan.md": "b\n", "docs/other.md": "b\n"})
+    found = repo.compared()
+    assert [(one.effect, one.rule, one.file) for one in found.changes] == [(WIDENS, "script", "docs/plan.md")]
+    assert found.base.trust == found.head.trust, "no start asks for it"
+
+
 def test_the_digest_is_the_one_that_runner_trust_tells(repo: Changing) -> None:
     from runner.config.compile import compile_settings
     from runner.config.find import find
@@ -414,7 +455,9 @@ def test_a_bare_repository_and_a_linked_work_tree_are_as_good(repo: Changing, tm
 
 
 def test_nothing_that_the_repository_says_to_git_is_obeyed(repo: Changing, tmp_path: Path) -> None:
-    repo.put({"delegate.toml": BASE, ".gitattributes": "* diff=x filter=x text eol=crlf\n"})
+    repo.put(
+        {"delegate.toml": BASE, ".gitattributes": "* diff=x filter=x text eol=crlf\ndelegate.toml -filter\n"}
+    )
     repo.put({"delegate.toml": edited(('"1h"', '"2h"'))})
     told, mark = repo.compared(), tmp_path / "ran"
     program = tmp_path / "program"
@@ -434,6 +477,61 @@ def test_nothing_that_the_repository_says_to_git_is_obeyed(repo: Changing, tmp_p
     repo.git("replace", "HEAD~1:delegate.toml", "HEAD:delegate.toml", ok=False)
     repo.git("replace", "HEAD~1", "HEAD")
     assert repo.compared().changes == told.changes, "history is as it is"
+
+
+@pytest.mark.parametrize("suffix", ["", "~0", "^{commit}"])
+def test_a_name_that_is_a_tag_and_a_branch_is_refused_with_both(repo: Changing, suffix: str) -> None:
+    repo.put({"delegate.toml": BASE})
+    repo.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    repo.put({"delegate.toml": edited(('"1h"', '"2h"'))})
+    assert of(repo.compared(f"origin/main{suffix}"), WIDENS)
+    repo.git("config", "core.warnAmbiguousRefs", "false")
+    repo.git("tag", "origin/main", "HEAD")
+    with pytest.raises(UsageError, match="is ambiguous") as error:
+        repo.compared(f"origin/main{suffix}")
+    assert error.value.hint == "say which: refs/remotes/origin/main, refs/tags/origin/main"
+    assert of(repo.compared("refs/remotes/origin/main"), WIDENS)
+    for name in ("HEAD", first := repo.says("rev-parse", "HEAD~1").strip(), first[:12]):
+        repo.git("update-ref", f"refs/tags/{name}", "HEAD")
+    assert of(repo.compared(first, "HEAD"), WIDENS), "git takes a whole name for what it is"
+    with pytest.raises(UsageError, match="is ambiguous"):
+        repo.compared(first[:12])
+
+
+# -- what a checkout makes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["working-tree-encoding=SJIS", "ident", "filter=lfs"])
+def test_what_git_makes_at_checkout_is_an_error_of_settings_and_told_of_a_script(
+    repo: Changing, rule: str, tmp_path: Path
+) -> None:
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
+    repo.put({".gitattributes": f"ci/* {rule}\n"})
+    name = rule.partition("=")[0]
+    ((one),) = repo.compared().changes
+    assert (one.effect, one.rule, one.file) == (WIDENS, "script", "ci/test.sh")
+    assert f"its content is made at checkout (`{name}`)" in str(one.after)
+    repo.put({"x": "y"})
+    assert repo.compared().changes == (), "as it was"
+    repo.put({".gitattributes": f"[attr]odd {rule}\n*.toml odd\n"})
+    repo.write(".git/info/attributes", f"* -{name}\n")
+    with pytest.raises(ConfigInvalid) as error:
+        repo.compared()
+    made = f"its content is made at checkout: take the attribute `{name}` away"
+    assert error.value.problems == (f"HEAD:delegate.toml: {made}",)
+    repo.git("clone", "-q", "--bare", ".", f"{tmp_path}/bare")
+    with pytest.raises(ConfigInvalid):
+        compare(f"{tmp_path}/bare", {"HOME": "/none"}, ("HEAD~1", None), None, ())
+
+
+def test_rules_of_this_machine_and_of_line_ends_make_nothing(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
+    repo.put({".gitattributes": "* text=auto eol=crlf\n*.png filter=lfs -text\nci/* !ident -filter\n"})
+    repo.write(".git/info/attributes", "* ident\n")
+    repo.write("mine", "* filter=x\n")
+    repo.git("config", "core.attributesFile", f"{repo.root}/mine")
+    assert repo.compared().changes == ()
+    assert repo.says("status", "--porcelain") == "?? mine\n"
 
 
 # -- files -------------------------------------------------------------------------------------------
@@ -497,6 +595,31 @@ def test_the_settings_of_a_folder_are_the_nearest_of_each_commit(repo: Changing)
     assert repo.compared(config="delegate.toml").changes == ()
     with pytest.raises(UsageError, match="expected a file of"):
         repo.compared(config="../delegate.toml")
+
+
+def test_settings_of_other_folders_that_go_or_lead_elsewhere_are_told(repo: Changing) -> None:
+    def told() -> list[tuple[str, str, bool]]:
+        return [(one.rule, one.key, one.is_gone) for one in repo.compared().changes if one.effect == WIDENS]
+
+    narrow = edited(('"1h"', '"30m"'))
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n", "common.toml": narrow, "a/b/x": ""})
+    repo.write("pkg/delegate.toml", narrow)
+    repo.link("a/delegate.toml", "../common.toml")
+    repo.put({})
+    assert told() == [("trust", "a/delegate.toml", False), ("trust", "pkg/delegate.toml", False)]
+    repo.put({"common.toml": BASE})
+    assert told() == [("trust", "a/delegate.toml", False)]
+    repo.put({".gitattributes": "common.toml ident\n"})
+    assert told() == [("trust", "a/delegate.toml", False)]
+    repo.put({".gitattributes": None, "pkg/delegate.toml": None})
+    assert told() == [("trust", "a/delegate.toml", False), ("trust", "pkg/delegate.toml", True)]
+    found = repo.compared(config="pkg/delegate.toml")
+    assert found.head.file == "delegate.toml" and [one.rule for one in of(found, WIDENS)] == ["budget"]
+    assert not of(found, NARROWS)
+    repo.put({"pkg/delegate.local.toml": "x = 1\n"})
+    assert told() == [("trust", "pkg/delegate.local.toml", False)]
+    repo.put({"pkg/delegate.local.toml": None})
+    assert told() == []
 
 
 def test_a_link_is_followed_inside_of_the_commit_and_nowhere_else(repo: Changing) -> None:
