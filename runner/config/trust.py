@@ -141,11 +141,10 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
         was_option = False
 
 
-def program_of(command: Sequence[str]) -> tuple[str, ...]:
-    """The words of a command that say what it starts: of a shell all of them."""
-    name = command[0].rpartition("/")[2]
-    is_before = name in _LAUNCHERS or name.rstrip("0123456789.") in _INTERPRETERS
-    return tuple(command[: None if name in SHELLS else 3 if is_before else 1])
+def is_starter(word: str) -> bool:
+    """Whether the words behind it say what runs: of a shell, an interpreter and a launcher."""
+    name = word.rpartition("/")[2]
+    return name in _LAUNCHERS or name.rstrip("0123456789.") in _INTERPRETERS
 
 
 def _is_of_launcher(word: str) -> bool:

@@ -7,22 +7,24 @@ run do more, the change counts as if it did.
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 from runner.config.layers import leaves
 from runner.config.policy import USUAL
-from runner.config.trust import HARMLESS, RUNS, SENDS, kind, program_of
+from runner.config.trust import HARMLESS, RUNS, SENDS, is_starter, kind
 from runner.lightjson import dumps
 from runner.model import Caps, Level, Model, Sandbox, Task
-from runner.runtimes import get
 from runner.text.durations import format_duration
+from runner.text.globs import around
 from runner.text.problems import dotted
+from runner.text.versions import parse_constraint
 from runner.text.words import shortened
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
     from typing import Any
 
     from runner.config.layers import Layer
@@ -98,31 +100,44 @@ def _more(before: float | None, after: float | None) -> str:
     return WIDENS if before is not None and (after is None or after > before) else NARROWS
 
 
-def _added(before: Sequence[str] | None, after: Sequence[str] | None) -> str:
-    """None is everything."""
-    if before is None or after is None:
-        return WIDENS if after is None else NARROWS
-    return NARROWS if all(any(_covers(wide, one) for wide in before) for one in after) else WIDENS
+def _grown(around: Callable[[str], Sequence[Hashable]]) -> Compare:
+    """`around`: one of a list that grants, in its only form, then what else covers all of it. None is all."""
+
+    def compare(before: Sequence[str] | None, after: Sequence[str] | None) -> str:
+        if before is None or after is None:
+            return WIDENS if after is None else NARROWS
+        wide = {around(one)[0] for one in before}
+        return NARROWS if all(not wide.isdisjoint(around(one)) for one in after) else WIDENS
+
+    return compare
 
 
-def _taken(before: Sequence[str], after: Sequence[str]) -> str:
-    """Of what an agent is kept from."""
-    return _added(after, before)
+def _lost(compare: Compare) -> Compare:
+    return lambda kept, still_kept: compare(still_kept, kept)
 
 
-def _covers(wide: str, one: str) -> bool:
-    """Of folders, hosts and globs."""
-    if wide[:2] == "*." and "/" not in one:
-        return one.endswith(wide[1:]) or one == wide
-    above = wide[:-2] if wide[-3:] == "/**" else f"{wide.rstrip('/')}/" if wide[:1] == "/" else None
-    return wide in (one, "**") or (above is not None and one.startswith(above))
+def _above(host: str) -> tuple[str, ...]:
+    parts = host.removeprefix("*.").split(".")
+    return (host, *(f"*.{'.'.join(parts[n:])}" for n in range(1, len(parts))))
+
+
+_added, _hosts, _globs = _grown(lambda name: (name,)), _grown(_above), _grown(around)
+_folders, _kept = _grown(lambda path: around(f"{path}/")), _lost(_added)
 
 
 def _pasted(before: Sequence[str], after: Sequence[str]) -> str:
     """`!` takes files out."""
     out, still_out = ([one for one in globs if one[0] == "!"] for globs in (before, after))
-    is_less = _taken(out, still_out) == NARROWS
-    return _added(before, [one for one in after if one[0] != "!"]) if is_less else WIDENS
+    is_less = _globs(still_out, out) == NARROWS
+    return _globs(before, [one for one in after if one[0] != "!"]) if is_less else WIDENS
+
+
+def _versions(before: str | None, after: str | None) -> str:
+    """Each bound of BASE has to stand at HEAD, or more than `>=` asked for."""
+    kept, come = ({*parse_constraint(text)} if text else set() for text in (before, after))
+    least = [bound for sign, bound in come if sign in ("==", ">", ">=")]
+    held = (op == ">=" and any(new >= old for new in least) for op, old in kept - come)
+    return NARROWS if all(held) else WIDENS
 
 
 def _neutral(before: Any, after: Any) -> str:
@@ -130,15 +145,14 @@ def _neutral(before: Any, after: Any) -> str:
 
 
 _ANY = _ranked()
-_HOLD = ("check", "check_weakened", "scope")
 _RULES: dict[Path, tuple[str, Compare]] = {
     ("tasks", "runtime"): ("program", _ANY),
-    ("tasks", "scope"): ("scope", _added),
+    ("tasks", "scope"): ("scope", _globs),
     ("tasks", "prompt_file"): ("sends", _usual(None)),
     ("tasks", "map"): ("sends", _usual(None)),
     ("tasks", "paste"): ("sends", _pasted),
     ("tasks", "verify_from"): ("check_weakened", _ranked("base", "run")),
-    ("tasks", "protect"): ("check_weakened", _taken),
+    ("tasks", "protect"): ("check_weakened", _lost(_globs)),
     ("tasks", "output_contract"): ("check_weakened", lambda before, _: NARROWS if before is None else WIDENS),
     ("tasks", "conformance"): ("check_weakened", _ranked("enforce", "report")),
     ("tasks", "expects_change"): ("check_weakened", _ranked(True, False)),
@@ -153,12 +167,13 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     **{("limits", name): ("budget", _more) for name in Caps._fields if name != "warn_at"},
     ("sandboxes", "level"): ("level", _ranked(*Level)),
     ("sandboxes", "allow_danger"): ("level", _ranked(False, True)),
-    ("sandboxes", "network"): ("network", _added),
-    ("sandboxes", "writable"): ("writable", _added),
-    ("sandboxes", "deny_read"): ("deny_read", _taken),
-    ("models", "provider"): ("host", _usual(None)),
-    ("models", "runtime"): ("program", _usual(None)),
+    ("sandboxes", "network"): ("network", _hosts),
+    ("sandboxes", "writable"): ("writable", _folders),
+    ("sandboxes", "deny_read"): ("deny_read", _lost(_folders)),
+    ("models", "provider"): ("host", _ANY),
+    ("models", "runtime"): ("program", _ANY),
     ("runtimes", "env"): ("env", _added),
+    ("runtimes", "version"): ("program", _versions),
     ("runtimes", "isolated"): ("mcp", _ranked(True, False)),
     ("runtimes", "permissions"): ("program", _ranked("refuse", None, "ask", "allow")),
     ("delegation", "enabled"): ("delegation", _ranked(False, True)),
@@ -175,9 +190,9 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     ("delegate", "files"): ("check_weakened", _ranked("strict", "warn", "off")),
     ("delegate", "commit"): ("git", _usual(False)),
     ("host", "level"): ("gate", _ranked("strict", "guide")),
-    ("host", "may_edit"): ("writable", _added),
+    ("host", "may_edit"): ("writable", _globs),
     ("git", "owner"): ("git", _ranked("human", "runner", None)),
-    ("gate", "approve"): ("gate", _ranked(True, False)),
+    ("gate", "approve"): ("gate", _ranked(True, None)),
     ("gate", "no_findings"): ("gate", _ranked("minor", "important", "critical", None)),
 }
 """(table, field) -> what a change of it is. Without a row it is harmless where `trust` says so."""
@@ -186,9 +201,7 @@ _RULES: dict[Path, tuple[str, Compare]] = {
 def changes(base: Side, head: Side) -> list[SettingChange]:
     """Every change, each once, with the tasks that it is in force for."""
     before, after = _subjects(base.config), _subjects(head.config)
-    known = {
-        program_of(argv) for facts in before.values() for one in facts.values() for argv in _commands(one)
-    }
+    is_known, seen = _starting(before), dict[object, list[SettingChange]]()
     told = [*_gone(before, after, base)]
     for subject, now in after.items():
         table, is_new = subject[0], subject not in before
@@ -196,12 +209,16 @@ def changes(base: Side, head: Side) -> list[SettingChange]:
             told.append(SettingChange(OTHER, "new", None, None, dotted(subject), head.line(subject)))
         then = before.get(subject, before["defaults",] if table == "tasks" else {})
         for name in dict.fromkeys((*now, *then)):
-            fact = now.get(name) or _without(name, then[name], now)
+            fact = now.get(name) or _without(name, then[name], then, now)
             was = then.get(name) or fact.replace(value=() if isinstance(fact.value, tuple) else None)
-            is_check = fact.rule == "check"
-            if is_new and (fact.rule == OTHER or (table != "tasks" and not is_check)):
+            is_told = not is_new or table in ("tasks", "models") or fact.rule == "check"
+            if was.value == fact.value or not is_told or (is_new and fact.rule == OTHER):
                 continue
-            made = _checked(was, fact, known) if is_check else _compared(was, fact)
+            is_list = {type(was.value), type(fact.value)} <= {tuple, type(None)}
+            key = (fact.rule, fact.compare, was.value, fact.value) if is_list else None  # thousands are alike
+            if (made := seen.get(key) if key else None) is None:
+                fresh = _checked(was, fact, is_known) if fact.rule == "check" else _compared(was, fact)
+                made = seen[key] = [*fresh]
             mine = subject[1:] if table == "tasks" else ()
             told += [_placed(one.replace(tasks=mine), was, fact, base, head) for one in made]
     found: dict[SettingChange, SettingChange] = {}
@@ -241,10 +258,9 @@ def _subjects(config: Config) -> dict[Path, Facts]:
     for table, named in (("runtimes", config.runtimes), ("models", config.models)):
         found |= {(table, name): _of(table, one, (table, name), "name") for name, one in named.items()}
     for name, one in config.runtimes.items():
-        usual, facts, path = get(name).defaults(), found["runtimes", name], ("runtimes", name)
-        for key in ("command", "args", "provider"):
-            rule = "host" if key == "provider" else "program"
-            facts[key] = Fact(rule, _usual(getattr(usual, key)), getattr(one, key), (*path, key))
+        facts, path = found["runtimes", name], ("runtimes", name)
+        for key, rule in (("command", "program"), ("args", "program"), ("provider", "host")):
+            facts[key] = Fact(rule, _ANY, getattr(one, key), (*path, key))
         facts |= _of_config(path, facts.pop("config").value)
     for table in ("delegation", "recovery", "delegate", "economics", "host", "git"):
         found[table,] = _of(table, getattr(config, table), (table,))
@@ -261,7 +277,7 @@ def _of(table: str, value: Value, path: Path, *but: str) -> Facts:
         if name not in but:
             key = "rehearse" if name == "rehearsal_script" else name.removesuffix("_s")
             is_harmless = harmless is None or key in harmless
-            rule = _RULES.get((table, name), (OTHER, _neutral) if is_harmless else ("trust", _usual(None)))
+            rule = _RULES.get((table, name), (OTHER, _neutral) if is_harmless else ("trust", _ANY))
             facts[name] = Fact(*rule, getattr(value, name), (*path, key), is_time=name.endswith("_s"))
     return facts
 
@@ -270,16 +286,15 @@ def _of_task(config: Config, task: Task, path: Path) -> Facts:
     model = config.models.get(task.model or "", Model(None, None))
     provider = model.provider or config.runtimes[task.runtime].provider
     says = ("models", task.model or "") if model.provider else ("runtimes", task.runtime)
-    usual = _usual(get(task.runtime).defaults().provider)
     facts = _of("tasks", task, path, "id", "limits", "sandbox")
     if model.runtime:
         facts["runtime"] = facts["runtime"].replace(path=(*path, "model"))
     for key, one in _of("limits", task.limits, (*path, "limits")).items():
         facts[f"limits.{key}"] = one
     for key in ("verify", "prepare"):
-        facts[key] = facts[key].replace(rule="check")
+        facts[key] = facts[key].replace(rule="check", compare=_kept)
     facts["scope"] = facts["scope"].replace(value=task.scope or None)
-    facts["served by"] = Fact("host", usual, provider, (*says, "provider"))
+    facts["served by"] = Fact("host", _ANY, provider, (*says, "provider"))
     return facts | _of_sandbox(config.sandboxes[task.sandbox], (*path, "sandbox"))
 
 
@@ -297,9 +312,10 @@ def _of_config(path: Path, config: Mapping[str, Any]) -> Facts:
         for part in leaf:
             value = value[part]
         name, where = ".".join(map(str, leaf)), (*path, "config", *leaf)
+        is_mcp = not {"mcp_servers", "mcpServers"}.isdisjoint(name.split("."))
         rule = {RUNS: "program", SENDS: "host"}.get(kind(where, value), "config")
-        rule = "mcp" if "mcp_servers" in name.split(".") else OTHER if name in USUAL["config"] else rule
-        facts[f"config.{name}"] = Fact(rule, _neutral if rule == OTHER else _ANY, value, where)
+        rule = "mcp" if is_mcp else OTHER if name in USUAL["config"] else rule
+        facts[dotted(("config", *leaf))] = Fact(rule, _neutral if rule == OTHER else _ANY, value, where)
     return facts
 
 
@@ -311,75 +327,93 @@ def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
             path, gate = ("pipelines", name, "stages", n), stage.get("gate", {})
             rest = {key: one for key, one in stage.items() if key not in ("gate", "prompt")}
             facts = {
-                key: Fact(*_RULES["gate", key], gate.get(key), (*path, "gate"))
+                key: Fact(*_RULES["gate", key], gate.get(key) or None, (*path, "gate"))
                 for key in ("approve", "no_findings")
             }
-            facts["commands"] = Fact("check", _neutral, tuple(gate.get("commands", ())), (*path, "gate"))
+            checks = tuple(map(tuple, gate.get("commands", ())))
+            facts["commands"] = Fact("check", _kept, checks, (*path, "gate"))
             facts["prompt"] = Fact(OTHER, _neutral, stage.get("prompt"), (*path, "prompt"))
             yield ("pipelines", name, stage["name"]), {**facts, "stage": Fact("gate", _ANY, rest, path)}
 
 
 def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side) -> Iterator[SettingChange]:
-    """Tasks and stages. What a task was held to, it may be no more where it goes on under another name."""
-    is_renamed = any(one[0] == "tasks" for one in after.keys() - before.keys())
-    free = before["defaults",]
+    """Tasks and stages. What one held, each new task, or each new stage of its name, has to hold."""
+    fresh: dict[Path, dict[str, dict[str, Any]]] = {}
+    for subject in after.keys() - before.keys():
+        for name, one in after[subject].items():
+            fresh.setdefault(subject[::2], {}).setdefault(name, {})[repr(one.value)] = one.value
+    tables, free = {subject[0] for subject in fresh}, {"approve": None, "no_findings": None, "commands": ()}
+    free |= {name: one.value for name, one in before["defaults",].items()}
     for subject, facts in before.items():
         if subject in after or subject[0] not in ("tasks", "pipelines"):
             continue
-        rule, words, effect = "gone", "", NARROWS
-        if subject[0] == "tasks" and is_renamed:
-            held = [
-                name for name, one in facts.items() if one.rule in _HOLD and one.value != free[name].value
-            ]
-            rule, words, effect = (
-                ("check_removed", ", ".join(held), WIDENS) if held else ("gone", "", NARROWS)
+        is_task, rules, kin = subject[0] == "tasks", dict[str, list[str]](), fresh.get(subject[::2], {})
+        for name, one in facts.items() if subject[0] in tables else ():
+            others = (
+                kin.get(name, {"": free[name]}).values() if one.value != free.get(name, one.value) else ()
             )
-        elif subject[0] == "pipelines" and any(one[:2] == subject[:2] for one in after):
-            rule, effect = "gate", WIDENS
+            if any(one.value != now and one.compare(one.value, now) == WIDENS for now in others):
+                rule = "check_removed" if one.rule == "check" else one.rule
+                rules.setdefault(rule if is_task else "gate", []).append(name)
+        if len(subject) == 3 and any(one[:2] == subject[:2] for one in after):
+            rules = {"gate": []}
         path = facts["stage"].path if "stage" in facts else subject
-        yield SettingChange(effect, rule, words or None, None, dotted(subject), base.line(path), is_gone=True)
+        for rule, names in rules.items() or (("gone", ()),):
+            effect, words = NARROWS if rule == "gone" else WIDENS, ", ".join(names) or None
+            yield SettingChange(effect, rule, words, None, dotted(subject), base.line(path), is_gone=True)
 
 
-def _without(name: str, was: Fact, now: Facts) -> Fact:
-    """What is there no more. Of a server or program nothing else may be left, as what was taken away may have
-    held it back.
+def _without(name: str, was: Fact, then: Facts, now: Facts) -> Fact:
+    """What is there no more. Only a server as a whole does not widen, and one that BASE started: others may
+    have been held back. A key with a dot is as many: an agent CLI splits it so.
     """
-    parts = name.split(".")
-    above = parts[: 3 if "mcp_servers" in parts else 2]
-    can_be = was.rule == "mcp" or (was.rule == "program" and not isinstance(was.value, bool))
-    is_whole = can_be and not any(other.split(".")[: len(above)] == above for other in now)
+    above = name.replace('"', "").split(".")[:3]
+    keys = ([key.replace('"', "").split(".") for key in facts] for facts in (then, now))
+    had, has = ({"".join(key[3:4]) for key in some if key[:3] == above} for some in keys)
+    is_whole = was.rule == "mcp" and not has and {"command", "url", "httpUrl"} & had
     return was.replace(value=None, compare=_usual(None) if is_whole else was.compare)
 
 
-def _commands(fact: Fact) -> Iterator[tuple[str, ...]]:
-    if fact.rule == "check":
-        yield from map(tuple, fact.value)
+def _starting(facts: Mapping[Path, Facts]) -> Callable[[tuple[str, ...]], bool]:
+    """Whether a command starts nothing new: it is one of these, or one with words that are no code."""
+    checks = [one for named in facts.values() for one in named.values() if one.rule == "check"]
+    whole = {argv for one in checks for argv in one.value}
+    plain = [argv for argv in whole if not any(map(is_starter, argv))]
+    pairs = {(argv[0], *pair) for argv in plain for pair in itertools.pairwise(("", *argv))}
+
+    return lambda argv: (
+        argv in whole
+        or all((argv[0], *pair) in pairs or _is_plain(*pair) for pair in itertools.pairwise(("", *argv)))
+    )
 
 
-def _checked(was: Fact, now: Fact, known: Collection[tuple[str, ...]]) -> Iterator[SettingChange]:
+def _is_plain(was: str, word: str) -> bool:
+    """No path, address, setting or value of an option, and nothing that starts what stands behind it."""
+    is_fit = (word[:2] == "--" or len(word) == 2) if word[:1] == "-" else was[:1] != "-"
+    return was != "" and is_fit and not is_starter(word) and word.translate({45: "x", 95: "x"}).isalnum()
+
+
+def _checked(was: Fact, now: Fact, is_known: Callable[[tuple[str, ...]], bool]) -> Iterator[SettingChange]:
     """One more check is one more program outside of every sandbox, unless some command starts it already."""
-    before, after = [*_commands(was)], [*_commands(now)]
-    gone, came = [one for one in before if one not in after], [one for one in after if one not in before]
+    had, has = (dict.fromkeys(one.value or ()) for one in (was, now))
+    gone, came = [one for one in had if one not in has], [one for one in has if one not in had]
     if gone:
         yield SettingChange(WIDENS, "check_weakened" if came else "check_removed", _typed(gone), _typed(came))
-    for is_known, effect, rule in ((False, WIDENS, "program"), (True, NARROWS, "check_added")):
-        some = [one for one in came if (program_of(one) in known) is is_known]
-        if some and not (gone and is_known):
+    for is_old, effect, rule in ((False, WIDENS, "program"), (True, NARROWS, "check_added")):
+        some = [one for one in came if is_known(one) is is_old]
+        if some and not (gone and is_old):
             yield SettingChange(effect, rule, None, _typed(some))
-    if not (gone or came) and before != after:
-        yield SettingChange(OTHER, "check", _typed(before), _typed(after))
+    if not (gone or came):
+        yield SettingChange(OTHER, "check", _typed([*had]), _typed([*has]))
 
 
 def _compared(was: Fact, now: Fact) -> Iterator[SettingChange]:
     before, after = was.value, now.value
-    if before == after:
-        return
     rule = now.rule if now.rule != "network" or None in (before, after) else "host"
     effect = now.compare(before, after)
     if isinstance(before, tuple) and isinstance(after, tuple):
-        gone, came = (
-            [_word(x) for x in one if x not in other] for one, other in ((before, after), (after, before))
-        )
+        sides = [dict.fromkeys(map(_word, one)) for one in (before, after)]
+        gone, came = ([one for one in x if one not in y] for x, y in (sides, sides[::-1]))
         yield SettingChange(effect, rule, ", ".join(gone) or None, ", ".join(came) or None)
     else:
         yield SettingChange(effect, rule, _word(before, now), _word(after, now))
@@ -391,7 +425,11 @@ def _typed(commands: Sequence[Sequence[str]]) -> str | None:
 
 def _word(value: Any, fact: Fact | None = None) -> str:
     if value is None or value == ():
-        return "everything" if value is None and fact and fact.compare is _added else "none"
+        return (
+            "everything"
+            if value is None and fact and fact.rule in ("scope", "network", "delegation")
+            else "none"
+        )
     if fact and fact.is_time:
         return format_duration(value)
     if isinstance(value, tuple):

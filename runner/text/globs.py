@@ -52,6 +52,14 @@ def reaches(patterns: Iterable[str], folder: str) -> bool:
     )
 
 
+def around(pattern: str) -> tuple[tuple[str, ...], ...]:
+    """The pattern in the only form of all its spellings, then others that cover all that it does."""
+    segments = [one for one in pattern.split("/") if one not in ("", ".")]
+    if not segments or pattern.endswith("/") or not _is_wild(segments[-1]):
+        segments.append("**")
+    return (tuple(segments), *((*segments[:at], "**") for at in range(len(segments))))
+
+
 def matches(pattern: str, path: str) -> bool:
     """Whether the pattern covers the path. What `problem` objects to covers nothing."""
     if problem(pattern) is not None:

