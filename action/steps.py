@@ -75,10 +75,28 @@ def fail(code: str, text: str, status: int) -> NoReturn:
 
 
 def environment() -> dict[str, str]:
-    """Of runner, which finds the Codex of this action before any other."""
-    path = os.environ.get("PATH", os.defpath)
-    programs = folder() / "bin"
-    return {**os.environ, "PATH": f"{programs}:{path}" if programs.is_dir() else path}
+    """Of runner, which finds the Codex of this action before any other, and no module that the job names.
+
+    After the agent PATH has nothing of the workspace: it may have written a `git` there.
+    """
+    places = os.environ.get("PATH", os.defpath).split(":")
+    if sys.argv[1:] in (["end"], ["report"]):
+        places = [place for place in places if os.path.isabs(place) and not is_in_workspace(Path(place))]
+    if (programs := folder() / "bin").is_dir():
+        places.insert(0, str(programs))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PATH": ":".join(places)}
+
+
+def is_in_workspace(path: Path) -> bool:
+    """What stands there the agent may have written, and a link there it may have turned."""
+    work = os.environ.get("GITHUB_WORKSPACE")
+    return bool(work) and path.resolve().is_relative_to(Path(work or "").resolve())
+
+
+def runner(*words: str) -> list[str]:
+    """The command, for which nothing counts but what this action has installed."""
+    return [str(Path(os.environ["PROGRAM"]).parent / "python"), "-I", "-m", "runner", *words]
 
 
 def folder() -> Path:
@@ -89,7 +107,7 @@ def folder() -> Path:
 def asked(*words: str, stdin: str | None = None) -> Any:
     """The document that runner answers with; of an error the step ends with its code."""
     process = subprocess.Popen(
-        [os.environ["PROGRAM"], *words, "--format=json"],
+        runner(*words, "--format=json"),
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment(),
@@ -119,6 +137,14 @@ def settings() -> list[str]:
 
 def step_check() -> None:
     """Are the inputs whole, and may who asks have this? Nothing is installed or run before."""
+    for what, place in (("this action", HERE), ("RUNNER_TEMP", Path(os.environ["RUNNER_TEMP"]))):
+        if is_in_workspace(place):
+            fail(
+                "usage",
+                f"{what} lies in the workspace ({place}), where an agent could rewrite what has the key: "
+                "name the action by OWNER/REPOSITORY@COMMIT, and let RUNNER_TEMP be elsewhere",
+                2,
+            )
     for name, form in _FORMS.items():
         if not re.fullmatch(form, INPUT[name]):
             fail("usage", f"the input {name} is `{INPUT[name]}`", 2)
@@ -178,7 +204,7 @@ def step_doctor() -> None:
             fail("lock_drift", "\n".join(("not as delegate.lock says:", *told)), 9)
     if INPUT["fail-on"]:
         words = ("ci", "report", "@latest", f"--fail-on={INPUT['fail-on']}", "--help")
-        if subprocess.run([os.environ["PROGRAM"], *words], stdout=subprocess.DEVNULL).returncode:
+        if subprocess.run(runner(*words), stdout=subprocess.DEVNULL, env=environment()).returncode:
             fail("usage", "the input fail-on is no list of ends", 2)
     for runtime in asked("config", "show", *settings())["runtimes"].values():
         for name in runtime["env"]:
@@ -274,7 +300,7 @@ def step_start() -> None:
     try:
         patience.let()
         subprocess.run(
-            [os.environ["PROGRAM"], "wait", manifest["run_id"]],
+            runner("wait", manifest["run_id"]),
             stdin=subprocess.DEVNULL,
             env=environment(),
             cwd=manifest["repo"],
@@ -292,7 +318,7 @@ def step_end() -> None:
     os.chdir(repo)
     if not is_done(Path(manifest)) and INPUT["tie-to-job"] == "true":
         for words in (("cancel", run, "--reason=the job ended"), ("wait", run, f"--timeout={ENDED_WITHIN}")):
-            subprocess.run([os.environ["PROGRAM"], *words], stdin=subprocess.DEVNULL, env=environment())
+            subprocess.run(runner(*words), stdin=subprocess.DEVNULL, env=environment())
     deadline = time.monotonic() + SEALED_WITHIN_S
     while (left := unsealed(repo / ".runs")) and time.monotonic() < deadline:
         if not any(is_done(path / "manifest.json") for path in left):
@@ -361,9 +387,8 @@ def step_report() -> None:
     words += [f"--{name}={made / f'runner.{end}'}" for name, end in _FILES.items() if name in wanted]
     words += ["--annotations"] * ("annotations" in wanted)
     words += [f"--fail-on={INPUT['fail-on']}"] * bool(INPUT["fail-on"])
-    status = subprocess.run(
-        [os.environ["PROGRAM"], "ci", "report", run, *words], stdin=subprocess.DEVNULL, env=environment()
-    ).returncode
+    words = runner("ci", "report", run, *words)
+    status = subprocess.run(words, stdin=subprocess.DEVNULL, env=environment()).returncode
     if "summary" in wanted and (made / "report.md").is_file():
         with open(os.environ["GITHUB_STEP_SUMMARY"], "ab") as file:
             file.write((made / "report.md").read_bytes())
@@ -376,10 +401,9 @@ def change(run: str) -> Path | None:
     """The change of the run, exactly; in the artifact only where the value of no secret stands in it."""
     path = folder() / "change.patch"
     with open(path, "wb") as file:
-        words = [os.environ["PROGRAM"], "diff", run]
-        status = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=file, env=environment()).returncode
+        done = subprocess.run(runner("diff", run), stdin=subprocess.DEVNULL, stdout=file, env=environment())
     data = path.read_bytes()
-    if status or not data:
+    if done.returncode or not data:
         return None
     asked = json.loads((Path(os.environ["MANIFEST"]).parent / "invocation.json").read_bytes())
     values = (os.environb.get(os.fsencode(name), b"").strip() for name in asked["secret_names"])
