@@ -21,6 +21,13 @@ _WITH_SECRETS = ("pull_request_target", "workflow_run")
 """Events of strangers in which a job has the secrets and the token of the repository all the same."""
 
 
+_OF_WRITERS = (
+    *("create", "delete", "deployment", "merge_group", "push", "release", "repository_dispatch", "schedule"),
+    "workflow_dispatch",
+)
+"""Events that only who may write can cause; those of others, such as issue_comment, have the secrets too."""
+
+
 class Refused(Exception):
     """`code` is stable, for programs; the text is for people."""
 
@@ -42,12 +49,20 @@ def check(env: Mapping[str, str], inputs: Mapping[str, str]) -> str:
                 f"`rehearse` and the event pull_request (this one is {name})",
             )
         return f"a rehearsal for the fork {fork}: without secrets"
+    if not is_checked and name not in ("pull_request", *_OF_WRITERS):
+        raise Refused(
+            "actor_refused",
+            f"a stranger can cause the event `{name}`, and its jobs have the secrets: "
+            "`permissions-check: none` is for pull_request and events that only writers cause",
+        )
     if not is_checked:
         return "not checked: permissions-check is `none`"
     actors = dict.fromkeys(filter(None, (env.get("GITHUB_ACTOR"), env.get("GITHUB_TRIGGERING_ACTOR"))))
     if not actors:
         raise Refused("actor_refused", "nobody is named in GITHUB_ACTOR: who asks is not known")
-    return "; ".join(_may(actor, env, inputs) for actor in actors)
+    sender = _dict(event.get("sender"))
+    bot = str(sender.get("login")).casefold() if sender.get("type") == "Bot" else None
+    return "; ".join(_may(actor, env, inputs, bot) for actor in actors)
 
 
 def _event(env: Mapping[str, str]) -> dict[str, Any]:
@@ -78,9 +93,10 @@ def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _may(actor: str, env: Mapping[str, str], inputs: Mapping[str, str]) -> str:
+def _may(actor: str, env: Mapping[str, str], inputs: Mapping[str, str], bot: str | None) -> str:
+    """`bot` is what the service itself calls one; not each has `[bot]` in its name (`Copilot`)."""
     bare = actor.casefold().removesuffix("[bot]")
-    if actor.casefold().endswith("[bot]"):
+    if actor.casefold().endswith("[bot]") or actor.casefold() == bot:
         if bare in (name.removesuffix("[bot]") for name in _names(inputs["allow-bots"])):
             return f"{actor} is in allow-bots"
         raise Refused("actor_refused", f"{actor} is a bot that `allow-bots` does not name")

@@ -12,7 +12,7 @@ case $1 in
 esac
 if [ "$1" != check ]; then
   if [ -z "$INTERPRETER" ]; then # nothing came to be, and `check` has said why
-    printf 'reason=%s\nstatus=not-started\n' "${REASON:-interrupted}" >> "$GITHUB_OUTPUT"
+    printf 'reason=%s\nstatus=%s\n' "${REASON:-interrupted}" "${STATUS:-not-started}" >> "$GITHUB_OUTPUT"
     exit 8
   fi
   exec "$INTERPRETER" -ISB "$here/steps.py" "$@"

@@ -34,7 +34,11 @@ OUTPUTS = (
 CODEX = "openai-codex-cli-bin"
 RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 """Ubuntu 24.04 forbids with it what the sandbox of Codex is made of."""
+SHORTEST = 8
+"""Characters of a value that is masked and looked for, as the redaction of runner has it."""
 ENDED_WITHIN, SEALED_WITHIN_S = "2m", 60.0
+CANCELLED_WITHIN_S = 8.0
+"""The service sends SIGINT, SIGTERM after 7.5 seconds, and SIGKILL 2.5 after that."""
 _FORMS = {
     "permissions-check": r"write|none",
     "tie-to-job": r"true|false",
@@ -49,7 +53,8 @@ _EXACT = re.compile(r".*\.patch|rollback.*\.json|workspace|kept|accept")
 
 class Inputs(dict[str, str]):
     def __missing__(self, name: str) -> str:
-        return os.environ.get("INPUT_" + name.upper().replace("-", "_"), "").strip()
+        value = os.environ.get("INPUT_" + name.upper().replace("-", "_"), "").strip()
+        return "" if (name, value) == ("rehearse", "false") else value
 
 
 INPUT = Inputs()
@@ -69,7 +74,7 @@ def put(values: Mapping[str, str]) -> None:
 
 
 def fail(code: str, text: str, status: int) -> NoReturn:
-    put({"reason": code})
+    put({"reason": code, "status": "unknown" if code == "bug" else "not-started"})
     print(f"::error title=runner {code}::{data(text)}", flush=True)
     raise SystemExit(status)
 
@@ -91,7 +96,8 @@ def environment() -> dict[str, str]:
 def is_in_workspace(path: Path) -> bool:
     """What stands there the agent may have written, and a link there it may have turned."""
     work = os.environ.get("GITHUB_WORKSPACE")
-    return bool(work) and path.resolve().is_relative_to(Path(work or "").resolve())
+    places, works = ({Path(os.path.abspath(one)), Path(one).resolve()} for one in (path, work or os.devnull))
+    return any(place.is_relative_to(one) for place in places for one in works)
 
 
 def runner(*words: str) -> list[str]:
@@ -137,7 +143,10 @@ def settings() -> list[str]:
 
 def step_check() -> None:
     """Are the inputs whole, and may who asks have this? Nothing is installed or run before."""
-    for what, place in (("this action", HERE), ("RUNNER_TEMP", Path(os.environ["RUNNER_TEMP"]))):
+    for what, place in (
+        ("this action", Path(os.environ["GITHUB_ACTION_PATH"])),
+        ("RUNNER_TEMP", Path(os.environ["RUNNER_TEMP"])),
+    ):
         if is_in_workspace(place):
             fail(
                 "usage",
@@ -198,10 +207,11 @@ def called(*words: str) -> None:
 def step_doctor() -> None:
     """Are the settings valid, and could a run start here? Values of secrets are masked first."""
     asked("check", *settings())
-    if Path("delegate.lock").is_file() and not INPUT["config"]:
-        drift = asked("lock", "--check")["drift"]
+    lock = Path(INPUT["config"] or "delegate.toml").with_suffix(".lock")
+    if lock.is_file():
+        drift = asked("lock", "--check", *([f"--config={INPUT['config']}"] * bool(INPUT["config"])))["drift"]
         if told := [one["says"] for one in drift if one["is_breaking"]]:
-            fail("lock_drift", "\n".join(("not as delegate.lock says:", *told)), 9)
+            fail("lock_drift", "\n".join((f"not as {lock.name} says:", *told)), 9)
     if INPUT["fail-on"]:
         words = ("ci", "report", "@latest", f"--fail-on={INPUT['fail-on']}", "--help")
         if subprocess.run(runner(*words), stdout=subprocess.DEVNULL, env=environment()).returncode:
@@ -218,11 +228,16 @@ def step_doctor() -> None:
 
 
 def mask(value: str) -> None:
-    """A short line of a longer value, such as a brace, would hide half of the log."""
-    lines = value.splitlines()
-    for line in (value, *(line for line in lines if len(lines) > 1 and len(line.strip()) > 4)):
-        if line.strip():
-            print(f"::add-mask::{data(line)}", flush=True)
+    for line in lines_of(value):
+        print(f"::add-mask::{data(line)}", flush=True)
+
+
+def lines_of(value: str) -> list[str]:
+    """What is looked for of a value. A shorter text, such as `1` or a brace, would hide half of the log, and
+    the service leaves out each output that has it.
+    """
+    lines = (line.strip() for line in value.splitlines())
+    return [line for line in lines if len(line) >= SHORTEST and len({*line}) > 1]
 
 
 def failures() -> list[dict[str, Any]]:
@@ -278,6 +293,7 @@ class Patience:
 def step_start() -> None:
     """Starts the run, tied to this process, and waits for it. What it came to is told by `report`."""
     patience = Patience()
+    put({"status": "unknown"})
     words = [f"--task={INPUT['task']}"] if INPUT["task"] else [f"--pipeline={INPUT['pipeline']}"]
     prompt = None
     if INPUT["plan"]:
@@ -296,18 +312,39 @@ def step_start() -> None:
     if INPUT["tie-to-job"] == "true":
         words.append(f"--tie-pid={os.getpid()}")
     manifest = asked("start", *words, *settings(), stdin=prompt)
-    put({"run-id": manifest["run_id"], "manifest": f"{manifest['repo']}/{manifest['manifest_path']}"})
+    path = f"{manifest['repo']}/{manifest['manifest_path']}"
+    put({"status": "unfinished", "run-id": manifest["run_id"], "manifest": path})
+    os.chdir(manifest["repo"])
     try:
         patience.let()
-        subprocess.run(
-            runner("wait", manifest["run_id"]),
-            stdin=subprocess.DEVNULL,
-            env=environment(),
-            cwd=manifest["repo"],
-        )
+        words = runner("wait", manifest["run_id"])
+        subprocess.run(words, stdin=subprocess.DEVNULL, env=environment())
+        tell_end(Path(path))
     except Ended:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         print("the job was cancelled", flush=True)
+        if INPUT["tie-to-job"] == "true":
+            words = runner("cancel", manifest["run_id"], "--reason=the job was cancelled")
+            subprocess.run(words, stdin=subprocess.DEVNULL, env=environment())
+            wait_until_done(Path(path))
+        tell_end(Path(path))
         raise SystemExit(130) from None
+
+
+def wait_until_done(manifest: Path) -> None:
+    """In the seconds that the service leaves to a step: those after it may get none."""
+    deadline = time.monotonic() + CANCELLED_WITHIN_S
+    while not is_done(manifest) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def tell_end(manifest: Path) -> None:
+    """How the run has ended, for the case that no step comes to report it."""
+    if is_done(manifest):
+        found = json.loads(manifest.read_bytes())
+        reason = (found.get("reason") or {}).get("code") or ""
+        put({"status": found["status"], "outcome": found["outcome"] or "", "reason": reason})
 
 
 def step_end() -> None:
@@ -373,7 +410,7 @@ def lay_out(source: Path, target: Path, without: list[Path]) -> None:
 def step_report() -> None:
     """Every output has a value, whatever has happened; what `ci report` says of the run comes after it."""
     run = os.environ.get("RUN_ID", "")
-    known = {"status": "not-started", "reason": os.environ["REASON"]}
+    known = {"status": os.environ["STATUS"], "reason": os.environ["REASON"]}
     if run:
         known = {"run-id": run, "manifest": os.environ["MANIFEST"]}
     put(dict.fromkeys(OUTPUTS, "") | known)
@@ -406,11 +443,21 @@ def change(run: str) -> Path | None:
     if done.returncode or not data:
         return None
     asked = json.loads((Path(os.environ["MANIFEST"]).parent / "invocation.json").read_bytes())
-    values = (os.environb.get(os.fsencode(name), b"").strip() for name in asked["secret_names"])
-    if any(value in data for value in values if value):
-        print("::warning title=runner::the value of a secret stands in the change: it is not uploaded")
+    values = [os.environ.get(name, "") for name in asked["secret_names"]]
+    if why := why_withheld(data, [line for value in values for line in lines_of(value)]):
+        print(f"::warning title=runner::the change is not uploaded: {why}", flush=True)
         return path
     return path.rename(folder() / "artifact/report/change.patch")
+
+
+def why_withheld(patch: bytes, lines: list[str]) -> str | None:
+    """Of a change in which a line of a secret stands, or in which it cannot be seen whether one does."""
+    if lines and re.search(rb"^GIT binary patch", patch, re.MULTILINE):
+        return "it has a binary file, in which the value of a secret could not be seen"
+    plain = b"\n".join(line[1:] if line[:1] in b"+- " else line for line in patch.split(b"\n"))
+    if any(os.fsencode(line) in text for line in lines for text in (patch, plain)):
+        return "the value of a secret stands in it"
+    return None
 
 
 STEPS = {

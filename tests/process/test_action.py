@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -239,3 +241,91 @@ def test_a_job_without_an_artifact_uploads_nothing(repo: Repo, use: Scene) -> No
     played = use.use(task="work", artifact="", report="")
     assert (played.conclusion, played.artifacts, played.summary) == ("success", {}, "")
     assert (played.outputs["junit"], played.outputs["sarif"], played.annotations) == ("", "", [])
+
+
+TELLS = "import os; open({seen!r}, 'a').write('ran with the key\\n' * ('CODEX_API_KEY' in os.environ))"
+
+
+def planted(repo: Repo, use: Scene) -> Path:
+    """What an agent could write for the steps after it, there from the beginning; the file it would make."""
+    seen = repo.base / "seen-by-what-was-planted"
+    made = repo.root / ".venv"
+    venv.create(made, with_pip=False, symlinks=True)
+    code = TELLS.format(seen=str(seen))
+    for place in (*made.glob("lib/python*/site-packages"), repo.root):
+        (place / "sitecustomize.py").write_text(code)
+        (place / "json.py").write_text(code)
+        (place / "evil.pth").write_text(f"{code}\n")
+    use.env |= {
+        "PATH": f"{made}/bin:{repo.bin}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": str(repo.root),
+        "CODEX_API_KEY": "k-12345678",
+    }
+    return seen
+
+
+def test_no_step_runs_the_python_of_the_workspace_or_what_it_would_load(repo: Repo, use: Scene) -> None:
+    repo.quick_codex()
+    repo.task()
+    use.trust()
+    seen = planted(repo, use)
+    played = use.use(task="work")
+    assert played.outputs["status"] == "succeeded", played.log
+    assert not seen.exists(), seen.read_text()
+    found = Path(played.steps["check"].outputs["python"])
+    assert found == found.resolve() and not found.is_relative_to(repo.root)
+
+
+def test_a_machine_with_no_python_but_that_of_the_workspace_is_refused(repo: Repo, use: Scene) -> None:
+    planted(repo, use)
+    few = repo.base / "few"
+    few.mkdir()
+    for name in ("bash", "sh", "env", "uname", "readlink"):
+        (few / name).symlink_to(f"/bin/{name}")
+    use.env["PATH"] = f"{repo.root}/.venv/bin:{few}"
+    played = use.use(task="work")
+    assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "platform_unsupported")
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_an_action_that_lies_in_the_workspace_is_refused(repo: Repo, use: Scene, is_link: bool) -> None:
+    """The agent could rewrite it, or turn the link."""
+    inside = repo.root / "ours"
+    if is_link:
+        inside.symlink_to(ACTION)
+    else:
+        inside.mkdir()
+        for name in ("action.yml", "pyproject.toml"):
+            shutil.copy(ACTION / name, inside)
+        shutil.copytree(ACTION / "action", inside / "action")
+    played = Service(inside).use(use.job(), task="work")
+    assert "lies in the workspace" in refused(played, "usage")
+
+
+def test_a_cancelled_job_whose_later_steps_are_ended_at_once_still_says_how_it_ended(
+    repo: Repo, use: Scene
+) -> None:
+    repo.codex(f'cat > /dev/null\n{THREAD}touch "$HOME/begun"\nexec sleep 60')
+    repo.task('grace = "1s"')
+    use.trust()
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    begun = repo.base / "empty/begun"
+    played = Service(ACTION).use(use.job(begun.exists, spares_later_steps=False), task="work")
+    assert played.conclusion == "cancelled" and played.artifacts == {}
+    (run,) = repo.runs()
+    outputs = played.outputs
+    assert outputs["run-id"] == run.id and (repo.root / outputs["manifest"]).is_file()
+    assert (outputs["status"], outputs["outcome"], outputs["reason"]) == ("cancelled",) * 3, played.log
+
+
+def test_the_lock_of_other_settings_is_theirs_and_false_is_no_rehearsal(repo: Repo, use: Scene) -> None:
+    repo.quick_codex()
+    repo.task()
+    (repo.root / "delegate.toml").rename(repo.root / "other.toml")
+    assert repo.cli("lock", "--config", "other.toml").status == 0
+    file = repo.root / "other.toml"
+    file.write_text(file.read_text().replace("prompt = ", 'prompt = "Other." #'))
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    played = use.use(task="work", config="other.toml", rehearse="false")
+    assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "lock_drift"), played.log
+    assert "not as other.lock says" in played.log

@@ -189,6 +189,8 @@ class Job:
     cancel: Callable[[], bool] = lambda: False
     """Asked again and again while steps run: whether somebody cancels the job now."""
     is_cancelled: bool = False
+    spares_later_steps: bool = True
+    """False, as GitHub does: of an action whose job is cancelled each later step is ended at once."""
 
 
 # -- the service ------------------------------------------------------------------------------------------
@@ -275,7 +277,9 @@ class _Play:
             step.outputs, step.conclusion = dict(self.job.given[name]), "success"
             return
         begin = time.monotonic()
-        if "uses" in about:
+        if "uses" in about and self.job.is_cancelled and not self.job.spares_later_steps:
+            step.conclusion = "cancelled"
+        elif "uses" in about:
             self.upload(step, about)
         else:
             self.run(step, about)
@@ -294,7 +298,7 @@ class _Play:
             name: folder / f"{name.lower()}_{step.id}" for name in ("OUTPUT", "ENV", "PATH", "STEP_SUMMARY")
         }
         for file in files.values():
-            file.touch()
+            file.write_bytes(b"")
         script = self.job.temp / f"{step.id}.sh"
         script.write_text(self.text(about["run"]), encoding="utf-8")
         env = {
@@ -333,20 +337,25 @@ class _Play:
         """Its exit status; of a cancelled job, SIGINT comes first and SIGKILL last, to this process alone."""
         end, never = time.monotonic() + BOUND_S, threading.Event()
         due: list[tuple[float, signal.Signals]] = []
+        if self.job.is_cancelled and not self.job.spares_later_steps:
+            due = self.signals(time.monotonic())
         while process.poll() is None:
             now = time.monotonic()
             assert now < end, "a step has no end"
             if not self.job.is_cancelled and self.job.cancel():
                 self.job.is_cancelled = True
-                due = [
-                    (now, signal.SIGINT),
-                    (now + INTERRUPT_S, signal.SIGTERM),
-                    (now + INTERRUPT_S + TERMINATE_S, signal.SIGKILL),
-                ]
+                due = self.signals(now)
             if due and due[0][0] <= now:
                 process.send_signal(due.pop(0)[1])
             never.wait(0.02)
         return process.returncode
+
+    def signals(self, now: float) -> list[tuple[float, signal.Signals]]:
+        return [
+            (now, signal.SIGINT),
+            (now + INTERRUPT_S, signal.SIGTERM),
+            (now + INTERRUPT_S + TERMINATE_S, signal.SIGKILL),
+        ]
 
     def read(self, step: Step, lines: Sequence[str]) -> None:
         """Obeys a log as the service does, and keeps what it would show."""

@@ -132,3 +132,25 @@ def test_a_fork_may_rehearse_without_secrets_and_a_branch_of_the_repository_is_n
 def test_an_event_that_cannot_be_read_is_refused(api: tuple[str, Asked], tmp_path: Path) -> None:
     with pytest.raises(actor.Refused, match="cannot be read"):
         actor.check(env_of(api, **event(tmp_path, "{")), inputs())
+
+
+@pytest.mark.parametrize("name", ["issue_comment", "issues", "check_run", "pull_request_target", ""])
+def test_nobody_is_spared_the_check_where_a_stranger_causes_the_event(
+    api: tuple[str, Asked], name: str
+) -> None:
+    with pytest.raises(actor.Refused, match="a stranger can cause the event") as refused:
+        actor.check(env_of(api, GITHUB_EVENT_NAME=name), inputs(permissions_check="none", rehearse="true"))
+    assert refused.value.code == "actor_refused"
+
+
+def test_a_bot_may_have_a_plain_name_where_the_service_calls_it_a_bot(
+    api: tuple[str, Asked], tmp_path: Path
+) -> None:
+    for kind, login, is_let in (("Bot", "Copilot", True), ("User", "Copilot", False), ("Bot", "x", False)):
+        told = event(tmp_path, {"sender": {"login": login, "type": kind}})
+        env = env_of(api, GITHUB_ACTOR="Copilot", **told)
+        if is_let:
+            assert actor.check(env, inputs(allow_bots="copilot")) == "Copilot is in allow-bots"
+        else:
+            with pytest.raises(actor.Refused):
+                actor.check(env, inputs(allow_bots="copilot"))

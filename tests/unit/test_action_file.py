@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import steps
 import yaml
 from packaging.requirements import Requirement
 from support.action_service import Unknown, evaluate
+from support.gitlab_shell import job
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "action.yml").read_text(encoding="utf-8")
@@ -77,10 +79,14 @@ def test_the_token_of_the_job_goes_to_the_check_alone() -> None:
 
 
 def test_every_output_has_a_value_whatever_happened() -> None:
+    """Of a cancelled job the last steps may not be run: then what `start` knew stands there."""
     assert [*ACTION["outputs"]] == [*steps.OUTPUTS]
-    assert {name: about["value"] for name, about in ACTION["outputs"].items()} == {
-        name: f"${{{{ steps.report.outputs.{name} }}}}" for name in steps.OUTPUTS
-    }
+    of_start = {"run-id", "status", "outcome", "reason", "manifest"}
+    for name, about in ACTION["outputs"].items():
+        sources = about["value"].removeprefix("${{ ").removesuffix(" }}").split(" || ")
+        assert sources[0] == f"steps.report.outputs.{name}"
+        assert (f"steps.start.outputs.{name}" in sources[1:]) is (name in of_start)
+    assert ACTION["outputs"]["status"]["value"].endswith(" || 'not-started' }}")
     assert [step.get("if") for step in STEPS[-3:-1]] == ["always()", "always()"]
     assert STEPS[-1]["if"].startswith("always() && ")
 
@@ -135,3 +141,66 @@ def test_an_expression_that_the_program_of_the_tests_does_not_know_is_refused(te
     contexts = {"inputs": {"a": "yes"}, "steps": {}}
     with pytest.raises(Unknown):
         evaluate(text, contexts, {"success": True})
+
+
+def test_a_value_is_masked_by_its_lines_and_one_that_is_short_not_at_all(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for value in ("1", "seven77", "00000000", '{\n  "key": "a-long-value%"\n}\n', "eight888"):
+        steps.mask(value)
+    assert capsys.readouterr().out == '::add-mask::"key": "a-long-value%25"\n::add-mask::eight888\n'
+
+
+KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        ("".join(f"+{line}\n" for line in KEY.splitlines()), "stands in it"),
+        ("-x = 'hkiG9w0BAQEFAASC'\n", "stands in it"),
+        (" MIIEvQIBADANBgkq\n", "stands in it"),
+        ("diff --git a/k b/k\nGIT binary patch\nliteral 9\n", "a binary file"),
+        ("+GIT binary patch\n+MIIEvQIB\n+ADANBgkq\n", ""),
+    ],
+)
+def test_a_change_with_a_line_of_a_secret_or_with_a_binary_file_is_withheld(patch: str, said: str) -> None:
+    assert said in (steps.why_withheld(patch.encode(), steps.lines_of(KEY)) or "")
+    assert bool(steps.why_withheld(patch.encode(), steps.lines_of(KEY))) is bool(said)
+    assert steps.why_withheld(patch.encode(), []) is None
+
+
+def test_steps_after_the_agent_run_nothing_that_it_wrote(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "work/.venv/bin").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "work/.venv/bin")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / "work"))
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "work"))
+    monkeypatch.setenv("PATH", f"{tmp_path}/work/.venv/bin:{tmp_path}/link::bin:/usr/bin")
+    monkeypatch.setattr("sys.argv", ["steps.py", "report"])
+    assert steps.environment()["PATH"] == "/usr/bin"
+    assert not {name for name in steps.environment() if name.startswith("PYTHON")}
+
+
+def test_gitlab_uploads_no_run_that_is_not_sealed(tmp_path: Path) -> None:
+    about = job(ROOT / "gitlab/runner.yml", ".runner")
+    for name, phase in (("sealed", "done"), ("open", "done"), ("lives", "running"), ("torn", "")):
+        run = tmp_path / ".runs/work/cli" / name
+        run.mkdir(parents=True)
+        (run / "invocation.json").write_text("{}")
+        (run / "manifest.json").write_text(f'{{"phase": "{phase}"}}' if phase else "{")
+    (tmp_path / ".runs/work/cli/open/unsealed").touch()
+    script = about["after_script"][-1].replace("time.monotonic() + 60", "time.monotonic()")
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DELEGATE_PLACE": str(tmp_path / "place")}
+    subprocess.run(["bash", "-e"], input=script, text=True, cwd=tmp_path, env=env, check=True)
+    assert [path.name for path in (tmp_path / ".runs/work/cli").iterdir()] == ["sealed"]
+    assert {path.name for path in (tmp_path / "place/unsealed").iterdir()} == {"open", "lives", "torn"}
+
+
+def test_gitlab_takes_no_module_that_a_checkout_names() -> None:
+    about = job(ROOT / "gitlab/runner.yml", ".runner")
+    for part in ("before_script", "script", "after_script"):
+        assert about[part][0] == "unset PYTHONPATH PYTHONHOME PYTHONSTARTUP"
+        assert not re.search(r"python3? (?!-I)", "\n".join(about[part]))
