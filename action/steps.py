@@ -267,27 +267,16 @@ def allowed_namespaces() -> bool:
     return subprocess.run(words, stdin=subprocess.DEVNULL).returncode == 0
 
 
-class Ended(Exception):
-    """The service ends the step."""
-
-
 class Patience:
-    """SIGINT and SIGTERM wait until it is known which run was started."""
+    """SIGINT and SIGTERM are heard and end nothing by themselves: no program is left that nobody knows of."""
 
     def __init__(self) -> None:
-        self.is_over = self.may_end = False
+        self.is_over = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.end)
 
     def end(self, *_: object) -> None:
         self.is_over = True
-        if self.may_end:
-            raise Ended
-
-    def let(self) -> None:
-        self.may_end = True
-        if self.is_over:
-            raise Ended
 
 
 def step_start() -> None:
@@ -315,21 +304,19 @@ def step_start() -> None:
     path = f"{manifest['repo']}/{manifest['manifest_path']}"
     put({"status": "unfinished", "run-id": manifest["run_id"], "manifest": path})
     os.chdir(manifest["repo"])
-    try:
-        patience.let()
-        words = runner("wait", manifest["run_id"])
-        subprocess.run(words, stdin=subprocess.DEVNULL, env=environment())
-        tell_end(Path(path))
-    except Ended:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    words = runner("wait", manifest["run_id"])
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment()) as waits:
+        while waits.poll() is None and not patience.is_over:
+            time.sleep(0.05)
+        waits.kill()
+    if patience.is_over:
         print("the job was cancelled", flush=True)
         if INPUT["tie-to-job"] == "true":
             words = runner("cancel", manifest["run_id"], "--reason=the job was cancelled")
             subprocess.run(words, stdin=subprocess.DEVNULL, env=environment())
             wait_until_done(Path(path))
-        tell_end(Path(path))
-        raise SystemExit(130) from None
+    tell_end(Path(path))
+    raise SystemExit(130 if patience.is_over else 0)
 
 
 def wait_until_done(manifest: Path) -> None:
