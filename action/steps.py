@@ -300,6 +300,9 @@ def step_start() -> None:
         words.append("--rehearse" if INPUT["rehearse"] == "true" else f"--rehearse={INPUT['rehearse']}")
     if INPUT["tie-to-job"] == "true":
         words.append(f"--tie-pid={os.getpid()}")
+    if patience.is_over:
+        put({"status": "not-started", "reason": "interrupted"})
+        raise SystemExit(130)
     manifest = asked("start", *words, *settings(), stdin=prompt)
     path = f"{manifest['repo']}/{manifest['manifest_path']}"
     put({"status": "unfinished", "run-id": manifest["run_id"], "manifest": path})
