@@ -278,6 +278,10 @@ class Patience:
     def end(self, *_: object) -> None:
         self.is_over = True
 
+    def is_at_end(self) -> bool:
+        """Asked anew each time, since a signal may come between two lines."""
+        return self.is_over
+
 
 def step_start() -> None:
     """Starts the run, tied to this process, and waits for it. What it came to is told by `report`."""
@@ -300,7 +304,7 @@ def step_start() -> None:
         words.append("--rehearse" if INPUT["rehearse"] == "true" else f"--rehearse={INPUT['rehearse']}")
     if INPUT["tie-to-job"] == "true":
         words.append(f"--tie-pid={os.getpid()}")
-    if patience.is_over:
+    if patience.is_at_end():
         put({"status": "not-started", "reason": "interrupted"})
         raise SystemExit(130)
     manifest = asked("start", *words, *settings(), stdin=prompt)
@@ -309,17 +313,17 @@ def step_start() -> None:
     os.chdir(manifest["repo"])
     words = runner("wait", manifest["run_id"])
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment()) as waits:
-        while waits.poll() is None and not patience.is_over:
+        while waits.poll() is None and not patience.is_at_end():
             time.sleep(0.05)
         waits.kill()
-    if patience.is_over:
+    if patience.is_at_end():
         print("the job was cancelled", flush=True)
         if INPUT["tie-to-job"] == "true":
             words = runner("cancel", manifest["run_id"], "--reason=the job was cancelled")
             subprocess.run(words, stdin=subprocess.DEVNULL, env=environment())
             wait_until_done(Path(path))
     tell_end(Path(path))
-    raise SystemExit(130 if patience.is_over else 0)
+    raise SystemExit(130 if patience.is_at_end() else 0)
 
 
 def wait_until_done(manifest: Path) -> None:
