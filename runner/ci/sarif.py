@@ -32,10 +32,16 @@ def of_report(report: Report) -> dict[str, Any]:
     return document(of_reviews(report), rules, about, "reviewFinding", is_done=is_done)
 
 
-def of_reports(reports: Sequence[Report]) -> dict[str, Any]:
-    """One document with each as a run of its own."""
+def of_reports(reports: Sequence[Report]) -> tuple[dict[str, Any], int]:
+    """One document with each as a run of its own, and how many findings it leaves out: GitHub refuses a
+    document as a whole where a result names no file (https://github.com/github/codeql-action/issues/2459).
+    """
     made = [of_report(one) for one in reports]
-    return {**made[0], "runs": [run for one in made for run in one["runs"]]}
+    runs = [run for one in made for run in one["runs"]]
+    placed = [[one for one in run["results"] if "locations" in one] for run in runs]
+    rest = sum(len(run["results"]) - len(some) for run, some in zip(runs, placed, strict=True))
+    runs = [{**run, "results": some} for run, some in zip(runs, placed, strict=True)]
+    return {**made[0], "runs": runs}, rest
 
 
 def document(

@@ -15,6 +15,7 @@ from runner.disk import files
 from runner.errors import ExitStatus, RuntimeMissing, Unwritable, UsageError
 from runner.model import Outcome
 from runner.state.authentic import refuse_foreign
+from runner.text.words import count
 from runner.usecases import find, review
 from runner.value import json_bytes
 from runner.verify.report_text import as_markdown
@@ -140,7 +141,7 @@ def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], 
     if name == "summary":
         from runner.ci.summary import joined
 
-        if not (text := joined([(one.run_id, as_markdown(one)) for one in reports], before)):
+        if not (text := joined([(one.manifest.run_id, _markdown(one)) for one in found], before)):
             pen.note(f"{path} has no room for a summary any more, so it has none of this")
         return text.encode(errors="replace")
     if name == "junit":
@@ -148,7 +149,10 @@ def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], 
     if name == "sarif":
         from runner.ci.sarif import of_reports
 
-        return json_bytes(of_reports(reports)) + b"\n"
+        document, rest = of_reports(reports)
+        if rest:
+            pen.note(f"not in {path}, as code hosts take what names a file: {count(rest, 'finding')}")
+        return json_bytes(document) + b"\n"
     if name == "outputs":
         return outputs(told[0], os.urandom(16).hex()).encode(errors="surrogateescape")
     from runner.ci.gitlab import code_quality, dotenv
@@ -160,6 +164,11 @@ def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], 
     if rest := len(notices) - len(entries):
         pen.note(f"not in {path}, which takes what names a file, and 5,000 at most: {rest}")
     return json_bytes(entries) + b"\n"
+
+
+def _markdown(one: Reviewed) -> str:
+    is_played = ["a rehearsal: no model was asked"] if one.manifest.rehearsal else []
+    return as_markdown(one.report, (*is_played, *one.change))
 
 
 def _junit(found: Sequence[Reviewed]) -> bytes:

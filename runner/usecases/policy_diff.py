@@ -82,6 +82,10 @@ def compare(
     was, now_has = _contents(one, before), _contents(other, after)
     told = (*changes(one, other), *_scripts(was, now_has, other))
     told += _elsewhere(before, after, (old, new)) if config is None else ()
+    for path in filter(None, map(repository.inside, policies)):
+        if before.files.get(before.real(path) or "") != after.files.get(after.real(path) or ""):
+            says = f"ceilings of --policy are other ones at {head}; those of {base} count here"
+            told += (SettingChange(WIDENS, "trust", None, says, path, file=path),)
     points = (
         Point(base, fork, before.real(old or ""), _digest(one, was)),
         Point(head, last, after.real(new or ""), _digest(other, now_has)),

@@ -45,11 +45,12 @@ def as_text(report: Report) -> str:
     return "\n".join(rows) + "\n"
 
 
-def as_markdown(report: Report) -> str:
-    """Markdown that shows everything foreign as code."""
+def as_markdown(report: Report, notes: Iterable[str] = ()) -> str:
+    """Markdown that shows everything foreign as code. `notes` are what a reader is to know at first."""
     rows = [f"## {_span(report.task_id)}: {report.outcome or 'not done'}", "", f"Run {_span(report.run_id)}"]
     if report.reason is not None:
         rows += ["", f"{_span(report.reason.code)}: {_span(report.reason.message)}"]
+    rows += [line for note in notes for line in ("", _span(note))]
     for title, lines in _sections(report, _span):
         rows += ["", f"### {title.capitalize()}", "", *(f"- {line}" for line in lines)]
     if report.summary:

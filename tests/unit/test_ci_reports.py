@@ -221,10 +221,11 @@ def test_a_check_that_is_declared_twice_is_two_cases() -> None:
 
 
 def test_sarif_of_several_runs_is_as_its_schema_wants_it_and_is_cut_with_a_word() -> None:
-    many = [CRITICAL.replace(title=f"{n}", file="" if n % 2 else f"a{n}") for n in range(6000)]
-    made = json.loads(
-        json_bytes(of_reports([a_report(CRITICAL, outcome="failed"), a_report(*many), a_report()]))
-    )
+    many = [CRITICAL.replace(title=f"{n}", file=f"a{n}") for n in range(6000)]
+    nowhere = CRITICAL.replace(file="")
+    told, rest = of_reports([a_report(CRITICAL, outcome="failed"), a_report(*many), a_report(nowhere)])
+    made = json.loads(json_bytes(told))
+    assert rest == 1, "a code host refuses all of it for one without a file"
     SARIF.validate(made)
     one, cut, none = made["runs"]
     assert (len(one["results"]), len(cut["results"]), none["results"]) == (1, 5000, [])
@@ -262,10 +263,11 @@ def test_names_of_files_are_exact_in_documents_and_seen_whole_by_people() -> Non
     one = a_report(CRITICAL.replace(file=names[0]), files=ReportedFiles((), names, names))
     made = json.loads(json_bytes(gitlab.code_quality(of_run(one))))
     assert [entry["location"]["path"] for entry in made] == [names[0], *names]
-    text = as_markdown(one)
+    text = as_markdown(one, ["rolled back (`1 file`)"])
+    assert "\n\n``rolled back (`1 file`)``\n\n### Files changed" in text, "before what is there no more"
     assert r"`src/vis\u200bible.py` (outside the scope)" in text and r"`\u001b[31mansi`" in text
     assert r"`caf\udce9`" in text and r"`src/vis\u200bible.py:7`: `SQL`" in text
-    (result,) = of_reports([one])["runs"][0]["results"]
+    (result,) = of_reports([one])[0]["runs"][0]["results"]
     assert "vis%E2%80%8Bible" in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
 
 

@@ -509,7 +509,9 @@ def test_ceilings_hold_for_every_task_at_head_and_numbers_may_not_ask_for_more(
 def test_a_policy_of_the_repository_is_read_where_no_pull_request_can_change_it(repo: Changing) -> None:
     repo.put({"delegate.toml": BASE, "ci/policy.toml": 'max_level = "read-only"\nverify = ["*"]\n'})
     repo.put({"ci/policy.toml": 'max_level = "danger-full-access"\nverify = ["*"]\n'})
-    assert [one.key for one in repo.compared(policy=("ci/policy.toml",)).breaches] == ["tasks.fix"]
+    found = repo.compared(policy=("ci/policy.toml",))
+    assert [one.key for one in found.breaches] == ["tasks.fix"]
+    assert [(one.effect, one.file) for one in found.changes] == [("widens", "ci/policy.toml")], "is told"
     other = repo.root.parent / "other"
     other.symlink_to(repo.root)
     assert repo.compared(policy=(f"{other}/ci/policy.toml",)).breaches
