@@ -2,15 +2,17 @@
 
 Known spellings: literal; inside JSON, up to three strings deep, with characters escaped that need it;
 percent-encoded, once or twice; base64 in both alphabets, whatever stands before the value (`user:value`);
-hex in small or capital letters, also as `%2f` or `\\x2f`. Each also where colours, control characters, line
-ends or invisible marks split it. And what in a value is a secret by itself.
+hex in small or capital letters, also as `%2f` or `\\x2f`; as `shlex` quotes it. Each also where colours,
+control characters, line ends or invisible marks split it. And what in a value is a secret by itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import product
 
+from runner.lightjson import dumps
 from runner.redact.noise import find_split, squeezed
 from runner.redact.shapes import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
 
@@ -35,6 +37,10 @@ _NAMED = (
     r"(?:\"((?:\\.|[^\"\\])+)\"|'([^']+)'|([^\s\"'&;,}]+))"
 )
 _SHORTEST_LINE = 24
+_QUOTE = "'\"'\"'"  # as `shlex` has it
+_LEAST, _LEAST_INSIDE = 8, 16
+_NAME = rb"[a-z_-]{1,40}"  # a word of ours, as `succeeded`: no text that was cut
+_CUT = rb"\.{3,}|\xe2\x80\xa6|\xef\xbf\xbd|\[runner: [0-9]+ bytes were cut out here\]"
 
 
 class Secret:
@@ -56,17 +62,68 @@ def secrets_of(values: Iterable[str]) -> list[Secret]:
     character. Digits alone count; digits with JSON punctuation (a list, an address) do not.
     """
     found: list[Secret] = []
-    whole = {value.strip() for value in values if is_findable(value)}
-    parts = {part.strip() for value in whole for part in _inner(value)}
-    for value in sorted(whole | {part for part in parts if is_findable(part)}, key=len, reverse=True):
+    for value in _findable(values):
         raw = _encoded(value)
         found.append(_plain(value, is_number=not raw.strip(_DIGITS)))
+        if "'" in value:
+            found.append(_plain(value.replace("'", _QUOTE), is_number=False))
         found += [_in_base64(raw, shift) for shift in (0, 1, 2)]
         found += [_in_hex(raw.hex()), _in_hex(raw.hex().upper())]
         short = squeezed(raw)
         if short != raw and len(short) >= SHORTEST:
             found.append(_plain(short.decode("utf-8", "surrogateescape"), is_number=False))
     return found
+
+
+def spellings(values: Iterable[str]) -> bytes:
+    """The values as they may be cut: in most spellings, with a NUL around each."""
+    import binascii
+
+    found: set[bytes] = set()
+    for value in _findable(values):
+        raw = _encoded(value)
+        found |= {raw.hex().encode(), raw.hex().upper().encode()}
+        for shift in (0, 1, 2):
+            text = binascii.b2a_base64(bytes(shift) + raw, newline=False).rstrip(b"=")[(0, 2, 3)[shift] :]
+            found |= {text, text.replace(b"+", b"-").replace(b"/", b"_")}
+        for inner, is_ascii in product((value, value.replace("'", _QUOTE)), (True, False)):
+            for _ in range(4):
+                found.add(_encoded(inner))
+                inner = dumps(inner, ensure_ascii=is_ascii)[1:-1]
+    return b"\0%b\0" % b"\0".join(found)
+
+
+def find_edges(spelt: bytes, buf: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Spans of what cuts have left of values, at both ends of each part between the marks of cuts."""
+    if _fits(_NAME, buf):
+        return
+    left = 0
+    for cut, following in (*(cut.span() for cut in compiled(_CUT).finditer(buf)), (len(buf), 0)):
+        part = buf[left:cut].lstrip(b" \t\r\n]")
+        left = cut - len(part)
+        part = part.rstrip(b" \t\r\n[")
+        end = left + len(part)
+        heads = [spelt[at : spelt.find(b"\0", at)] for at in _places(spelt, part[:_LEAST])]
+        heads += [part] * (len(part) >= _LEAST_INSIDE and part in spelt)
+        tails = (spelt[spelt.rfind(b"\0", 0, at) + 1 : at + _LEAST] for at in _places(spelt, part[-_LEAST:]))
+        head = max((len(one) for one in heads if part.startswith(one)), default=0)
+        tail = max((len(one) for one in tails if part.endswith(one)), default=0)
+        for first, last in ((left, left + head), (end - tail, end)):
+            yield from _spans(buf, first, last, not buf[first:last].strip(_DIGITS))
+        left = following
+
+
+def _places(spelt: bytes, part: bytes) -> Iterator[int]:
+    at = spelt.find(part) if len(part) == _LEAST else -1
+    while at >= 0:
+        yield at
+        at = spelt.find(part, at + 1)
+
+
+def _findable(values: Iterable[str]) -> list[str]:
+    whole = {value.strip() for value in values if is_findable(value)}
+    parts = {part.strip() for value in whole for part in _inner(value)}
+    return sorted(whole | {part for part in parts if is_findable(part)}, key=len, reverse=True)
 
 
 def is_findable(value: str) -> bool:
@@ -98,8 +155,7 @@ def find_exact(
             yield from _matches(secret, view, start, stop)
 
     for first, last in find_split(whole, buf, start, stop) if words else ():
-        if buf.find(MARK, max(0, first - len(MARK) + 1), last + len(MARK) - 1) < 0:
-            yield from _spans(buf, first, last, is_number=False)
+        yield from _spans(buf, first, last, is_number=False)
 
 
 def _matches(secret: Secret, buf: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -116,6 +172,8 @@ def _matches(secret: Secret, buf: bytes, start: int, stop: int) -> Iterator[tupl
 
 
 def _spans(buf: bytes, start: int, end: int, is_number: bool) -> Iterator[tuple[int, int, bytes]]:
+    if start == end or buf.find(MARK, max(0, start - len(MARK) + 1), end + len(MARK) - 1) >= 0:
+        return
     if is_number:
         number = _json_number(buf, start, end)
         if number:

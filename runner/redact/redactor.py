@@ -10,7 +10,7 @@ redacting twice changes nothing. Only a secret number, where JSON allows a numbe
 
 from __future__ import annotations
 
-from runner.redact.exact import find_exact, secrets_of, widest
+from runner.redact.exact import find_edges, find_exact, secrets_of, spellings, widest
 from runner.redact.pairs import find_pairs
 from runner.redact.shapes import AHEAD, BEHIND, MARK, REACH, find_shapes, whole_escapes
 
@@ -29,16 +29,18 @@ class Redactor:
     replacing them everywhere would garble the text and protect nothing.
     """
 
-    __slots__ = ("_secrets", "_widest")
+    __slots__ = ("_secrets", "_spelt", "_values", "_widest")
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._secrets = secrets_of(values)
+        self._values, self._spelt = tuple(values), b""
+        self._secrets = secrets_of(self._values)
         self._widest = widest(self._secrets)
 
     def redact_text(self, text: str) -> str:
-        """The text without secrets. For display, `clean_terminal` first: a colour may split one."""
+        """The text without secrets, also cut ones. For display, `clean_terminal` first: colours split."""
         data = text.encode("utf-8", "surrogatepass")
-        clean = self.redact_bytes(data)
+        is_short = self._secrets and len(data) <= 1 << 16  # a longer one is none that we cut
+        clean = Stream(self._in_short, 0).finish(data) if is_short else self.redact_bytes(data)
         return text if clean is data else clean.decode("utf-8", "surrogatepass")
 
     def redact_bytes(self, data: bytes) -> bytes:
@@ -55,6 +57,11 @@ class Redactor:
 
     def _exact(self, buf: bytes, start: int, stop: int) -> Spans:
         return find_exact(self._secrets, buf, start, stop)
+
+    def _in_short(self, buf: bytes, start: int, stop: int) -> Spans:
+        self._spelt = self._spelt or spellings(self._values)
+        yield from self._exact(buf, start, stop)
+        yield from find_edges(self._spelt, buf)
 
 
 class Stream:

@@ -22,7 +22,7 @@ from runner.text.differences import Difference, differences
 from runner.text.terminal import clean_terminal, plain
 from runner.text.words import count, numbered, shortened
 from runner.usecases import accept, review
-from runner.usecases.logs import redactor, unknown_secrets
+from runner.usecases.logs import redactor, unknown_secrets, unknown_values
 from runner.usecases.look import look
 from runner.usecases.story import Story, StoryLine
 from runner.value import Value, json_value
@@ -186,6 +186,8 @@ class _Side:
             "attempts": {"attempts": str(m.attempt)},
             "verdict": {"outcome": m.outcome, "reason": code, "message": message},
         }
+        if unknown_values(self._run, m):  # an invocation is not sealed
+            parts |= dict.fromkeys(("settings", "arguments", "checks"))
         return {name: None if one is None else self._told(one) for name, one in parts.items()}
 
     def _told(self, part: Known | Pairs) -> Known:

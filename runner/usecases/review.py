@@ -21,7 +21,7 @@ from runner.text.words import count
 from runner.usecases import ledger_part
 from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
-from runner.usecases.logs import redactor, refusals, unknown_secrets
+from runner.usecases.logs import redactor, refusals, unknown_secrets, unknown_values
 from runner.usecases.look import Shown, look, show
 from runner.value import Value, json_value
 from runner.verify import record as records
@@ -114,6 +114,8 @@ def _alone(run: RunDir) -> Reviewed:
     if shown.foreign is None:
         notes += _to_do(run, found)
     unrun = reports.redacted(allowed.checks[len(known.checks) :], redact)
+    if unknown_values(run, manifest):  # an invocation is not sealed
+        unrun = tuple(("check", str(n)) for n, _ in enumerate(unrun, len(known.checks) + 1))
     return Reviewed(made, tuple(map(redact, notes)), manifest, tuple(map(redact, change)), unrun)
 
 

@@ -1,0 +1,63 @@
+"""Of a secret that was cut before it was redacted, and of a sealed run's settings, nothing is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from support.repo import Repo, Run
+
+SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456"
+MARKED = '[runtimes.codex]\nenv = ["MYSEC"]\n'
+
+
+def parts(text: str) -> list[str]:
+    """What of the secret stands in it, six characters in a row."""
+    return [SECRET[at : at + 6] for at in range(len(SECRET) - 5) if SECRET[at : at + 6] in text]
+
+
+def everything(run: Run, **env: str) -> str:
+    """What every verb shows of it, and its records."""
+    verbs = (
+        ("report", run.id),
+        ("report", run.id, "--format", "json"),
+        ("status", run.id, "--format", "json"),
+        ("ci", "report", run.id, "--junit", "j.xml", "--fail-on", "none"),
+        ("ci", "report", run.id, "--summary", "-", "--fail-on", "none"),
+        ("diff-runs", run.id, "--json"),
+        ("logs", run.id),
+    )
+    told = [run.repo.cli(*verb, env=env) for verb in verbs]
+    junit = Path(run.repo.root, "j.xml").read_text()
+    files = (path for path in run.folder.rglob("*") if path.is_file() and path.name != "invocation.json")
+    return (
+        junit
+        + "".join(one.stdout + one.stderr for one in told)
+        + "".join(path.read_text(errors="replace") for path in files)
+    )
+
+
+def test_of_a_secret_that_a_check_prints_without_end_its_tail_has_nothing(repo: Repo) -> None:
+    Path(repo.root, "t.sh").write_text(f"printf '%s' {SECRET * 400}zzzz; exit 1\n")
+    repo.task('verify = [["sh", "t.sh"]]', more=MARKED)
+    repo.quick_codex(f"{'t' * 180}{SECRET}")
+    run = Run(repo, repo.cli("start", "work", "--wait", "--json", env={"MYSEC": SECRET}).json()["run_id"])
+    (check,) = json.loads(run.file("result.json"))["checks"]
+    assert check["tail"].startswith("[redacted]") and check["tail"].endswith("]zzzz")
+    assert parts(everything(run)) == parts(everything(run, MYSEC=SECRET)) == []
+
+
+def test_a_secret_in_a_check_is_in_nothing_that_is_told_of_a_run_from_elsewhere(repo: Repo) -> None:
+    env = {"MYSEC": SECRET}
+    checks = f'verify = [["false"], ["sh", "-c", "echo {SECRET}"]]\nprepare = [["true", "{SECRET}"]]\n'
+    repo.task(checks, 'workspace = "worktree"', more=MARKED)
+    repo.commit()
+    repo.quick_codex()
+    first = Run(repo, repo.cli("start", "work", "--wait", "--json", env=env).json()["run_id"])
+    run = Run(repo, repo.cli("start", "work", "--wait", "--json", env=env).json()["run_id"])
+    assert parts(everything(run, **env)) == parts(everything(run)) == []
+    assert '"check 2"' in Path(repo.root, "j.xml").read_text()
+    found = repo.cli("diff-runs", first.id, run.id, "--json")
+    assert found.json()["settings"] is found.json()["arguments"] is found.json()["checks"] is None
+    known = repo.cli("diff-runs", first.id, run.id, "--json", env=env)
+    assert known.json()["settings"]["compared"] > 5 and parts(found.stdout + known.stdout) == []
