@@ -15,7 +15,7 @@ _LARGEST_PATCH = 100_000
 _AT_ONCE = 60_000
 """Bytes in one command: the kernel takes 128 KiB in a word, and base64 makes them a third longer."""
 _END = "END_OF_FILE"
-_LINK = 0o120000
+LINK = 0o120000
 
 
 def patched(path: str, before: bytes | None, after: bytes | None, mode: int) -> str | None:
@@ -47,10 +47,12 @@ def patched(path: str, before: bytes | None, after: bytes | None, mode: int) -> 
 
 def put(files: Mapping[str, tuple[bytes | None, int]]) -> list[str]:
     """The commands, one after the other, that put these contents with these modes in their places, whatever
-    stands there. None is put in place of a file that is to go.
+    stands there. Nothing is removed or written through a link.
     """
     made: list[str] = []
-    for path in sorted(files, key=lambda path: (files[path][0] is not None, path)):
+    above = {path for path, (after, _) in files.items() if after is not None}
+    goes = {path for path in files if above.isdisjoint(_parents(path))}
+    for path in sorted(goes, key=lambda path: (files[path][0] is not None, path)):
         for text in _put(path, *files[path]):
             if made and len(made[-1]) + len(text) < _AT_ONCE:
                 made[-1] += f"\n{text}"
@@ -61,12 +63,15 @@ def put(files: Mapping[str, tuple[bytes | None, int]]) -> list[str]:
 
 def _put(path: str, after: bytes | None, mode: int) -> list[str]:
     """Without `rm -f`, which Codex does not run where nobody can be asked."""
-    name = shlex.quote(f"./{path}")
+    name, parents = shlex.quote(f"./{path}"), [shlex.quote(f"./{one}") for one in _parents(path)]
     if after is None:
-        return [f"if [ -e {name} ] || [ -L {name} ]; then rm -- {name}; fi"]
+        ways = "".join(f"[ ! -L {one} ] && " for one in parents)
+        return [f"if {ways}{{ [ -f {name} ] || [ -L {name} ]; }}; then rm -- {name}; fi"]
     folder = shlex.quote(f"./{path}".rpartition("/")[0])
-    if mode == _LINK:
-        return [f"mkdir -p {folder} && ln -sfn {shlex.quote(after.decode(errors='surrogateescape'))} {name}"]
+    clear = "".join(f"if [ -L {one} ] || [ -f {one} ]; then rm -- {one}; fi; " for one in parents)
+    clear += f"if [ -L {name} ] || [ -d {name} ]; then rm -r -- {name}; fi; mkdir -p {folder} && "
+    if mode == LINK:
+        return [f"{clear}ln -sfn {shlex.quote(after.decode(errors='surrogateescape'))} {name}"]
     made = []
     for at in range(0, len(after) or 1, _AT_ONCE):
         part, into = after[at : at + _AT_ONCE], ">>" if at else ">"
@@ -74,9 +79,13 @@ def _put(path: str, after: bytes | None, mode: int) -> list[str]:
             made.append(f"cat {into} {name} <<'{_END}'\n{part.decode()}{_END}")
         else:
             made.append(f"base64 -d {into} {name} <<'{_END}'\n{base64.encodebytes(part).decode()}{_END}")
-    made[0] = f"if [ -L {name} ]; then rm -- {name}; fi; mkdir -p {folder} && {made[0]}"
+    made[0] = clear + made[0]
     made[-1] += f"\nchmod {'755' if mode & 0o100 else '644'} {name}"
     return made
+
+
+def _parents(path: str) -> list[str]:
+    return [path[:n] for n, letter in enumerate(path) if letter == "/"]
 
 
 def _is_text(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 from runner.rehearsal import named
@@ -16,6 +17,7 @@ from runner.rehearsal.wire import Answer
 MISTAKE = 410
 """After 400, 404 and 422 Claude asks again with fewer features, as it does for no other status."""
 _NAMES = Names("Bash", "Write", "Edit", "mcp__{}__{}", read="Read")
+_MOVES = re.compile(r"\b(?:cd|pushd|popd)\b")
 _SEARCH = "ToolSearch"
 _RESULT = "StructuredOutput"
 """With a schema for the result, Claude takes it as a call of this tool and not as text."""
@@ -92,6 +94,8 @@ def said(call: Call, request: ModelRequest, call_id: CallId) -> tuple[Json, ...]
     if isinstance(call, ShellCall) and call.command.startswith("sleep "):
         # Claude refuses to do nothing but wait, and asks for a better way.
         call = ShellCall(f":; {call.command}")
+    if isinstance(call, ShellCall) and _MOVES.search(call.command):  # the next one is to begin at the top
+        call = ShellCall(f"(\n{call.command}\n)")
     return named.said(_NAMES, call, request, call_id)
 
 

@@ -327,9 +327,9 @@ class Runtime(Protocol):
     agent_signs: tuple[str, ...] = ()
     """Variables that the program sets for what its agent starts: nothing with them starts a plan."""
     is_generic: bool = False
-    """Whether it runs any program that speaks a protocol. Then `args` and `permissions` are settings, and
-    what calls itself by which name tells nothing.
-    """
+    """Whether it runs any program: `args` and `permissions` are settings then, and names tell nothing."""
+    shell: str = ""
+    """Of a command: told "quoted" or as "bare" words, or "kept" with its folder for the next one."""
     modules: Mapping[str, str] = {}
     """Packages that it imports and that an extra of ours brings along, and how each is installed."""
     has_sandbox: bool = True

@@ -58,6 +58,7 @@ class Claude(Runtime):
 
     name = "claude"
     title = "Claude Code"
+    shell = "kept"
     candidates = ("claude",)
     install_hint = (
         "`npm install -g @anthropic-ai/claude-code` puts one on PATH; or set `command` in [runtimes.claude]"

@@ -45,6 +45,7 @@ class Codex(Runtime):
 
     name = "codex"
     title = "the OpenAI Codex CLI"
+    shell = "quoted"
     about = "The Codex CLI."
     config_is = CONFIG_IS
     help_args = HELP

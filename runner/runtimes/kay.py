@@ -55,6 +55,7 @@ class Kay(Runtime):
 
     name = "kay"
     title = "Kay"
+    shell = "bare"
     about = "The Kay CLI."
     config_is = CONFIG_IS
     help_args = HELP

@@ -1,14 +1,13 @@
 """What an agent did and what became of files, as the turns of a script. Pure.
 
 What it edited is of the files as they were before and after, as streams name files and not what was written.
-Each is whole where the agent edited it last. What no edit names, or a command as well, is put in place before
-the last answer, so that the change of a replay is that of the run whatever its commands do.
+Without commands each is whole where the agent edited it last. A command might change what it finds: with any,
+all is put in place before the last answer, so that the change of a replay is that of the run.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 
@@ -41,6 +40,12 @@ _STATUS = re.compile(r"\bstatus:? ([45]\d\d)\b|\b([45]\d\d) [A-Z][a-z]+")
 STATUSES = {"auth_or_quota": 401, "context_full": 400, "request_refused": 400, "cli_failure": 500}
 """Of an error that names none, by the code of the run's end: what brings about the same one."""
 _MOST_NAMED = 12
+_LONG = 32 << 10
+_FORCED = re.compile(r"\brm\s+(?:-\S+\s+)*-[a-zA-Z]*f")
+_STAYS = re.compile(
+    r"(?:^|[\n;&|{!]|\b(?:then|do|else)\b)\s*(?:cd|pushd|popd)\b(?! [\"']?\.[\"']?(?:[\s;&|]|$))"
+)
+_HERE = re.compile(r"<<-?\s*(['\"]?)(\w+)\1([^\n]*)\n.*?^\s*\2$", re.S | re.M)
 
 
 class FileChange(Value):
@@ -59,17 +64,17 @@ class Maker:
         self, hider: Redactor, manifest: Manifest, tape: Tape, changed: Mapping[str, FileChange]
     ) -> None:
         self._hider, self._manifest, self._tape, self._changed = hider, manifest, tape, changed
-        self._tells_titles = runtimes.get(manifest.runtime.name).is_generic
+        self._runtime = runtimes.get(manifest.runtime.name)
         self._left: Counter[str] = Counter()
         self._servers: set[str] = set()
         self._unsaid = 0
         all_calls = [call for one in tape.answers for call in one.calls]
         named = Counter(path for call in all_calls for path in edited(call))
+        self._commands = [call.text for call in all_calls if call.kind is Kind.COMMAND]
         self._often = [path for path, often in named.items() if often > 1 and path in changed]
         self._unknown = sorted(named.keys() - changed.keys())
-        commands = "\n".join(call.text for call in all_calls if call.kind is Kind.COMMAND)
         self._last = {path: call for call in all_calls for path in edited(call) if path in changed}
-        self._put = [path for path in changed if path not in named or os.path.basename(path) in commands]
+        self._put = [path for path in changed if self._commands or path not in named]
 
     def turns(self, *, delays: bool) -> list[Turn]:
         """CassetteRefused where there is none, or one might show a secret."""
@@ -120,13 +125,23 @@ class Maker:
     def _called(self, call: Called) -> Iterator[Call]:
         where = f"in line {call.line} of its stream"
         if call.kind is Kind.FILE_CHANGE:
-            yield from self._edited(path for path, last in self._last.items() if last is call)
+            own = [path for path, last in self._last.items() if last is call]
+            yield from self._edited(path for path in own if path not in self._put)
         elif call.kind is Kind.COMMAND and call.text.strip():
-            yield ShellCall(self._sure(call.text, f"the command {where}"))
+            typed = self._sure(call.text, f"the command {where}")
+            if self._manifest.rehearsal and typed[:2] == "(\n" and typed[-2:] == "\n)":
+                typed = typed[2:-2]  # as a script for Claude is played
+            elif self._runtime.shell == "kept" and _stays(typed):
+                hint = "a replay runs each command at the top of the tree"
+                raise CassetteRefused(f"the command {where} stays in another folder", hint=hint)
+            yield ShellCall(typed)
         elif call.kind is Kind.TOOL_CALL:
             given = _arguments(self._sure(call.arguments, f"what a tool was given {where}"))
             named = _TOOL.fullmatch(call.text)
-            if named is None or given is None or self._tells_titles:
+            if call.text.startswith("delegation."):
+                what = "it has started or asked other runs, which a cassette cannot play"
+                raise CassetteRefused(f"run `{self._manifest.run_id}`: {what}", hint="record those runs")
+            if named is None or given is None or self._runtime.is_generic:
                 self._left[one_line(self.shown(call.text), 60).partition(" ")[0] or "a tool"] += 1
             else:
                 self._servers.add(named[1])
@@ -139,7 +154,7 @@ class Maker:
             section = None if of.has_other_mode else edits.patched(path, of.before, of.after, of.mode)
             if section is not None:
                 said.append(section)
-            elif path not in self._put:
+            else:
                 self._put.append(path)
         if said:
             yield PatchCall("".join(("*** Begin Patch\n", *said, "*** End Patch\n")))
@@ -149,6 +164,9 @@ class Maker:
         for data in (path.encode(errors="surrogateescape"), of.before or b"", of.after or b""):
             if self._hider.redact_bytes(data) != data:
                 raise _secret(f"the change of {one_line(path)}")
+        text = path.encode(errors="surrogateescape") + ((of.after or b"") if of.mode == edits.LINK else b"")
+        if text.decode(errors="replace").encode() != text:
+            raise CassetteRefused(f"the name or target of {one_line(self.shown(path))} is not UTF-8")
         return of
 
     def _failed(self, answer: Reply) -> Turn:
@@ -179,17 +197,23 @@ class Maker:
         """What a replay lacks, or needs."""
         tape = self._tape
         left = [f"{name} ({often})" if often > 1 else name for name, often in self._left.items()]
-        ran_on = [one_line(self.shown(call.text), 60) for call in tape.ran_on]
+        ran_on = [call.text for call in tape.ran_on]
+        old = [text for text in self._commands if any(root in text for root in tape.roots)]
+        forced = [text for text in self._commands if _FORCED.search(text)]
+        long = [text for text in self._commands if len(text) > _LONG]
         for names, text in (
             (left, "no script can make these calls, which are left out"),
             (sorted(self._servers), "it needs these MCP servers"),
             (self._often, "edited more than once, and whole only at the last"),
             (self._put, "put in place as they were, before the last answer"),
+            (old, "these name the folder of that run, in its old place"),
+            (forced, "`rm -f`, which not every agent runs where it can ask nobody"),
+            (long, "longer than 32 KiB, which an agent may refuse or cut"),
             (self._unknown, "edited, and not in the change of the run, so left out"),
             (ran_on, "the agent did not wait for these, and a replay does"),
         ):
             if names:
-                yield f"{text}: {few([one_line(name) for name in names], _MOST_NAMED)}"
+                yield f"{text}: {few([one_line(self.shown(name), 100) for name in names], _MOST_NAMED)}"
         if tape.failed_edits:
             yield f"{count(tape.failed_edits, 'edit')} failed, and left out"
         if tape.reconnects:
@@ -203,6 +227,14 @@ def edited(call: Called) -> Iterator[str]:
     for row in call.text.split("\n") if call.kind is Kind.FILE_CHANGE else ():
         if path := row.partition(" ")[2]:
             yield path.removeprefix("./")
+
+
+def _stays(command: str) -> bool:
+    """Whether the next command of a shell that lives on would run in another folder."""
+    command = _HERE.sub(r"\3", command)
+    while (outside := re.sub(r"\([^()]*\)", " ", command)) != command:
+        command = outside
+    return _STAYS.search(command) is not None
 
 
 def _secret(what: str) -> CassetteRefused:

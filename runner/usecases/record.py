@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from runner import runtimes
 from runner.disk import files
 from runner.errors import CassetteRefused, Conflict
 from runner.model import Outcome
@@ -84,7 +85,10 @@ def _of_steps(run: RunDir) -> dict[str, RunDir]:
 def _cassette(run: RunDir, manifest: Manifest, path: str, *, delays: bool) -> tuple[Cassette, str]:
     own_invocation(run)
     _refuse_end(manifest)
-    if unknown := {*unknown_secrets(run, manifest), *unknown_values(run, manifest)}:
+    unknown = {*unknown_secrets(run, manifest), *unknown_values(run, manifest)}
+    if unknown and run.read_invocation().rehearsal is not None:  # it gave a word for a key
+        unknown -= runtimes.get(manifest.runtime.name).rehearsal(0, 0, {})[1].keys()
+    if unknown:
         raise CassetteRefused(
             f"run `{run.run_id}` was given {' and '.join(sorted(unknown))}, whose value is not known here",
             hint="set it as it was, so that it can be looked for",
@@ -99,7 +103,7 @@ def _cassette(run: RunDir, manifest: Manifest, path: str, *, delays: bool) -> tu
     maker = Maker(redactor(run, manifest), manifest, tape, changed)
     _refuse_other(run, manifest, tape, maker)
     turns = maker.turns(delays=delays)
-    notes = (*maker.notes(), *_of_run(manifest, taken))
+    notes = tuple(map(maker.shown, (*maker.notes(), *_of_run(manifest, taken))))
     runtime = f"{manifest.runtime.name} {manifest.runtime.version}".rstrip()
     ended = manifest.status + ("" if manifest.reason is None else f" ({manifest.reason.code})")
     head = [f"recorded from {run.task_id}/{run.run_id}, {runtime}, which ended as {ended}"]
@@ -107,7 +111,7 @@ def _cassette(run: RunDir, manifest: Manifest, path: str, *, delays: bool) -> tu
         dirty = (*taken.dirty, *taken.untracked)
         beside = f"; not committed then: {few(dirty, _MOST_NAMED)}" if dirty else ""
         head.append(f"base commit {taken.position.head}{beside}")
-    comments = [one_line(f"{text[:1].upper()}{text[1:]}.") for text in (*head, *notes)]
+    comments = [one_line(maker.shown(f"{text[:1].upper()}{text[1:]}.")) for text in (*head, *notes)]
     return Cassette(run.run_id, path, len(turns), notes), written(turns, comments)
 
 
@@ -162,10 +166,12 @@ def _changed(run: RunDir, manifest: Manifest, taken: Snapshot) -> dict[str, File
         tree = judged(run)
         if tree is None and discarded(run.path) is not None:
             raise CassetteRefused(f"the changes of run `{run.run_id}` were rolled back before they were seen")
-        git = taken.shadow.git
-        for path, mode, oid, mode_after, oid_after in taken.shadow.differing(
-            taken.tree, tree or taken.look().tree
-        ):
+        if not os.path.isdir(taken.root):  # accepted or discarded
+            taken = taken.replace(root=run.repo)
+            if tree is None:
+                raise CassetteRefused(f"the work tree of run `{run.run_id}` is gone, and was not looked at")
+        git, end = taken.shadow.git, tree or taken.look().tree
+        for path, mode, oid, mode_after, oid_after in taken.shadow.differing(taken.tree, end):
             if _REPOSITORY in (mode, mode_after):
                 raise CassetteRefused(f"run `{run.run_id}` has changed the repository in {one_line(path)}")
             before = git.run("cat-file", "blob", oid) if mode else None
@@ -183,12 +189,17 @@ def _changed(run: RunDir, manifest: Manifest, taken: Snapshot) -> dict[str, File
 
 
 def _refuse_place(path: str, root: str, *, force: bool) -> None:
-    folder, real = os.path.dirname(os.path.abspath(path)), os.path.realpath(root)
-    is_inside = f"{folder}/".startswith(f"{root}/")
-    if os.path.islink(path) or (is_inside and not f"{os.path.realpath(folder)}/".startswith(f"{real}/")):
-        raise Conflict(f"{path} is a link, or leads out of the repository by one", hint="name another file")
-    if os.path.lexists(path) and not force:
-        raise Conflict(f"{path} is there already", hint="name another file, or add --force")
+    at, top = os.path.join(os.getcwd(), path), os.path.realpath(root)
+    links = [way for way in (at[:n] for n in range(1, len(at)) if at[n] == "/") if os.path.islink(way)]
+    owners = [f"{os.path.realpath(os.path.dirname(way))}/" for way in links]
+    if os.path.islink(at) or any(owner.startswith(f"{top}/") for owner in owners):
+        raise Conflict(f"{path} is a link, or leads through one of the repository", hint="name another file")
+    inside = os.path.realpath(at).removeprefix(f"{top}/").split("/")
+    if ".git" in inside or inside[0] == ".runs":
+        raise Conflict(f"{path} is in a folder of git or runner", hint="name another file")
+    if os.path.lexists(at) and not (force and os.path.isfile(at)):
+        hint = "name another file, or add --force to replace a regular one"
+        raise Conflict(f"{path} is there already", hint=hint)
 
 
 def _write(path: str, data: bytes, *, force: bool) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from runner.usecases.logs import LogLine
 
 _SHELL = re.compile(r"(?:\S*/)?(?:bash|sh|zsh|dash|ksh) -(?:c|lc|ic|cl) (.+)", re.S)
+_MOVE = re.compile(
+    r"""(?<![\w./-])(?:cd|pushd|popd|(?:git|make|tar) -C)\b *(?:'[^']*'|"[^"]*"|[^\s;&|()])*"""
+)
 _STARTED = {Kind.COMMAND_STARTED: Kind.COMMAND, Kind.TOOL_STARTED: Kind.TOOL_CALL}
 
 
@@ -62,7 +65,7 @@ class Tape(Reader):
         self.ran_on: list[Called] = []
         """What had not ended when the turn of the agent had."""
         where = {manifest.repo} | ({manifest.workspace.path} if manifest.workspace is not None else set())
-        self._roots = sorted(where, key=len, reverse=True)
+        self.roots = sorted(where, key=len, reverse=True)
         self._line = self._exchange = self._of_attempt = 0
         self._open: Reply | None = None
         self._items: dict[str, Called] = {}
@@ -143,11 +146,15 @@ class Tape(Reader):
     def _told(self, kind: Kind, text: str) -> str:
         """With paths from the top of its tree, as that of a replay is another one."""
         if kind is not Kind.COMMAND:
-            return relative(text, self._roots)
-        bare = typed(text)
-        if bare == text and (words := _SHELL.fullmatch(text)):
-            bare = words[1]  # Kay tells the words of a command without quotes
-        return relative(bare, self._roots)
+            return relative(text, self.roots)
+        if self._runtime.shell == "quoted":
+            text = typed(text)
+        elif self._runtime.shell == "bare" and (words := _SHELL.fullmatch(text)):
+            text = words[1]
+        for move in _MOVE.finditer(text):
+            if relative(move[0], self.roots).split()[-1].strip("'\"") != ".":  # paths mean others from there
+                return relative(text[: move.end()], self.roots) + text[move.end() :]
+        return relative(text, self.roots)
 
     def _spend(self, usage: Usage) -> None:
         """Totals are told; an answer has what came on top."""

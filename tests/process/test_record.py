@@ -13,7 +13,7 @@ from support.repo import Repo, Run
 from support.waiting import wait_until
 
 from runner.rehearsal import script
-from runner.rehearsal.turns import PatchCall, ShellCall
+from runner.rehearsal.turns import PatchCall
 
 
 def command(text: str, item: str = "c1") -> str:
@@ -51,7 +51,7 @@ def refused(run: Run, *words: str) -> str:
 def test_the_change_of_a_run_is_in_its_cassette_and_what_the_user_did_later_is_not(repo: Repo) -> None:
     (repo.root / "b").write_text("one\ntwo\n")
     commit(repo)
-    run = played(repo, "echo new > a; echo TWO >> b\n" + command("echo hi") + edited(f"{repo.root}/a"))
+    run = played(repo, "echo new > a; echo TWO >> b\n" + edited(f"{repo.root}/a"))
     (repo.root / "a").write_text("of the user\n")
     done = run.ask("record", "-o", "tape.toml")
     assert done.status == 0, done
@@ -59,9 +59,8 @@ def test_the_change_of_a_run_is_in_its_cassette_and_what_the_user_did_later_is_n
     assert (told["run_id"], told["path"]) == (run.id, "tape.toml")
     assert told["notes"] == ["put in place as they were, before the last answer: b"]
     calls = [call for turn in script.load(repo.root / "tape.toml").turns for call in turn.calls]
-    assert calls[0] == ShellCall("echo hi")
-    assert calls[1] == PatchCall("*** Begin Patch\n*** Add File: a\n+new\n*** End Patch\n")
-    assert "one\ntwo\nTWO\n" in str(getattr(calls[2], "command", ""))
+    assert calls[0] == PatchCall("*** Begin Patch\n*** Add File: a\n+new\n*** End Patch\n")
+    assert "one\ntwo\nTWO\n" in str(getattr(calls[1], "command", ""))
     text = (repo.root / "tape.toml").read_text()
     assert text.startswith(f"# Recorded from work/{run.id}, codex 0.163.0, which ended as succeeded")
     assert f"# Base commit {repo.git('rev-parse', 'HEAD').decode().strip()}" in text
@@ -95,6 +94,40 @@ def test_no_cassette_is_written_through_a_link(repo: Repo, tmp_path: Path, is_fo
     done = run.ask("record", "--force", "-o", "way/x.toml" if is_folder else "way")
     assert (done.status, done.error["code"]) == (9, "conflict")
     assert not list(outside.iterdir())
+
+
+def test_force_replaces_a_file_and_nothing_of_git_or_runner(repo: Repo, tmp_path: Path) -> None:
+    run = played(repo, "")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(repo.root)
+    (repo.root / "way").symlink_to(tmp_path)
+    inside = (".git/config", f"{run.folder}/manifest.json", f"{tmp_path}/link/.git/hooks/x", "a/../.git/x")
+    for place in (*inside, f"{tmp_path}/pipe", "way/../x.toml", f"{tmp_path}/link/way/x.toml", "."):
+        done = run.ask("record", "--force", "-o", place)
+        assert (done.status, done.error["code"]) == (9, "conflict"), (place, done)
+    assert b"repositoryformatversion" in (repo.root / ".git/config").read_bytes()
+    assert run.ask("record", "-o", f"{tmp_path}/link/x.toml").status == 0
+
+
+@pytest.mark.parametrize("decision", ["accept", "discard"])
+def test_the_work_tree_of_the_run_may_be_gone(repo: Repo, decision: str) -> None:
+    commit(repo)
+    repo.codex(f"cat > /dev/null\necho new > a\n{THREAD}{said('done')}{FINISHED}")
+    keys = 'sandbox = "workspace-write"\nworkspace = "worktree"\ngrace = "1s"'
+    repo.config(f'[tasks.work]\nprompt = "Do it."\n{keys}\n')
+    run = repo.start()
+    run.wait()
+    assert run.ask(decision).status == 0
+    done = run.ask("record", "-o", "tape.toml")
+    assert done.status == 0, done
+    assert "new\\n" in repr((repo.root / "tape.toml").read_text())
+
+
+def test_a_secret_is_in_no_comment(repo: Repo) -> None:
+    run = played(repo, edited(f"{KEY}.txt") + edited(f"{repo.root}/a") + "echo a > a\n")
+    done = run.ask("record", "-o", "tape.toml")
+    assert done.status == 0, done
+    assert KEY not in (repo.root / "tape.toml").read_text() + done.stdout + done.stderr
 
 
 KEY = "ghp_" + "a1B2" * 9

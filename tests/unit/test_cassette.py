@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.ended import an_ended_run
 
+from runner.errors import CassetteRefused
 from runner.redact.redactor import Redactor
+from runner.rehearsal import edits
 from runner.rehearsal.turns import Call, PatchCall, ShellCall, ToolCall, Turn, TurnUsage
 from runner.state.manifest import RuntimeFound, timestamp
 from runner.state.store import RunDir
@@ -64,7 +66,7 @@ def item(how: str, kind: str, **more: Any) -> dict[str, Any]:
 
 def codex(root: Path) -> list[Any]:
     ran = {"command": "/bin/bash -lc 'echo hi'"}
-    called = {"server": "delegation", "tool": "delegate.status", "arguments": {"n": 1}}
+    called = {"server": "files", "tool": "list", "arguments": {"n": 1}}
     return [
         {"type": "thread.started", "thread_id": "t"},
         {"type": "turn.started"},
@@ -99,7 +101,7 @@ def claude(root: Path) -> list[Any]:
         tool_result("1"),
         tool_use("Write", {"file_path": f"{root}/src/a", "content": "new\n"}, "2"),
         tool_result("2"),
-        tool_use("mcp__delegation__delegate.status", {"n": 1}, "3"),
+        tool_use("mcp__files__list", {"n": 1}, "3"),
         tool_result("3"),
         tool_use("WebSearch", {"query": "how"}, "4"),
         tool_result("4"),
@@ -122,7 +124,6 @@ def gemini(root: Path) -> list[Any]:
         {"type": "message", "role": "assistant", "content": "look.", "delta": True},
         *use("run_shell_command", {"command": "echo hi"}, "1"),
         *use("write_file", {"file_path": f"{root}/src/a", "content": "new\n"}, "2"),
-        *use("mcp_delegation_delegate.status", {"n": 1}, "3"),
         *use("google_web_search", {"query": "how"}, "4"),
         {"type": "message", "role": "assistant", "content": "Done.", "delta": True},
         {"type": "result", "status": "success", "stats": {"input_tokens": 9, "output_tokens": 2}},
@@ -133,7 +134,7 @@ def kay(root: Path) -> list[Any]:
     def msg(kind: str, **more: Any) -> dict[str, Any]:
         return {"id": "0", "msg": {"type": kind, **more}}
 
-    called = {"server": "delegation", "tool": "delegate.status", "arguments": {"n": 1}}
+    called = {"server": "files", "tool": "list", "arguments": {"n": 1}}
     return [
         msg("task_started"),
         msg("agent_message", message="I look."),
@@ -179,10 +180,10 @@ def acp(root: Path) -> list[Any]:
 @pytest.mark.parametrize("events", [codex, claude, gemini, kay, acp], ids=lambda one: one.__name__)
 def test_the_events_of_each_runtime_become_the_same_turns(tmp_path: Path, events: Any) -> None:
     made, notes = turns(tmp_path, events.__name__, events(tmp_path), {"src/a": new("new\n")})
-    tool = ToolCall("delegation", "delegate.status", {"n": 1})
-    calls: list[Call] = [ShellCall("echo hi"), added("src/a", "new"), tool]
-    wanted = [(call,) for call in (calls[:2] if events is acp else calls)]
-    assert [turn.calls for turn in made] == [*wanted, ()]
+    tools = [] if events in (gemini, acp) else [ToolCall("files", "list", {"n": 1})]
+    (put,) = edits.put({"src/a": (b"new\n", PLAIN)})
+    calls: list[Call] = [ShellCall("echo hi"), *tools, ShellCall(put)]
+    assert [turn.calls for turn in made] == [*((call,) for call in calls), ()]
     assert (made[0].message, made[-1].message) == ("I look.", "Done.")
     spent = [sum(numbers) for numbers in zip(*(turn.usage for turn in made), strict=True)]
     assert spent == [9, 0, 2, 0]
@@ -225,14 +226,96 @@ def test_a_message_that_would_end_the_turn_of_the_agent_goes_with_the_next_call(
     assert notes == ["what was said right before a last message is left out (1)"]
 
 
+def ran(text: str, n: str = "c") -> list[Any]:
+    command = f"/bin/bash -lc {shlex.quote(text)}"
+    return [item(how, "command_execution", id=n, command=command) for how in ("started", "completed")]
+
+
+DONE = [item("completed", "agent_message", text="Done."), {"type": "turn.completed"}]
+
+
+def bash(*commands: str) -> list[Any]:
+    lines = list[Any]()
+    for n, text in enumerate(commands):
+        lines += [tool_use("Bash", {"command": text}, str(n)), tool_result(str(n))]
+    return [*lines, {"type": "assistant", "message": {"content": [{"type": "text", "text": "Done."}]}}]
+
+
+def shells(made: list[Turn]) -> list[str]:
+    return [call.command for turn in made for call in turn.calls if isinstance(call, ShellCall)]
+
+
+def test_with_a_command_on_the_tape_every_change_is_put_in_place_at_the_end(tmp_path: Path) -> None:
+    edit = item("completed", "file_change", id="e", changes=[{"path": "VERSION", "kind": "add"}])
+    whole = edits.put({"VERSION": (b"2\n", PLAIN)})
+    for events in ([edit, *ran("for f in V*; do :; done")], [*ran("for f in *; do :; done"), edit]):
+        made, notes = turns(tmp_path, "codex", [*events, *DONE], {"VERSION": new("2\n")})
+        assert [one for turn in made for one in turn.calls] == [
+            *(ShellCall(text) for text in (shells(made)[0], *whole)),
+        ]
+        assert "put in place as they were, before the last answer: VERSION" in notes
+
+
+def test_a_claude_that_would_stay_in_another_folder_is_refused(tmp_path: Path) -> None:
+    for stays in (
+        "cd sub",
+        "cd sub && make",
+        "make; pushd sub",
+        "if true; then cd sub; fi",
+        "cat <<E\nx'\nE\ncd a",
+    ):
+        with pytest.raises(CassetteRefused, match="in line 1 of its stream stays in another folder"):
+            turns(tmp_path, "claude", bash(stays))
+    at_top = (f"cd {tmp_path} && make", "(cd sub && make)", "x=$(cd sub; (pwd))", "cat <<'E' > x\ncd sub\nE")
+    made, _ = turns(tmp_path, "claude", bash(*at_top))
+    assert shells(made) == ["cd . && make", *at_top[1:]]
+    assert shells(turns(tmp_path, "codex", [*ran("cd sub && make"), *DONE])[0]) == ["cd sub && make"]
+
+
+def test_a_path_behind_a_change_of_folder_is_left_as_it_was_and_told(tmp_path: Path) -> None:
+    typed = f"cat {tmp_path}/a; cd {tmp_path}/sub && echo hi > {tmp_path}/out/y"
+    made, notes = turns(tmp_path, "codex", [*ran(typed), *DONE])
+    assert shells(made) == [f"cat a; cd sub && echo hi > {tmp_path}/out/y"]
+    assert any("name the folder of that run, in its old place" in note for note in notes)
+    made, notes = turns(tmp_path, "codex", [*ran(f"cd '{tmp_path}' && cat {tmp_path}/a"), *DONE])
+    assert (shells(made), notes) == (["cd '.' && cat a"], [])
+
+
+def test_a_shell_is_taken_away_only_where_the_program_has_put_it(tmp_path: Path) -> None:
+    typed = "bash -c 'echo a' > out/y"
+    assert shells(turns(tmp_path, "claude", bash(typed, "bash -c 'echo a'"))[0]) == [
+        typed,
+        "bash -c 'echo a'",
+    ]
+    assert shells(turns(tmp_path, "codex", [*ran(typed), *DONE])[0]) == [typed]
+
+
+def test_what_a_replay_may_refuse_is_told(tmp_path: Path) -> None:
+    long = "echo " + "x" * 40_000
+    _, notes = turns(tmp_path, "codex", [*ran("rm -r -f out"), *ran(long, "d"), *DONE])
+    assert any("not every agent runs" in note and "rm -r -f out" in note for note in notes)
+    assert any("longer than 32 KiB" in note for note in notes)
+
+
+def test_calls_of_other_runs_are_refused(tmp_path: Path) -> None:
+    called = {"server": "delegation", "tool": "delegate.status", "arguments": {}}
+    with pytest.raises(CassetteRefused, match="has started or asked other runs"):
+        turns(tmp_path, "codex", [item(how, "mcp_tool_call", **called) for how in ("started", "completed")])
+
+
+def test_a_name_or_a_target_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    link = FileChange(None, b"t\xff", 0o120000, has_other_mode=False)
+    for name, change in (("n\udcff", new("x\n")), ("link", link)):
+        with pytest.raises(CassetteRefused, match="not UTF-8"):
+            turns(tmp_path, "codex", [*ran("true"), *DONE], {name: change})
+
+
 def test_a_file_is_whole_where_it_was_edited_last(tmp_path: Path) -> None:
     changes = [{"path": "a", "kind": "update"}]
     edit, again = (item("completed", "file_change", id=n, changes=changes) for n in "12")
-    ran = [item(how, "command_execution", id="c", command="true") for how in ("started", "completed")]
     failed = item("completed", "file_change", id="3", status="failed", changes=changes)
-    done = [item("completed", "agent_message", text="Done."), {"type": "turn.completed"}]
-    made, notes = turns(tmp_path, "codex", [edit, *ran, again, failed, *done], {"a": new("x\n")})
-    assert [turn.calls for turn in made] == [(ShellCall("true"),), (added("a", "x"),), ()]
+    made, notes = turns(tmp_path, "codex", [edit, again, failed, *DONE], {"a": new("x\n")})
+    assert [turn.calls for turn in made] == [(added("a", "x"),), ()]
     assert notes == ["edited more than once, and whole only at the last: a", "1 edit failed, and left out"]
 
 

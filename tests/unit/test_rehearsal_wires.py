@@ -237,6 +237,12 @@ def test_claude_is_not_told_to_wait_and_nothing_else() -> None:
         assert arguments["command"] == said
 
 
+def test_each_command_of_claude_begins_where_the_run_does() -> None:
+    for command in ("cd sub", "make && pushd sub", "cat <<'E'\ncd\nE"):
+        ((_, arguments),) = made(Stage(messages, CLAUDE), ShellCall(command))
+        assert arguments["command"] == f"(\n{command}\n)"
+
+
 def test_calls_go_to_the_tools_of_gemini() -> None:
     why = "A step of the rehearsal script"
     edit = {"file_path": "b.txt", "old_string": "one\ntwo", "new_string": "one\n2", "instruction": why}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from string import printable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -155,3 +157,25 @@ def test_a_link_is_put_in_place_as_one(tmp_path: Path) -> None:
         subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
     assert (tmp_path / "l").readlink() == Path("some where")
     assert not (tmp_path / "a").is_symlink() and (tmp_path / "a").read_text() == "now\n"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_nothing_is_removed_or_written_through_a_link(tmp_path: Path, is_there: bool) -> None:
+    for folder in ("e", "f", "d"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x").write_text("kept\n")
+    if is_there:
+        shutil.rmtree(tmp_path / "d")
+        (tmp_path / "d").symlink_to("e")
+    (tmp_path / "g").symlink_to("f")
+    files = {"d": (b"e", 0o120000), "d/x": (None, 0o100644), "g/x": (None, 0o100644)}
+    for command in edits.put({**files, "h/x": (b"new\n", 0o100644)}):
+        subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    assert (tmp_path / "d").readlink() == Path("e") and (tmp_path / "h/x").read_text() == "new\n"
+    (tmp_path / "h/x").unlink()
+    (tmp_path / "h").rmdir()
+    (tmp_path / "h").symlink_to("f")
+    for command in edits.put({"h/x": (b"new\n", 0o100644)}):
+        subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    assert not (tmp_path / "h").is_symlink()
+    assert [(tmp_path / f"{name}/x").read_text() for name in "efh"] == ["kept\n", "kept\n", "new\n"]
