@@ -65,6 +65,9 @@ def secrets_of(values: Iterable[str]) -> list[Secret]:
     for value in _findable(values):
         raw = _encoded(value)
         found.append(_plain(value, is_number=not raw.strip(_DIGITS)))
+        if found[-1].is_number and b"+" in raw:  # in a URL it is no number
+            spelt = re.escape(raw).replace(rb"\+", rb"%(?:25)?2[bB]")
+            found.append(Secret(spelt, 5 * len(raw), b""))
         if "'" in value:
             found.append(_plain(value.replace("'", _QUOTE), is_number=False))
         found += [_in_base64(raw, shift) for shift in (0, 1, 2)]

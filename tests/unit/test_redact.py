@@ -606,6 +606,13 @@ def test_a_value_never_survives(secret: str, before: str, after: str, depth: int
     assert secret not in out
 
 
+@pytest.mark.parametrize("spelt", ["0000000%2B", "0000000%2b", "0000000%252B"])
+def test_a_number_with_a_sign_is_found_in_a_url_and_stays_a_number_in_json(spelt: str) -> None:
+    redactor = Redactor(["0000000+", "1e+30000"])
+    assert redactor.redact_text(f"?n={spelt}&m") == "?n=[redacted]&m"
+    assert redactor.redact_text('{"n": 1e+30000}') == '{"n": null}'
+
+
 @SLOW_IS_FINE
 @given(value, messy)
 def test_an_encoded_value_never_survives(secret: str, around: str) -> None:
