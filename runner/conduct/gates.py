@@ -311,12 +311,7 @@ def _asks(stage: Stage, place: str | None) -> str:
 
 def _as_grave(findings: Sequence[ReviewFinding], severity: str) -> list[ReviewFinding]:
     """Each once at its place, whoever has found it."""
-    known: dict[object, ReviewFinding] = {}
-    for one in findings:
-        if one.rank <= SEVERITIES.index(severity):
-            place = (one.identity, one.line)
-            known[place] = min(known.get(place, one), one, key=lambda said: said.rank)
-    return [*known.values()]
+    return once(one for one in findings if one.rank <= SEVERITIES.index(severity))
 
 
 def _about(repairs: Iterable[Step]) -> list[ReviewFinding]:
