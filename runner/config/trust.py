@@ -62,9 +62,15 @@ _INTERPRETERS = (
     *(*SHELLS, "python", "python2", "python3", "pypy", "pypy3", "node", "deno", "bun", "tsx", "ts-node"),
     *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
 )
+_AFTER_OPERANDS = (
+    *("chroot", "docker", "flock", "nerdctl", "parallel", "podman", "runuser", "script", "ssh", "su", "xargs"),
+)
+"""Launchers with words before the command that are no options: which word it is cannot be known."""
 _LAUNCHERS = (
+    *_AFTER_OPERANDS,
     *("env", "timeout", "nice", "ionice", "nohup", "time", "stdbuf", "setsid", "taskset", "exec", "command"),
-    *("sudo", "doas", "chronic", "unbuffer", "xvfb-run", "dbus-run-session", "busybox", "coverage"),
+    *("chrt", "fakeroot", "nsenter", "numactl", "pkexec", "prlimit", "setarch", "setpriv", "strace", "ltrace"),
+    *("systemd-run", "unshare", "watch", "sudo", "doas", "chronic", "unbuffer", "xvfb-run", "dbus-run-session", "busybox", "coverage"),
     *("uv", "uvx", "poetry", "pipenv", "pdm", "rye", "hatch", "pixi", "conda", "mise", "direnv", "dotenv"),
     *("npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bundle"),
 )
@@ -118,7 +124,7 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
     nothing comes here. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to
     the option: both may be.
     """
-    words, is_launched, was_option = [*command][::-1], False, False
+    words, is_launched, was_option, is_open = [*command][::-1], False, False, False
     while words:
         word = words.pop()
         if is_launched and word.startswith("-"):
@@ -130,13 +136,15 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
         is_before = is_launched and _is_of_launcher(word)
         if not is_before and ("/" in word or (is_launched and "." in word)):
             yield word
+        if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
+            yield from _of_line(word)
         if name in _INTERPRETERS or name.rstrip("0123456789.") in _INTERPRETERS:
             yield from _interpreted(name, words[::-1])
             return
-        is_launched = is_launched or name in _LAUNCHERS
+        is_launched, is_open = is_launched or name in _LAUNCHERS, is_open or name in _AFTER_OPERANDS
         if not is_launched:
             return
-        if name not in _LAUNCHERS and not was_option and not is_before:
+        if name not in _LAUNCHERS and not (was_option or is_before or is_open):
             return
         was_option = False
 
@@ -169,8 +177,7 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
         if word == "-m":
             return
         if takes_commands:
-            for part in word.translate(_BETWEEN).split("\n"):
-                yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
+            yield from _of_line(word)
             return
         is_option = word.startswith("-")
         if not is_option and not (name in ("bun", "deno") and word in _VERBS):
@@ -179,6 +186,11 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
                 return
         takes_commands = name in SHELLS and is_option and word[1:2] != "-" and "c" in word
         was_option = is_option
+
+
+def _of_line(line: str) -> Iterator[str]:
+    for part in line.translate(_BETWEEN).split("\n"):
+        yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
 
 
 def _split(line: str) -> list[str]:

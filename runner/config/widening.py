@@ -375,7 +375,9 @@ def _without(name: str, was: Fact, then: Facts, now: Facts) -> Fact:
 
 
 def _starting(facts: Mapping[Path, Facts]) -> Callable[[tuple[str, ...]], bool]:
-    """Whether a command starts nothing new: it is one of these, or one with words that are no code."""
+    """Whether a command starts nothing new: it is one of these, or one of their words with more options. A
+    word that is no option (`make deploy`) may say what to do.
+    """
     checks = [one for named in facts.values() for one in named.values() if one.rule == "check"]
     whole = {argv for one in checks for argv in one.value}
     plain = [argv for argv in whole if not any(map(is_starter, argv))]
@@ -383,14 +385,14 @@ def _starting(facts: Mapping[Path, Facts]) -> Callable[[tuple[str, ...]], bool]:
 
     return lambda argv: (
         argv in whole
-        or all((argv[0], *pair) in pairs or _is_plain(*pair) for pair in itertools.pairwise(("", *argv)))
+        or all((argv[0], *pair) in pairs or _is_switch(*pair) for pair in itertools.pairwise(("", *argv)))
     )
 
 
-def _is_plain(was: str, word: str) -> bool:
-    """No path, address, setting or value of an option, and nothing that starts what stands behind it."""
-    is_fit = (word[:2] == "--" or len(word) == 2) if word[:1] == "-" else was[:1] != "-"
-    return was != "" and is_fit and not is_starter(word) and word.translate({45: "x", 95: "x"}).isalnum()
+def _is_switch(was: str, word: str) -> bool:
+    """An option without a value."""
+    is_fit = word[:2] == "--" or (word[:1] == "-" and len(word) == 2)
+    return was != "" and is_fit and word.translate({45: "x", 95: "x"}).isalnum()
 
 
 def _checked(was: Fact, now: Fact, is_known: Callable[[tuple[str, ...]], bool]) -> Iterator[SettingChange]:

@@ -215,7 +215,7 @@ def test_each_way_to_widen_has_its_rule(repo: Changing, old: str, new: str, rule
 CHECKS = BASE.replace(
     '["pytest -q", "sh ci/test.sh"]',
     """["pytest -q", "timeout 60 sh -c 'make ok'", "python3 -I -m x", "uv run pytest", "git diff",
-"make a"]""",
+"make a", "xargs -a b", "docker run --rm -t image pytest", "su -c x"]""",
 )
 
 
@@ -234,7 +234,16 @@ CHECKS = BASE.replace(
         ("pytest --rootdir=evil", WIDENS),
         ("git bisect run sh x", WIDENS),
         ("curl", WIDENS),
-        ("make lint", NARROWS),
+        ("make lint", WIDENS),
+        ("git push", WIDENS),
+        ("make a lint", WIDENS),
+        ("pytest -q tests", WIDENS),
+        ("xargs -a b sh", WIDENS),
+        ("docker run --rm -t --privileged image pytest", WIDENS),
+        ("su -c --login", WIDENS),
+        ("git diff --check", NARROWS),
+        ("make -k a", WIDENS),
+        ("make a -k", NARROWS),
         ("pytest -q --strict-markers", NARROWS),
         ("uv run pytest", NARROWS),
     ],
