@@ -16,6 +16,8 @@ from runner.usecases import policy_diff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.ci.notice import Notice
     from runner.config.widening import SettingChange
     from runner.usecases.policy_diff import PolicyDiff
@@ -63,9 +65,15 @@ def run_policy_diff(args: Namespace) -> int:
             what = count(len(found.breaches), "breach of the policy", "breaches of the policy")
             raise PolicyRefused(f"{what} at {found.head.named}")
     else:
-        gravest = sorted(widened, key=lambda one: RULES.index(one.rule))
-        _for_machines(args.format, [_notice(one, found) for one in (*found.breaches, *gravest)], found)
+        told = (*found.breaches, *_sorted(widened))
+        _for_machines(args.format, [_notice(one, found) for one in told], found)
     return status
+
+
+def _sorted(some: Sequence[SettingChange]) -> list[SettingChange]:
+    """The gravest first, then by file and line; what only differs comes last."""
+    ranks = {rule: n for n, rule in enumerate(RULES)}
+    return sorted(some, key=lambda one: (ranks.get(one.rule, len(ranks)), one.file or "", one.line or 0))
 
 
 def _for_machines(form: str, notices: list[Notice], found: PolicyDiff) -> None:
@@ -88,8 +96,8 @@ def _notice(one: SettingChange, found: PolicyDiff) -> Notice:
     return Notice(
         rule=one.rule,
         level="error" if one.effect == BREACH else "warning",
-        title=plain(f"{one.key}: {_says(one)}"),
-        detail=plain(f"{_HEADINGS[one.effect]}: {one.key}: {_says(one)}{_of(one)}"),
+        title=plain(f"{one.key}: {_HEADINGS[one.effect]}"),
+        detail=plain(f"{_says(one)}{_of(one)}"),
         file=one.file or found.head.file or "",
         line=None if one.is_gone else one.line,
         about=about,
@@ -102,7 +110,7 @@ def _text(found: PolicyDiff) -> str:
     lines = [f"{ends}: {head.file or 'no settings'}"]
     lines += [f"note: {note}" for note in found.notes]
     for effect, heading in _HEADINGS.items():
-        some = [one for one in (*found.breaches, *found.changes) if one.effect == effect]
+        some = _sorted([one for one in (*found.breaches, *found.changes) if one.effect == effect])
         lines += ["", f"{heading}:"] * bool(some)
         lines += [f"  {one.rule:<15}{_place(one, found)}  {one.key}: {_says(one)}{_of(one)}" for one in some]
     if not (found.breaches or found.changes):

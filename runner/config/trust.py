@@ -63,14 +63,49 @@ _INTERPRETERS = (
     *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
 )
 _AFTER_OPERANDS = (
-    *("chroot", "docker", "flock", "nerdctl", "parallel", "podman", "runuser", "script", "ssh", "su", "xargs"),
+    *(
+        "chroot",
+        "docker",
+        "flock",
+        "nerdctl",
+        "parallel",
+        "podman",
+        "runuser",
+        "script",
+        "ssh",
+        "su",
+        "xargs",
+    ),
 )
 """Launchers with words before the command that are no options: which word it is cannot be known."""
 _LAUNCHERS = (
     *_AFTER_OPERANDS,
     *("env", "timeout", "nice", "ionice", "nohup", "time", "stdbuf", "setsid", "taskset", "exec", "command"),
-    *("chrt", "fakeroot", "nsenter", "numactl", "pkexec", "prlimit", "setarch", "setpriv", "strace", "ltrace"),
-    *("systemd-run", "unshare", "watch", "sudo", "doas", "chronic", "unbuffer", "xvfb-run", "dbus-run-session", "busybox", "coverage"),
+    *(
+        "chrt",
+        "fakeroot",
+        "nsenter",
+        "numactl",
+        "pkexec",
+        "prlimit",
+        "setarch",
+        "setpriv",
+        "strace",
+        "ltrace",
+    ),
+    *(
+        "systemd-run",
+        "unshare",
+        "watch",
+        "sudo",
+        "doas",
+        "chronic",
+        "unbuffer",
+        "xvfb-run",
+        "dbus-run-session",
+        "busybox",
+        "coverage",
+    ),
     *("uv", "uvx", "poetry", "pipenv", "pdm", "rye", "hatch", "pixi", "conda", "mise", "direnv", "dotenv"),
     *("npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bundle"),
 )

@@ -232,7 +232,9 @@ class _Repository:
             real = tree.real(inner) if tree and inner else None
             if real is None and (tree or not os.path.exists(full)):
                 where = f" at {named}, where those of the repository are read" if tree else ""
-                raise UsageError(f"--policy {path}: no such file{where}", hint=None)
+                first = f"commit one to {named} first" if tree else "write one"
+                hint = f"{first}, with such as `network = false`; `runner schema policy` has all ceilings"
+                raise UsageError(f"--policy {path}: no such file{where}", hint=hint)
             given[full] = tree.read(real, _LARGEST) if tree and real else None
         return given
 

@@ -150,3 +150,17 @@ def test_annotations_show_the_gravest_and_not_those_of_the_first_lines(repo: Rep
     request(repo, decoys + BASE + grave)
     lines = told(repo, "annotations")[1].splitlines()
     assert len(lines) == 10 and "danger-full-access" in lines[0] and "tasks.last.sandbox" in lines[0]
+    head, text = lines[0].removeprefix("::").split("::")
+    assert "title=tasks.last.sandbox%3A widens" in head and text == "read-only -> danger-full-access  (last)"
+
+
+def test_the_text_has_the_gravest_first_and_what_is_alike_by_its_lines(repo: Repo) -> None:
+    low = "".join(f'[tasks.{name}]\nprompt = "x"\nretries = {n}\n' for n, name in enumerate("ba", 2))
+    request(repo, f'{low}{BASE}[tasks.last]\nprompt = "x"\nsandbox = "danger-full-access"\n')
+    rows = told(repo, "text")[1].partition("\nwidens:\n")[2].partition("\n\n")[0].splitlines()
+    assert [row.split()[:3:2] for row in rows] == [
+        ["level", "tasks.last.sandbox:"],
+        ["network", "tasks.last.sandbox:"],
+        ["budget", "tasks.b.retries:"],
+        ["budget", "tasks.a.retries:"],
+    ]

@@ -527,8 +527,9 @@ def test_a_policy_of_the_repository_is_read_where_no_pull_request_can_change_it(
     repo.remove("ci")
     repo.link("ci", "/etc")
     assert repo.compared(policy=("ci/policy.toml",)).breaches, "the work tree does not matter"
-    with pytest.raises(UsageError, match="no such file at HEAD~1, where"):
+    with pytest.raises(UsageError, match=r"ci/other\.toml: no such file at HEAD~1, where") as caught:
         repo.compared(policy=("ci/other.toml",))
+    assert (caught.value.hint or "").startswith("commit one to HEAD~1 first, with such as `network = false`")
     with pytest.raises(UsageError, match="no such file"):
         repo.compared(policy=("/nowhere/policy.toml",))
 
