@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -41,6 +42,11 @@ def played(repo: Repo, body: str, *, level: str = "workspace-write") -> Run:
     return run
 
 
+def put(data: bytes) -> str:
+    """What stands for these contents in a command that puts them in place."""
+    return base64.b64encode(data).decode()
+
+
 def refused(run: Run, *words: str) -> str:
     done = run.ask("record", *words)
     assert (done.status, done.error["code"]) == (9, "cassette_refused"), done
@@ -60,7 +66,7 @@ def test_the_change_of_a_run_is_in_its_cassette_and_what_the_user_did_later_is_n
     assert told["notes"] == ["put in place as they were, before the last answer: b"]
     calls = [call for turn in script.load(repo.root / "tape.toml").turns for call in turn.calls]
     assert calls[0] == PatchCall("*** Begin Patch\n*** Add File: a\n+new\n*** End Patch\n")
-    assert "one\ntwo\nTWO\n" in str(getattr(calls[1], "command", ""))
+    assert put(b"one\ntwo\nTWO\n") in str(getattr(calls[1], "command", ""))
     text = (repo.root / "tape.toml").read_text()
     assert text.startswith(f"# Recorded from work/{run.id}, codex 0.163.0, which ended as succeeded")
     assert f"# Base commit {repo.git('rev-parse', 'HEAD').decode().strip()}" in text
@@ -120,7 +126,7 @@ def test_the_work_tree_of_the_run_may_be_gone(repo: Repo, decision: str) -> None
     assert run.ask(decision).status == 0
     done = run.ask("record", "-o", "tape.toml")
     assert done.status == 0, done
-    assert "new\\n" in repr((repo.root / "tape.toml").read_text())
+    assert put(b"new\n") in (repo.root / "tape.toml").read_text()
 
 
 def test_a_secret_is_in_no_comment(repo: Repo) -> None:

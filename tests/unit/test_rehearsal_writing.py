@@ -128,8 +128,10 @@ def test_a_plain_edit_is_a_patch_and_another_one_is_not() -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 @given(
     files=st.dictionaries(
-        st.sampled_from(["a", "dir/b c", "-x", "dir/d'e", "f\ng"]),
-        st.tuples(st.none() | CONTENT | st.just(b"\\x\n" * 40_000), st.sampled_from([0o100644, 0o100755])),
+        st.sampled_from(["a", "dir/b c", "-x", "dir/d'e", "f\ng", 'h"i', "$j`k`\\ !", "it's/${q}"]),
+        st.tuples(
+            st.none() | CONTENT | st.just(b"it's \\x\n" * 40_000), st.sampled_from([0o100644, 0o100755])
+        ),
         min_size=1,
     ),
     was_there=st.booleans(),
@@ -140,10 +142,11 @@ def test_a_file_is_put_in_place_with_its_very_bytes_and_its_mode(
     folder = tmp_path_factory.mktemp("put")
     if was_there:
         (folder / "dir").mkdir()
+        (folder / "it's").mkdir()
         for name in files:
             (folder / name).write_bytes(b"before")
     for command in edits.put(files):
-        assert len(command) < 120_000
+        assert len(command) < 120_000 and "'" not in command  # Claude makes 161 characters of each
         subprocess.run(["bash", "-c", command], cwd=folder, check=True)
     for name, (data, mode) in files.items():
         path = folder / name
@@ -153,9 +156,12 @@ def test_a_file_is_put_in_place_with_its_very_bytes_and_its_mode(
 
 def test_a_link_is_put_in_place_as_one(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("elsewhere")
-    for command in edits.put({"l": (b"some where", 0o120000), "a": (b"now\n", 0o100644)}):
+    links = {"l": b"some where", "it's": b"-it's\n$x"}
+    files = {name: (target, 0o120000) for name, target in links.items()}
+    for command in edits.put({**files, "a": (b"now\n", 0o100644)}):
         subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
-    assert (tmp_path / "l").readlink() == Path("some where")
+    for name, target in links.items():
+        assert (tmp_path / name).readlink() == Path(target.decode())
     assert not (tmp_path / "a").is_symlink() and (tmp_path / "a").read_text() == "now\n"
 
 
