@@ -1,8 +1,9 @@
 """What an agent did and what became of files, as the turns of a script. Pure.
 
 What it edited is of the files as they were before and after, as streams name files and not what was written.
-Without commands each is whole where the agent edited it last. A command might change what it finds: with any,
-all is put in place before the last answer, so that the change of a replay is that of the run.
+Without commands and tools of servers each is whole where the agent edited it last. Those might change what
+they find: with any, all is put in place before the last answer, so that the change of a replay is that of the
+run. What was edited before one of them is put there as well, for it to find.
 """
 
 from __future__ import annotations
@@ -69,12 +70,21 @@ class Maker:
         self._servers: set[str] = set()
         self._unsaid = 0
         all_calls = [call for one in tape.answers for call in one.calls]
-        named = Counter(path for call in all_calls for path in edited(call))
+        named: dict[str, list[int]] = {}
+        for n, call in enumerate(all_calls):
+            for path in edited(call):
+                named.setdefault(path, []).append(n)
+        acting = [n for n, call in enumerate(all_calls) if self._acts(call)]
         self._commands = [call.text for call in all_calls if call.kind is Kind.COMMAND]
-        self._often = [path for path, often in named.items() if often > 1 and path in changed]
+        self._often = [path for path, often in named.items() if len(often) > 1 and path in changed]
         self._unknown = sorted(named.keys() - changed.keys())
-        self._last = {path: call for call in all_calls for path in edited(call) if path in changed}
-        self._put = [path for path in changed if self._commands or path not in named]
+        self._last = {path: all_calls[often[-1]] for path, often in named.items() if path in changed}
+        self._put = [path for path in changed if acting or path not in named]
+        self._early: dict[Called, list[str]] = {}
+        for path in self._last if acting else ():
+            n = named[path][0 if changed[path].after is not None else -1]
+            if n < acting[-1]:
+                self._early.setdefault(all_calls[n], []).append(path)
 
     def turns(self, *, delays: bool) -> list[Turn]:
         """CassetteRefused where there is none, or one might show a secret."""
@@ -83,6 +93,11 @@ class Maker:
         for n, answer in enumerate(answers):
             calls = tuple(call for one in answer.calls for call in self._called(one))
             message = answer.message and self.shown(answer.message)
+            for text in self._whole(path for one in answer.calls for path in self._early.get(one, ())):
+                made.append(
+                    Turn("\n\n".join(filter(None, (carried, message))) or None, calls=(ShellCall(text),))
+                )
+                carried, message = "", None
             is_last = n + 1 == len(answers) or answers[n + 1].exchange != answer.exchange
             waited_s, spent = (
                 waited_s + answer.waited_s,
@@ -104,9 +119,7 @@ class Maker:
         self._spend_rest(made)
         if not made:
             raise CassetteRefused(f"run `{self._manifest.run_id}` has said and done nothing")
-        last = {path: self._sure_file(path) for path in self._put}
-        whole = edits.put({path: (of.after, of.mode) for path, of in last.items()})
-        put = [Turn(calls=(ShellCall(text),)) for text in whole]
+        put = [Turn(calls=(ShellCall(text),)) for text in self._whole(self._put)]
         is_done = [one.calls for one in made[-1 - len(put) : -1]] == [one.calls for one in put]
         return made if is_done else [*made[:-1], *put, made[-1]]  # done already where a replay is recorded
 
@@ -121,6 +134,16 @@ class Maker:
                 total = (a + b for a, b in zip(made[n].usage, rest, strict=True))
                 made[n] = made[n]._replace(usage=TurnUsage(*total))
                 return
+
+    def _acts(self, call: Called) -> bool:
+        """Whether a replay of it might change a file."""
+        is_tool = call.kind is Kind.TOOL_CALL and not self._runtime.is_generic
+        return call.kind is Kind.COMMAND or (is_tool and _TOOL.fullmatch(call.text) is not None)
+
+    def _whole(self, paths: Iterable[str]) -> list[str]:
+        """The commands that put these files in place as they were in the end."""
+        last = {path: self._sure_file(path) for path in paths}
+        return edits.put({path: (of.after, of.mode) for path, of in last.items()})
 
     def _called(self, call: Called) -> Iterator[Call]:
         where = f"in line {call.line} of its stream"

@@ -182,7 +182,8 @@ def test_the_events_of_each_runtime_become_the_same_turns(tmp_path: Path, events
     made, notes = turns(tmp_path, events.__name__, events(tmp_path), {"src/a": new("new\n")})
     tools = [] if events in (gemini, acp) else [ToolCall("files", "list", {"n": 1})]
     (put,) = edits.put({"src/a": (b"new\n", PLAIN)})
-    calls: list[Call] = [ShellCall("echo hi"), *tools, ShellCall(put)]
+    early = [ShellCall(put)] if tools else []  # for the tool to find
+    calls: list[Call] = [ShellCall("echo hi"), *early, *tools, ShellCall(put)]
     assert [turn.calls for turn in made] == [*((call,) for call in calls), ()]
     assert (made[0].message, made[-1].message) == ("I look.", "Done.")
     spent = [sum(numbers) for numbers in zip(*(turn.usage for turn in made), strict=True)]
@@ -245,15 +246,32 @@ def shells(made: list[Turn]) -> list[str]:
     return [call.command for turn in made for call in turn.calls if isinstance(call, ShellCall)]
 
 
-def test_with_a_command_on_the_tape_every_change_is_put_in_place_at_the_end(tmp_path: Path) -> None:
+def test_with_a_command_or_tool_on_the_tape_every_change_is_put_in_place_for_it_and_at_the_end(
+    tmp_path: Path,
+) -> None:
     edit = item("completed", "file_change", id="e", changes=[{"path": "VERSION", "kind": "add"}])
-    whole = edits.put({"VERSION": (b"2\n", PLAIN)})
-    for events in ([edit, *ran("for f in V*; do :; done")], [*ran("for f in *; do :; done"), edit]):
-        made, notes = turns(tmp_path, "codex", [*events, *DONE], {"VERSION": new("2\n")})
-        assert [one for turn in made for one in turn.calls] == [
-            *(ShellCall(text) for text in (shells(made)[0], *whole)),
-        ]
+    said = item("completed", "agent_message", text="I edit.")
+    (whole,) = edits.put({"VERSION": (b"2\n", PLAIN)})
+    called = {"server": "files", "tool": "bump", "arguments": {"n": 1}}
+    tool = [item(how, "mcp_tool_call", **called) for how in ("started", "completed")]
+    for acts in (ran("for f in V*; do :; done"), tool):
+        made, notes = turns(tmp_path, "codex", [said, edit, *acts, *DONE], {"VERSION": new("2\n")})
+        calls = [turn.calls for turn in made]
+        assert calls[0] == calls[2] == (ShellCall(whole),) and len(calls) == 4
+        assert [turn.message for turn in made] == ["I edit.", None, None, "Done."]
         assert "put in place as they were, before the last answer: VERSION" in notes
+        made, _ = turns(tmp_path, "codex", [*acts, edit, *DONE], {"VERSION": new("2\n")})
+        assert [turn.calls for turn in made] == [calls[1], (ShellCall(whole),), ()]
+
+
+def test_what_the_agent_has_removed_in_the_end_is_there_for_the_commands_before(tmp_path: Path) -> None:
+    edit, again = (
+        item("completed", "file_change", id=n, changes=[{"path": "a", "kind": "update"}]) for n in "12"
+    )
+    gone = FileChange(b"x\n", None, PLAIN, has_other_mode=False)
+    made, _ = turns(tmp_path, "codex", [edit, *ran("cat *"), again, *ran("ls", "d"), *DONE], {"a": gone})
+    (whole,) = edits.put({"a": (None, PLAIN)})
+    assert shells(made) == ["cat *", whole, "ls", whole]
 
 
 def test_a_claude_that_would_stay_in_another_folder_is_refused(tmp_path: Path) -> None:
