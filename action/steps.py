@@ -429,10 +429,11 @@ def step_report() -> None:
 
 
 def change(run: str) -> Path | None:
-    """The change of the run, exactly; in the artifact only where the value of no secret stands in it."""
+    """The change that was judged, exactly; in the artifact only where the value of no secret stands in it."""
     path = folder() / "change.patch"
     with open(path, "wb") as file:
-        done = subprocess.run(runner("diff", run), stdin=subprocess.DEVNULL, stdout=file, env=environment())
+        words = runner("diff", run, "--judged")
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=file, env=environment())
     data = path.read_bytes()
     if done.returncode or not data:
         return None

@@ -87,6 +87,8 @@ def add_diff(parser: Parser) -> None:
         "--stat", action="store_true", help="only the files, with the lines added and removed"
     )
     parser.add_argument("--no-pager", action="store_true", help="on a terminal: all of it at once")
+    what = "without what came after the verdict, such as files that checks left"
+    parser.add_argument("--judged", action="store_true", help=what)
     parser.examples(
         "runner diff",
         "runner diff fix-auth --stat",
@@ -99,7 +101,7 @@ def add_diff(parser: Parser) -> None:
 
 def run_diff(args: Namespace) -> int:
     run = run_named(args.run)
-    patch = review.diff(run)
+    patch = review.diff(run, as_judged=args.judged)
     if args.format == "json":
         files = [one.to_json() for one in patch.files]
         text = None if args.stat else patch.text

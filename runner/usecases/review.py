@@ -361,8 +361,10 @@ def _to_do(run: RunDir, found: Record | None) -> Iterator[str]:
             yield f"{files} edited meanwhile and kept in {run.path}/kept"
 
 
-def diff(run: RunDir) -> Patch:
-    """The change of a run so far, or what was kept of it. Conflict where nothing was recorded before it."""
+def diff(run: RunDir, *, as_judged: bool = False) -> Patch:
+    """The change of a run so far, or what was kept of it; `as_judged`: what the verdict speaks of, where
+    there is one. Conflict where nothing was recorded before it.
+    """
     from runner.workspace import changes, rollback
 
     manifest = look(run)
@@ -375,8 +377,10 @@ def diff(run: RunDir) -> Patch:
     tree = own_tree(run)
     notes: list[str] = []
     kept = rollback.discarded(run.path) if tree is None else _kept_patch(tree)
+    if as_judged and tree is None and judged(run) is not None:
+        kept = None  # that has what came later, too
     if kept is None:
-        data = _change_now(run, manifest, tree, notes)
+        data = _change_now(run, manifest, tree, notes, as_judged=as_judged)
     else:
         what = "its changes were rolled back" if tree is None else "its work tree is gone"
         notes.append(f"{what}; this patch was kept: {kept}")
@@ -422,7 +426,9 @@ def _kept_patch(tree: Worktree) -> str | None:
     )
 
 
-def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: list[str]) -> bytes:
+def _change_now(
+    run: RunDir, manifest: Manifest, tree: Worktree | None, notes: list[str], *, as_judged: bool
+) -> bytes:
     from runner.workspace import changes, snapshot
     from runner.workspace.earlier import load_earlier
 
@@ -437,11 +443,11 @@ def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: l
         notes.append(
             f"earlier tries have worked in this tree: `runner diff {first}` shows all since the first"
         )
-    if manifest.is_done and tree is None:
-        notes.append(f"all changes since the run began; it ended {manifest.ended_at}")
     try:
-        seen = None if tree is None else judged(run)
-        if seen is not None and (later := changes.between(taken, seen)):
+        seen = judged(run) if tree is not None or as_judged else None
+        if manifest.is_done and tree is None and seen is None:
+            notes.append(f"all changes since the run began; it ended {manifest.ended_at}")
+        if seen is not None and tree is not None and (later := changes.between(taken, seen)):
             files = count(later, "file was", "files were")
             notes.append(f"{files} changed in its work tree after it was judged: not shown, nor accepted")
         return changes.diff(taken, seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import venv
@@ -12,6 +13,7 @@ import pytest
 from support.action_job import ACTION, Scene, scene
 from support.action_service import Played, Service
 from support.doubles import FINISHED, THREAD
+from support.judged import commit
 from support.repo import Repo
 from support.waiting import wait_until
 
@@ -329,3 +331,22 @@ def test_the_lock_of_other_settings_is_theirs_and_false_is_no_rehearsal(repo: Re
     played = use.use(task="work", config="other.toml", rehearse="false")
     assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "lock_drift"), played.log
     assert "not as other.lock says" in played.log
+
+
+@pytest.mark.parametrize("last", ["true", "false"])
+def test_the_change_is_the_one_that_was_judged_and_not_what_checks_left(
+    repo: Repo, use: Scene, last: str
+) -> None:
+    repo.quick_codex(before="echo made >> made")
+    repo.task(f"verify = [['sh', '-c', 'echo left > left; {last}']]", 'on_failure = "rollback"')
+    toml = repo.root / "delegate.toml"
+    toml.write_text(toml.read_text().replace("read-only", "workspace-write"))
+    commit(repo)
+    use.trust()
+    use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
+    outputs = use.use(task="work").outputs
+    assert outputs["status"] == ("succeeded" if last == "true" else "rejected")
+    assert json.loads(outputs["changed-files"]) == ["made"]
+    assert [line for line in Path(outputs["patch"]).read_text().splitlines() if line[:4] == "diff"] == [
+        "diff --git a/made b/made"
+    ]
