@@ -37,7 +37,7 @@ RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 SHORTEST = 8
 """Characters of a value that is masked and looked for, as the redaction of runner has it."""
 ENDED_WITHIN, SEALED_WITHIN_S = "2m", 60.0
-CANCELLED_WITHIN_S = 8.0
+GRACE_WITHIN_S, CANCELLED_WITHIN_S = 6.0, 9.5
 """The service sends SIGINT, SIGTERM after 7.5 seconds, and SIGKILL 2.5 after that."""
 _FORMS = {
     "permissions-check": r"write|none",
@@ -271,16 +271,16 @@ class Patience:
     """SIGINT and SIGTERM are heard and end nothing by themselves: no program is left that nobody knows of."""
 
     def __init__(self) -> None:
-        self.is_over = False
+        self.since: float | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.end)
 
     def end(self, *_: object) -> None:
-        self.is_over = True
+        self.since = self.since or time.monotonic()
 
     def is_at_end(self) -> bool:
         """Asked anew each time, since a signal may come between two lines."""
-        return self.is_over
+        return self.since is not None
 
 
 def step_start() -> None:
@@ -319,26 +319,30 @@ def step_start() -> None:
     if patience.is_at_end():
         print("the job was cancelled", flush=True)
         if INPUT["tie-to-job"] == "true":
-            words = runner("cancel", manifest["run_id"], "--reason=the job was cancelled")
-            subprocess.run(words, stdin=subprocess.DEVNULL, env=environment())
-            wait_until_done(Path(path))
-    tell_end(Path(path))
+            cancel_in_time(manifest["run_id"], Path(path), patience.since or 0.0)
+    put(ended(Path(path)))
     raise SystemExit(130 if patience.is_at_end() else 0)
 
 
-def wait_until_done(manifest: Path) -> None:
-    """In the seconds that the service leaves to a step: those after it may get none."""
-    deadline = time.monotonic() + CANCELLED_WITHIN_S
-    while not is_done(manifest) and time.monotonic() < deadline:
-        time.sleep(0.05)
+def cancel_in_time(run: str, manifest: Path, began: float) -> None:
+    """In the seconds that the service leaves to a step, since those after it may get none: a second `cancel`
+    leaves the agent no more of its graces.
+    """
+    words = runner("cancel", run, "--reason=the job was cancelled")
+    for within_s in (GRACE_WITHIN_S, CANCELLED_WITHIN_S):
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment()) as cancels:
+            while not is_done(manifest) and time.monotonic() < began + within_s:
+                time.sleep(0.05)
+            cancels.kill()
 
 
-def tell_end(manifest: Path) -> None:
-    """How the run has ended, for the case that no step comes to report it."""
-    if is_done(manifest):
-        found = json.loads(manifest.read_bytes())
-        reason = (found.get("reason") or {}).get("code") or ""
-        put({"status": found["status"], "outcome": found["outcome"] or "", "reason": reason})
+def ended(manifest: Path) -> dict[str, str]:
+    """How the run has ended, for the case that no report of it is made."""
+    if not is_done(manifest):
+        return {}
+    found = json.loads(manifest.read_bytes())
+    reason = (found.get("reason") or {}).get("code") or ""
+    return {"status": found["status"], "outcome": found["outcome"] or "", "reason": reason}
 
 
 def step_end() -> None:
@@ -406,7 +410,8 @@ def step_report() -> None:
     run = os.environ.get("RUN_ID", "")
     known = {"status": os.environ["STATUS"], "reason": os.environ["REASON"]}
     if run:
-        known = {"run-id": run, "manifest": os.environ["MANIFEST"]}
+        path = os.environ["MANIFEST"]
+        known = {"run-id": run, "manifest": path, **ended(Path(path))}
     put(dict.fromkeys(OUTPUTS, "") | known)
     if not run:
         return

@@ -305,11 +305,13 @@ def test_an_action_that_lies_in_the_workspace_is_refused(repo: Repo, use: Scene,
 
 
 def test_a_cancelled_job_whose_later_steps_are_ended_at_once_still_says_how_it_ended(
-    repo: Repo, use: Scene
+    repo: Repo, use: Scene, before: str
 ) -> None:
-    repo.codex(f'cat > /dev/null\n{THREAD}touch "$HOME/begun"\nexec sleep 60')
-    repo.task('grace = "1s"')
+    """Also where the agent hears no signal and its task gives it longer than the service does."""
+    repo.codex(f'{before}cat > /dev/null\n{THREAD}touch "$HOME/begun"\nexec sleep 60')
+    repo.task('grace = "1m"' if before else 'grace = "1s"')
     use.trust()
+@pytest.mark.parametrize("before", ["", "trap '' INT TERM\n"])
     use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
     begun = repo.base / "empty/begun"
     played = Service(ACTION).use(use.job(begun.exists, spares_later_steps=False), task="work")
