@@ -4,6 +4,9 @@
 refuse() {
   echo "::error title=runner::$1"
   printf 'reason=platform_unsupported\nstatus=not-started\n' >> "$GITHUB_OUTPUT"
+  case $INPUT_REPORT in
+    *summary*) printf '## No run was started: `platform_unsupported`\n\n    %s\n' "$1" >> "$GITHUB_STEP_SUMMARY" ;;
+  esac
   exit 8
 }
 here=${0%/*}

@@ -76,7 +76,18 @@ def put(values: Mapping[str, str]) -> None:
 def fail(code: str, text: str, status: int) -> NoReturn:
     put({"reason": code, "status": "unknown" if code == "bug" else "not-started"})
     print(f"::error title=runner {code}::{data(text)}", flush=True)
+    if "summary" in reports():
+        lines = (f"    {line}\n" for line in text.splitlines())  # code: nothing of it is Markdown
+        head = "Not known whether a run was started" if code == "bug" else "No run was started"
+        place = os.environ.get("GITHUB_STEP_SUMMARY", os.devnull)
+        with open(place, "a", encoding="utf-8", errors="replace") as file:
+            file.write("".join((f"## {head}: `{code}`\n\n", *lines, "\n")))
     raise SystemExit(status)
+
+
+def reports() -> list[str]:
+    """What is to be written."""
+    return INPUT["report"].replace(",", " ").split()
 
 
 def environment() -> dict[str, str]:
@@ -157,7 +168,7 @@ def step_check() -> None:
     for name, form in _FORMS.items():
         if not re.fullmatch(form, INPUT[name]):
             fail("usage", f"the input {name} is `{INPUT[name]}`", 2)
-    if unknown := set(INPUT["report"].replace(",", " ").split()) - {*REPORTS}:
+    if unknown := {*reports()} - {*REPORTS}:
         fail("usage", f"the input report names {sorted(unknown)}; known: {', '.join(REPORTS)}", 2)
     if bool(INPUT["task"]) == bool(INPUT["pipeline"]):
         fail("usage", "name a `task` (with `plan`, the template of its batches) or a `pipeline`", 2)
@@ -201,7 +212,11 @@ def called(*words: str) -> None:
     """`reason` is that the installation failed, unless the program ends well."""
     status = subprocess.run(words, stdin=subprocess.DEVNULL, env=environment()).returncode
     if status:
-        fail("install_failed", f"{' '.join(words[:5])} ... ended with {status}", 8)
+        fail(
+            "install_failed",
+            f"{' '.join(words[:5])} ... ended with {status}: the log of this step says why",
+            8,
+        )
 
 
 def step_doctor() -> None:
@@ -418,14 +433,13 @@ def step_report() -> None:
     os.chdir(repository())
     made = folder() / "artifact/report"
     made.mkdir(parents=True, exist_ok=True)
-    wanted = INPUT["report"].replace(",", " ").split()
     words = [f"--outputs={os.environ['GITHUB_OUTPUT']}", f"--summary={made / 'report.md'}"]
-    words += [f"--{name}={made / f'runner.{end}'}" for name, end in _FILES.items() if name in wanted]
-    words += ["--annotations"] * ("annotations" in wanted)
+    words += [f"--{name}={made / f'runner.{end}'}" for name, end in _FILES.items() if name in reports()]
+    words += ["--annotations"] * ("annotations" in reports())
     words += [f"--fail-on={INPUT['fail-on']}"] * bool(INPUT["fail-on"])
     words = runner("ci", "report", run, *words)
     status = subprocess.run(words, stdin=subprocess.DEVNULL, env=environment()).returncode
-    if "summary" in wanted and (made / "report.md").is_file():
+    if "summary" in reports() and (made / "report.md").is_file():
         with open(os.environ["GITHUB_STEP_SUMMARY"], "ab") as file:
             file.write((made / "report.md").read_bytes())
     if (patch := change(run)) is not None:

@@ -37,6 +37,8 @@ def refused(played: Played, code: str) -> str:
     ]
     ((kind, about, text),) = played.annotations
     assert (kind, about["title"]) == ("error", f"runner {code}")
+    shown = "".join(f"    {line}\n" for line in text.splitlines())
+    assert played.summary == f"## No run was started: `{code}`\n\n{shown}\n"
     assert played.obeyed == []
     return text
 
@@ -134,6 +136,9 @@ def test_settings_that_nobody_trusts_start_nothing(repo: Repo, use: Scene) -> No
     assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "not_trusted")
     assert played.steps["start"].conclusion == "failure"
     assert repo.no_runs()
+    assert played.summary.startswith("## No run was started: `not_trusted`\n\n    ")
+    assert "runner trust --show" in played.summary
+    assert use.use(task="work", rehearse="true", report="junit").summary == ""
 
 
 def test_settings_that_are_not_as_the_lock_says_start_nothing(repo: Repo, use: Scene) -> None:
@@ -233,6 +238,7 @@ def test_a_machine_that_the_action_cannot_use_is_named(tmp_path: Path, repo: Rep
         played = use.use(task="work")
     assert (played.outputs["status"], played.outputs["reason"]) == ("not-started", "platform_unsupported")
     assert ("Linux only" if has_python else "no Python 3.11") in played.log
+    assert played.summary.startswith("## No run was started: `platform_unsupported`\n\n    th")
 
 
 def test_a_job_without_an_artifact_uploads_nothing(repo: Repo, use: Scene) -> None:
@@ -304,6 +310,7 @@ def test_an_action_that_lies_in_the_workspace_is_refused(repo: Repo, use: Scene,
     assert "lies in the workspace" in refused(played, "usage")
 
 
+@pytest.mark.parametrize("before", ["", "trap '' INT TERM\n"])
 def test_a_cancelled_job_whose_later_steps_are_ended_at_once_still_says_how_it_ended(
     repo: Repo, use: Scene, before: str
 ) -> None:
@@ -311,7 +318,6 @@ def test_a_cancelled_job_whose_later_steps_are_ended_at_once_still_says_how_it_e
     repo.codex(f'{before}cat > /dev/null\n{THREAD}touch "$HOME/begun"\nexec sleep 60')
     repo.task('grace = "1m"' if before else 'grace = "1s"')
     use.trust()
-@pytest.mark.parametrize("before", ["", "trap '' INT TERM\n"])
     use.env |= {"PATH": f"{repo.bin}:/usr/bin:/bin", "CODEX_API_KEY": "k-12345678"}
     begun = repo.base / "empty/begun"
     played = Service(ACTION).use(use.job(begun.exists, spares_later_steps=False), task="work")
