@@ -43,10 +43,6 @@ STATUSES = {"auth_or_quota": 401, "context_full": 400, "request_refused": 400, "
 _MOST_NAMED = 12
 _LONG = 32 << 10
 _FORCED = re.compile(r"\brm\s+(?:-\S+\s+)*-[a-zA-Z]*f")
-_STAYS = re.compile(
-    r"(?:^|[\n;&|{!]|\b(?:then|do|else)\b)\s*(?:cd|pushd|popd)\b(?! [\"']?\.[\"']?(?:[\s;&|]|$))"
-)
-_HERE = re.compile(r"<<-?\s*(['\"]?)(\w+)\1([^\n]*)\n.*?^\s*\2$", re.S | re.M)
 
 
 class FileChange(Value):
@@ -154,9 +150,6 @@ class Maker:
             typed = self._sure(call.text, f"the command {where}")
             if self._manifest.rehearsal and typed[:2] == "(\n" and typed[-2:] == "\n)":
                 typed = typed[2:-2]  # as a script for Claude is played
-            elif self._runtime.shell == "kept" and _stays(typed):
-                hint = "a replay runs each command at the top of the tree"
-                raise CassetteRefused(f"the command {where} stays in another folder", hint=hint)
             yield ShellCall(typed)
         elif call.kind is Kind.TOOL_CALL:
             given = _arguments(self._sure(call.arguments, f"what a tool was given {where}"))
@@ -250,14 +243,6 @@ def edited(call: Called) -> Iterator[str]:
     for row in call.text.split("\n") if call.kind is Kind.FILE_CHANGE else ():
         if path := row.partition(" ")[2]:
             yield path.removeprefix("./")
-
-
-def _stays(command: str) -> bool:
-    """Whether the next command of a shell that lives on would run in another folder."""
-    command = _HERE.sub(r"\3", command)
-    while (outside := re.sub(r"\([^()]*\)", " ", command)) != command:
-        command = outside
-    return _STAYS.search(command) is not None
 
 
 def _secret(what: str) -> CassetteRefused:

@@ -7,7 +7,9 @@ has ended is of the next.
 from __future__ import annotations
 
 import re
+import shlex
 
+from runner.errors import CassetteRefused
 from runner.model import Usage
 from runner.rehearsal.turns import TurnUsage
 from runner.runtimes.base import Kind, UsageScope
@@ -28,6 +30,12 @@ _SHELL = re.compile(r"(?:\S*/)?(?:bash|sh|zsh|dash|ksh) -(?:c|lc|ic|cl) (.+)", r
 _MOVE = re.compile(
     r"""(?<![\w./-])(?:cd|pushd|popd|(?:git|make|tar) -C)\b *(?:'[^']*'|"[^"]*"|[^\s;&|()])*"""
 )
+_LEADS = re.compile(r"""\s*cd +(?!-)('[^'\n]+'|"[^"$`\\\n]+"|[\w./@%+=:,-]+) *(?:&&|;|\n|$)""")
+_STAYS = re.compile(
+    r"(?:^|[\n;&|{!]|\b(?:then|do|else)\b)\s*(?:cd|pushd|popd)\b(?! [\"']?\.[\"']?(?:[\s;&|]|$))"
+)
+_ENDS = re.compile(r"\b(?:exit|exec)\b")
+_HERE = re.compile(r"<<-?\s*(['\"]?)(\w+)\1([^\n]*)\n.*?^\s*\2$", re.S | re.M)
 _STARTED = {Kind.COMMAND_STARTED: Kind.COMMAND, Kind.TOOL_STARTED: Kind.TOOL_CALL}
 
 
@@ -38,6 +46,10 @@ class Called:
         self.kind, self.line = kind, line
         self.text, self.arguments = "", ""
         self.has_ended = False
+        self.failed: bool | None = None
+        """None where it has not ended, or a `cd` in it has failed and it has not."""
+        self.is_back = False
+        """Whether Claude has left a folder again that is outside of its tree."""
 
 
 class Reply:
@@ -75,6 +87,7 @@ class Tape(Reader):
         for _, line in self._agent(final=True):
             if line.kind == "unread":
                 self.unread.append(self._line)
+        self._settle()
 
     def _at(self, offset: int) -> float | None:
         self._line += 1  # it is asked once for each
@@ -137,6 +150,8 @@ class Tape(Reader):
             return
         call = self._begin(activity, activity.kind, now) if call is None else call
         call.kind, call.has_ended = activity.kind, True
+        call.failed = True if activity.failed else None if "cd: " in activity.output else False
+        call.is_back = activity.output.rpartition("\n")[2].startswith("Shell cwd was reset to ")
         self._tell(call, activity)
 
     def _tell(self, call: Called, activity: Activity) -> None:
@@ -144,13 +159,57 @@ class Tape(Reader):
         call.arguments = activity.arguments or call.arguments
 
     def _told(self, kind: Kind, text: str) -> str:
-        """With paths from the top of its tree, as that of a replay is another one."""
+        """As it was typed; the paths of what is no command are from the top of its tree."""
         if kind is not Kind.COMMAND:
             return relative(text, self.roots)
         if self._runtime.shell == "quoted":
-            text = typed(text)
-        elif self._runtime.shell == "bare" and (words := _SHELL.fullmatch(text)):
-            text = words[1]
+            return typed(text)
+        words = _SHELL.fullmatch(text) if self._runtime.shell == "bare" else None
+        return text if words is None else words[1]
+
+    def _settle(self) -> None:
+        """Each command as it would be typed at the top of the tree, where a replay begins it. `at` are the
+        folders that a shell that lives on went to, one after the other; None where they are not known.
+        """
+        at: tuple[str, ...] | None = ()
+        exchange = 0
+        for answer in self.answers:
+            calls = [call for call in answer.calls if call.kind is Kind.COMMAND]
+            at = at and (at if answer.exchange == exchange else None)
+            exchange = answer.exchange
+            for call in calls:
+                said, call.text = call.text, self._from_top(call.text)
+                if self._runtime.shell != "kept":
+                    continue
+                to, is_anew = self._moved(said, at)
+                if at is None and not is_anew:
+                    where = f"in line {call.line} of its stream"
+                    why = f"the command {where} begins in a folder that is not known"
+                    hint = "an earlier one went there, and a replay begins each at the top of the tree"
+                    raise CassetteRefused(why, hint=hint)
+                if at and not is_anew:
+                    way = " && ".join(f"cd -P -- {shlex.quote(folder)}" for folder in at)
+                    call.text = f"{way} || exit\n{said}"
+                if to != at or call.is_back:  # it stays where it was unless all of it went well
+                    to = () if call.is_back else to if call.failed is False else at if call.failed else None
+                    at = to if call is calls[-1] else None
+
+    def _moved(self, said: str, at: tuple[str, ...] | None) -> tuple[tuple[str, ...] | None, bool]:
+        """Where the next command begins if this one goes well, and whether it does the same from anywhere."""
+        begun, lead = at, _LEADS.match(said)
+        is_anew = lead is not None and lead[1].strip("'\"").startswith("/")
+        while lead := _LEADS.match(said):
+            target, said = lead[1].strip("'\""), said[lead.end() :]
+            inside = relative(target, self.roots)
+            if target.startswith("/"):
+                at = None if inside.startswith("/") else () if inside == "." else (inside,)
+            elif at is not None and inside != ".":
+                at = (*at, inside)
+        rest = said if at else relative(said, self.roots)
+        is_unsure = _stays(rest) or (at != begun and _ENDS.search(rest))
+        return None if is_unsure else at, is_anew
+
+    def _from_top(self, text: str) -> str:
         for move in _MOVE.finditer(text):
             if relative(move[0], self.roots).split()[-1].strip("'\"") != ".":  # paths mean others from there
                 return relative(text[: move.end()], self.roots) + text[move.end() :]
@@ -168,3 +227,11 @@ class Tape(Reader):
             self._before = total
         else:
             self._open.usage = total
+
+
+def _stays(command: str) -> bool:
+    """Whether the next command of a shell that lives on would run in another folder."""
+    command = _HERE.sub(r"\3", command)
+    while (outside := re.sub(r"\([^()]*\)", " ", command)) != command:
+        command = outside
+    return _STAYS.search(command) is not None

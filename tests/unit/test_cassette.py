@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -274,20 +277,115 @@ def test_what_the_agent_has_removed_in_the_end_is_there_for_the_commands_before(
     assert shells(made) == ["cat *", whole, "ls", whole]
 
 
-def test_a_claude_that_would_stay_in_another_folder_is_refused(tmp_path: Path) -> None:
-    for stays in (
-        "cd sub",
-        "cd sub && make",
-        "make; pushd sub",
-        "if true; then cd sub; fi",
-        "cat <<E\nx'\nE\ncd a",
-    ):
-        with pytest.raises(CassetteRefused, match="in line 1 of its stream stays in another folder"):
-            turns(tmp_path, "claude", bash(stays))
+def claude_runs(root: Path, commands: list[str]) -> list[Any]:
+    """Runs them as Claude Code 2.1.332 does, which keeps the folder where all of a command went well."""
+    lines, at, kept = list[Any](), root, root / ".runs/at"
+    for n, text in enumerate(commands):
+        kept.unlink(missing_ok=True)
+        typed = f"eval {shlex.quote(text)} && pwd -P >| {kept}"
+        ended = subprocess.run(
+            ["bash", "-c", typed], cwd=at, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        said = ended.stdout
+        if kept.exists():
+            at = Path(kept.read_text().removesuffix("\n"))
+        if not at.is_relative_to(root):
+            at, said = root, f"{said}\nShell cwd was reset to {root}"
+        said = said if ended.returncode == 0 else f"Exit code {ended.returncode}\n{said}"
+        part = {"type": "tool_result", "tool_use_id": str(n), "content": said}
+        result = {"type": "user", "message": {"content": [part | {"is_error": ended.returncode != 0}]}}
+        lines += [tool_use("Bash", {"command": text}, str(n)), result]
+    return [*lines, {"type": "assistant", "message": {"content": [{"type": "text", "text": "Done."}]}}]
+
+
+def a_tree(root: Path) -> Path:
+    (root / "sub/deep").mkdir(parents=True)
+    (root / "it's").mkdir()
+    (root / "way").symlink_to("sub/deep")
+    return root
+
+
+def files_of(root: Path) -> dict[str, str]:
+    paths = (path for path in root.rglob("*") if path.is_file() and ".runs" not in path.parts)
+    return {str(path.relative_to(root)): path.read_text() for path in paths}
+
+
+MARK = "echo {n} >> made"
+COMMANDS = (
+    *(MARK, f"cd sub && {MARK}", f"cd deep\n{MARK}", f"cd ..; {MARK}", f"cd sub && {MARK} && false", "cd .."),
+    *(f'cd "{{root}}/sub" && {MARK}', f"cd {{root}} && {MARK} || exit 1", f"cd '{{root}}/way'; {MARK}"),
+    *(f"cd nosuch && {MARK}", f"cd nosuch; {MARK}", f"mkdir -p nosuch; {MARK}", f"(cd sub; {MARK}); {MARK}"),
+    *(f'cd "it\'s" && {MARK}', f"cat <<E >> made\ncd sub\n{{n}}\nE\n{MARK}", f"cd sub && cd deep && {MARK}"),
+    *(f"true && cd sub; {MARK}", f"cd sub && {MARK}; exit 0"),
+)
+
+
+def played_as_run(folder: Path, commands: list[str]) -> None:
+    """CassetteRefused, or each command by itself makes the same files at the top of another tree."""
+    folder = Path(os.path.realpath(folder))
+    root, other = a_tree(folder / "first"), a_tree(folder / "second")
+    (root / ".runs").mkdir()
+    texts = [text.format(n=n, root=root) for n, text in enumerate(commands)]
+    made, _ = turns(root, "claude", claude_runs(root, texts))
+    for text in shells(made):
+        subprocess.run(["bash", "-c", f"(\n{text}\n)"], cwd=other, capture_output=True)
+    assert files_of(other) == files_of(root), shells(made)
+
+
+@settings(deadline=None, max_examples=25)
+@given(commands=st.lists(st.sampled_from(COMMANDS), max_size=7))
+def test_a_command_of_claude_begins_where_the_one_before_has_gone_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, commands: list[str]
+) -> None:
+    with contextlib.suppress(CassetteRefused):
+        played_as_run(tmp_path_factory.mktemp("claude"), commands)
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [COMMANDS[1], MARK, COMMANDS[2], MARK, COMMANDS[3], MARK],
+        [COMMANDS[4], MARK, "cd sub", MARK, "cd {root}", MARK],
+        [COMMANDS[6], MARK, COMMANDS[9], MARK, "cd ..", MARK],
+        [COMMANDS[8], MARK, "cd ..", MARK],
+        ["true && cd sub", COMMANDS[6], MARK, "cd /tmp && true", MARK],
+        [COMMANDS[12], COMMANDS[13], MARK, COMMANDS[15], MARK, COMMANDS[14]],
+        ["pushd sub"],
+    ],
+)
+def test_the_folder_of_claude_is_known_after_what_it_mostly_types(
+    tmp_path: Path, commands: list[str]
+) -> None:
+    played_as_run(tmp_path, commands)
+
+
+@pytest.mark.parametrize(
+    "stays",
+    [
+        *("make; pushd sub", "if true; then cd sub; fi", "cat <<E\nx'\nE\ncd a", "cd $DIR", "cd sub; exit 0"),
+        *("cd - && make", "cd ~/x", "cd a || cd b", "cd 'a'b"),
+    ],
+)
+def test_a_command_of_claude_in_a_folder_that_is_not_known_is_refused(tmp_path: Path, stays: str) -> None:
+    with pytest.raises(CassetteRefused, match="in line 3 of its stream begins in a folder that is not known"):
+        turns(tmp_path, "claude", bash(stays, "ls"))
+    assert shells(turns(tmp_path, "claude", bash(stays))[0]) == [stays]
+    assert shells(turns(tmp_path, "claude", bash(stays, f"cd {tmp_path} && ls"))[0])[1:] == ["cd . && ls"]
+
+
+def test_commands_of_claude_at_the_same_time_are_refused_where_one_goes_elsewhere(tmp_path: Path) -> None:
+    both = [tool_use("Bash", {"command": text}, text) for text in ("cd sub && ls", "ls")]
+    lines = [*both, tool_result("cd sub && ls"), tool_result("ls"), *bash()]
+    with pytest.raises(CassetteRefused, match="in line 2 of its stream begins in a folder that is not known"):
+        turns(tmp_path, "claude", lines)
+
+
+def test_the_folder_of_a_command_of_codex_is_that_of_no_other(tmp_path: Path) -> None:
     at_top = (f"cd {tmp_path} && make", "(cd sub && make)", "x=$(cd sub; (pwd))", "cat <<'E' > x\ncd sub\nE")
     made, _ = turns(tmp_path, "claude", bash(*at_top))
     assert shells(made) == ["cd . && make", *at_top[1:]]
-    assert shells(turns(tmp_path, "codex", [*ran("cd sub && make"), *DONE])[0]) == ["cd sub && make"]
+    made, _ = turns(tmp_path, "codex", [*ran("cd sub && make"), *ran("pushd x", "d"), *ran("ls", "e"), *DONE])
+    assert shells(made) == ["cd sub && make", "pushd x", "ls"]
 
 
 def test_a_path_behind_a_change_of_folder_is_left_as_it_was_and_told(tmp_path: Path) -> None:
