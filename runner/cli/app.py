@@ -363,11 +363,11 @@ def _report(error: RunnerError, as_json: bool) -> int:
             pen.drop(1)
             return _report(error, as_json=False)
     else:
-        _tell(f"{pen.paint('error:', 'red', sys.stderr)} {error.message}")
+        _tell(pen.headed("error:", "red", error.message))
         for problem in error.problems if error.problems != (error.message,) else ():
-            _tell(f"  {problem}")
+            _tell(pen.folded(f"  {problem}"))
         if error.hint:
-            _tell(f"\n{pen.paint('hint:', 'cyan', sys.stderr)} {error.hint}")
+            _tell("\n" + pen.headed("hint:", "cyan", error.hint))
     return int(error.exit_status)
 
 

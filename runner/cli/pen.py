@@ -68,12 +68,29 @@ def drop(fd: int) -> None:
 
 def note(text: str) -> None:
     """Something to know, on stderr."""
-    tell(f"{paint('note:', 'yellow', sys.stderr)} {text}")
+    tell(headed("note:", "yellow", text))
 
 
 def warn(text: str) -> None:
     """Something amiss that does not stop the command, on stderr."""
-    tell(f"{paint('warning:', 'yellow', sys.stderr)} {text}")
+    tell(headed("warning:", "yellow", text))
+
+
+def headed(word: str, colour: str, text: str) -> str:
+    """For stderr, with the word before it."""
+    return paint(word, colour, sys.stderr) + folded(f"{word} {text}")[len(word) :]
+
+
+def folded(text: str) -> str:
+    """For stderr: where that is a terminal, lines end between words, which would be cut at the edge else."""
+    room = columns(sys.stderr) if sys.stderr.isatty() else None
+    if room is None:
+        return text
+    try:
+        from runner.text.cells import wrapped
+    except (ImportError, OSError):  # there may be no descriptor left
+        return text
+    return "\n".join(wrapped(visible(text), room, whole_words=True))
 
 
 def document(text: str) -> None:

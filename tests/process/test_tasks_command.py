@@ -58,6 +58,21 @@ def test_no_line_is_longer_than_the_terminal_is_wide(repo: Repo, columns: int) -
         seen.close()
 
 
+def test_an_error_ends_its_lines_between_words_on_a_terminal_and_nowhere_else(repo: Repo) -> None:
+    piped = repo.cli("check", "--config", "none/of/those/" + "long" * 20).stderr
+    assert len(piped.splitlines()) == 3 and max(map(len, piped.splitlines())) > 80
+    seen = Terminal(repo, "check", "--config", "none/of/those/" + "long" * 20, columns=50)
+    try:
+        assert seen.type(b"") == 2
+        lines = seen.text.splitlines()
+        assert [line.split(" ") for line in lines if len(line) > 50] == [
+            [line] for line in lines if len(line) > 50
+        ]
+        assert len(lines) > 4 and seen.text.split() == piped.split()
+    finally:
+        seen.close()
+
+
 def test_a_start_without_a_task_names_the_tasks(repo: Repo) -> None:
     repo.config(SETTINGS)
     for verb in ("start", "resolve"):
