@@ -71,7 +71,11 @@ def _cases(report: Report, unrun: Unrun) -> Iterator[TestCase]:
     )
     for name, is_seen, unseen in seen:
         found = [one for one in report.findings if _HOMES.get(one.code, "change") == name]
-        text = "\n".join(f"{one.severity}: {one.message} {list(one.evidence) or ''}" for one in found)
+        text = "\n".join(
+            line
+            for one in found
+            for line in (f"{one.severity}: {one.message}", *map("  {}".format, one.evidence))
+        )
         wrong = [one.message for one in found if one.severity == "error"]
         if name == "contract" and report.reason is not None and report.reason.code in _NO_RESULT:
             wrong.append(report.reason.message)

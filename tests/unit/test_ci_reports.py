@@ -166,7 +166,7 @@ def test_what_runner_saw_is_four_cases_and_only_what_forbids_a_success_fails_one
     files = ReportedFiles((), ("a", "b"), ("b",))
     findings = (
         Finding("scope_violation", Severity.ERROR, "1 file", ("b",)),
-        Finding("changed_not_claimed", Severity.WARNING, "1 file that the agent does not name", ("a",)),
+        Finding("changed_not_claimed", Severity.WARNING, "2 files that the agent does not name", ("a", "b")),
         Finding("head_moved", Severity.ERROR, "HEAD moved"),
     )
     made = cases(("work", a_report(files=files, findings=findings), ()))
@@ -175,7 +175,7 @@ def test_what_runner_saw_is_four_cases_and_only_what_forbids_a_success_fails_one
         **{"outcome": "passed", "scope": "failure", "contract": "passed", "change": "failure"},
         "conformance": "skipped",
     }
-    assert "that the agent does not name" in made["work", "contract"][1]
+    assert made["work", "contract"][1] == "warning: 2 files that the agent does not name\n  a\n  b"
 
 
 def test_a_result_that_was_asked_for_and_is_not_there_fails_the_contract() -> None:
