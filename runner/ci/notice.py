@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from hashlib import sha256
 
-from runner.text.words import one_line
+from runner.text.words import ending, one_line
 from runner.value import Value
 from runner.verify.inspect import Severity
 
@@ -72,7 +72,7 @@ def _of_end(report: Report) -> Iterator[Notice]:
 def _of_checks(report: Report) -> Iterator[Notice]:
     for check in report.checks:
         if not check.passed:
-            tail = check.tail.strip()[-_TAIL:]
+            tail = ending(check.tail.strip(), _TAIL)
             yield Notice("check_failed", "error", f"{one_line(check.command, 100)} {check.how}", tail)
 
 

@@ -14,7 +14,7 @@ from runner.state.manifest import between
 from runner.text import patch as patches
 from runner.text.durations import about
 from runner.text.terminal import escape_unseen
-from runner.text.words import count, failed_before, shortened
+from runner.text.words import count, ending, failed_before, shortened
 from runner.usecases.story import StoryLine
 from runner.verify.report_text import ledger_lines, review_line
 
@@ -167,7 +167,7 @@ def _check(check: Check) -> str:
     tail = check.tail.strip("\n")
     if not tail:
         return f"<p>{title}</p>"
-    said = f"[...]{tail[-_TAIL:]}" if len(tail) > _TAIL else tail
+    said = f"[...]\n{ending(tail, _TAIL)}" if len(tail) > _TAIL else tail
     return _folded(title, _pre(said), is_open=not check.passed)
 
 

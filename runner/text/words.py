@@ -73,6 +73,15 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def ending(text: str, most: int) -> str:
+    """At most so many characters of its end, from the start of a line, or of a word where lines are long."""
+    cut = text[max(0, len(text) - most) :]
+    if cut == text or text[-len(cut) - 1 :][:1] == "\n":
+        return cut
+    at = next((at for sign in "\n " if (at := cut.find(sign, 0, most // 2)) >= 0), -1)
+    return cut[at + 1 :]
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """`1 unit`, `2 units`; `many` is the plural that needs more than an s."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"

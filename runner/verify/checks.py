@@ -16,6 +16,7 @@ from runner.disk.files import OUT_OF_FILES, OUT_OF_PROCESSES
 from runner.model import Outcome, Reason
 from runner.processes import spawn
 from runner.processes.proc import Absence, boottime, find_process, open_pidfd
+from runner.text.words import ending
 from runner.value import Seconds, Value
 
 TYPE_CHECKING = False
@@ -210,7 +211,8 @@ def _tail(path: str) -> str:
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            return file.read().decode(errors="replace")
+            file.seek(max(0, size - _TAIL_BYTES - 1))
+            text = file.read().decode(errors="replace")
+            return ending(text, len(text) - (size > _TAIL_BYTES))
     except OSError:
         return ""

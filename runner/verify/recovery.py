@@ -10,7 +10,7 @@ import re
 
 from runner.model import MAX_PROMPT_CHARS
 from runner.text.terminal import clean_terminal
-from runner.text.words import and_more, one_line
+from runner.text.words import and_more, ending, one_line
 from runner.value import Value
 from runner.verify.inspect import outside_scope
 from runner.verify.taxonomy import FailureCode
@@ -137,13 +137,15 @@ def _told(codes: Sequence[FailureCode], seen: Attempted, diff_chars: int, tail_c
     parts += _list("Findings:", [_of_finding(finding) for finding in seen.findings])
     for check in seen.checks:
         if not check.passed:
-            tail = clean_terminal(check.tail).strip()[-tail_chars:] if tail_chars else ""
+            tail = ending(clean_terminal(check.tail).strip(), tail_chars) if tail_chars else ""
             parts.append(
                 f"The command `{_line(check.command)}` {check.how}." + _quoted("Its last output", tail)
             )
     if not seen.checks and seen.reason.detail and tail_chars:
         parts.append(
-            _quoted("What was recorded", clean_terminal(seen.reason.detail).strip()[-tail_chars:]).strip()
+            _quoted(
+                "What was recorded", ending(clean_terminal(seen.reason.detail).strip(), tail_chars)
+            ).strip()
         )
     gone = (
         "That change was taken back: the files are as before it."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from runner.text.terminal import clean_terminal, plain
-from runner.text.words import and_more, failed_before, one_line
+from runner.text.words import and_more, ending, failed_before, one_line
 from runner.verify.review import PLACES
 
 TYPE_CHECKING = False
@@ -195,7 +195,7 @@ def _fenced(lines: list[str]) -> list[str]:
 def _block(text: str, end: bool = False) -> list[str]:
     """Some lines of a longer text, its beginning or its `end`, and what was left out."""
     whole = clean_terminal(text).strip("\n")
-    text = whole[-_BLOCK_CHARS:] if end else whole[:_BLOCK_CHARS]
+    text = ending(whole, _BLOCK_CHARS) if end else whole[:_BLOCK_CHARS]
     lines = [line.rstrip().replace("\t", "    ") for line in text.split("\n")]
     lines = lines[-_BLOCK_LINES:] if end else lines[:_BLOCK_LINES]
     if len(whole) == len(text) and len(lines) == whole.count("\n") + 1:

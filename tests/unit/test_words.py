@@ -9,7 +9,7 @@ import time
 import pytest
 from support.imports import ROOT
 
-from runner.text.words import and_more, count, few, nearest, numbered, one_line, shortened
+from runner.text.words import and_more, count, ending, few, nearest, numbered, one_line, shortened
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,21 @@ def test_a_line_has_no_breaks_no_control_sequences_and_a_bound() -> None:
     assert one_line("0123456789", 10) == "0123456789"
     assert one_line("01234567890", 10) == "0123456..."
     assert shortened("01234567890", 10) == "0123456..."
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "end"),
+    [
+        ("one\ntwo", 7, "one\ntwo"),
+        ("one\ntwo\nthree four", 12, "three four"),
+        ("one\ntwo\nthree four", 10, "three four"),
+        ("one\ntwo\nthree four five", 13, "four five"),
+        ("0123456789 x", 8, "456789 x"),
+        ("one\n", 0, ""),
+    ],
+)
+def test_the_end_of_a_text_begins_with_a_line_or_at_least_with_a_word(text: str, most: int, end: str) -> None:
+    assert ending(text, most) == end
 
 
 def test_how_many_has_its_plural() -> None:
