@@ -31,7 +31,7 @@ _MOST_CHUNKS = 1024
 _FOREIGN = frozenset(
     (
         *("message", "detail", "summary", "verification_summary", "issues", "assumptions"),
-        *("tail", "evidence", "problem"),
+        *("tail", "evidence", "problem", "title"),
     )
 )
 """Keys whose texts an agent or its programs wrote, or may have a part in."""

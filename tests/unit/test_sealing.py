@@ -106,6 +106,7 @@ def test_without_a_value_what_others_wrote_is_withheld_and_our_own_words_stay() 
         "status": "completed",
         "checks": [{"argv": ["pytest"], "tail": "x", "exit_code": 1}],
         "claim": {"summary": "x", "issues": ["x", "y"], "files_modified": ["a.txt"]},
+        "findings": [{"severity": "minor", "title": "x"}],
     }
     assert cleaner.record(told) == {
         "code": "cli_failure",
@@ -114,6 +115,7 @@ def test_without_a_value_what_others_wrote_is_withheld_and_our_own_words_stay() 
         "status": "completed",
         "checks": [{"argv": ["pytest"], "tail": "[withheld]", "exit_code": 1}],
         "claim": {"summary": "[withheld]", "issues": ["[withheld]"] * 2, "files_modified": ["a.txt"]},
+        "findings": [{"severity": "minor", "title": "[withheld]"}],
     }
     assert Cleaner(Known((VALUE,), ())).record({"tail": f"a {VALUE}"}) == {"tail": "a [redacted]"}
 
