@@ -433,10 +433,15 @@ def _change_now(
     from runner.workspace.earlier import load_earlier
 
     taken = snapshot.load(run.path)
+    if taken is None and manifest.sandbox.level is Level.READ_ONLY:
+        raise Conflict(
+            f"run `{run.run_id}` was read-only: its files were not recorded, so there is no change to show",
+            hint="`runner report RUN` has what its agent answered",
+        )
     if taken is None:
         raise Conflict(
             f"nothing was recorded before run `{run.run_id}`, so its changes are not known",
-            hint="read-only runs and runs outside git are not recorded",
+            hint="runs outside git are not recorded",
         )
     if (earlier := load_earlier(run.path)) is not None:
         first = os.path.basename(earlier.base)

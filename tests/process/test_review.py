@@ -13,7 +13,7 @@ from support.ended import a_result, a_worktree, an_ended_run, commit, write_resu
 from support.imports import ROOT
 from support.repo import Repo
 
-from runner.model import Level, Outcome, Sandbox, Terms
+from runner.model import Level, Outcome, Terms
 from runner.state.store import RunDir
 from runner.workspace import snapshot
 from runner.workspace.worktree import Worktree
@@ -91,12 +91,11 @@ def test_stdout_is_the_patch_and_nothing_else(repo: Repo, refused: RunDir, tmp_p
 
 
 def test_of_a_read_only_run_there_is_no_patch(repo: Repo) -> None:
-    run = an_ended_run(repo.root, sandbox=Sandbox("research", Level.READ_ONLY, False, ()))
+    run = an_ended_run(repo.root)
+    declared = run.read_manifest().sandbox.replace(level=Level.READ_ONLY)
+    run.write_manifest(run.read_manifest().replace(sandbox=declared))
     done = repo.cli("diff", run.run_id)
-    assert (done.status, done.stdout) == (
-        9,
-        "",
-    ) and "read-only runs and runs outside git are not recorded" in done.stderr
+    assert (done.status, done.stdout) == (9, "") and "was read-only" in done.stderr
 
 
 def test_accepting_and_then_again(repo: Repo, refused: RunDir, tree: Worktree) -> None:

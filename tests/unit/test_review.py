@@ -17,7 +17,7 @@ from support.work import Work
 from runner.cli.end import end_text
 from runner.disk.files import replace_json
 from runner.errors import Conflict
-from runner.model import Level, Outcome, Phase, Price, Reason, Sandbox, Terms, Usage
+from runner.model import Level, Outcome, Phase, Price, Reason, Terms, Usage
 from runner.runtimes import PLAN
 from runner.state.events import EventLog
 from runner.state.lineage import lineage_of
@@ -251,10 +251,14 @@ def test_a_patch_in_another_encoding_has_no_text(work: Work, run: RunDir) -> Non
 
 
 def test_of_a_run_that_was_not_recorded_there_is_no_change_to_show(work: Work) -> None:
-    run = an_ended_run(work.root, sandbox=Sandbox("research", Level.READ_ONLY, False, ()))
-    with pytest.raises(Conflict, match="nothing was recorded") as error:
+    run = an_ended_run(work.root)
+    declared = run.read_manifest().sandbox.replace(level=Level.READ_ONLY)
+    run.write_manifest(run.read_manifest().replace(sandbox=declared))
+    with pytest.raises(Conflict, match="was read-only: its files were not recorded"):
         review.diff(run)
-    assert "read-only" in (error.value.hint or "")
+    with pytest.raises(Conflict, match="nothing was recorded before") as error:
+        review.diff(an_ended_run(work.root))
+    assert "outside git" in (error.value.hint or "")
 
 
 def test_a_snapshot_that_is_broken_or_of_another_run_is_refused(work: Work, run: RunDir) -> None:
