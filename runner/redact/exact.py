@@ -31,7 +31,7 @@ _BETWEEN = (
 _JOINTS = rb"[,:\[\]{}\r\n]"
 _SHORT_ESCAPES = {"\n": b"n", "\r": b"r", "\t": b"t", "\b": b"b", "\f": b"f", '"': b'"', "/": b"/"}
 _NULL = b"null"
-_USERINFO = r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s]+)@"
+_USERINFO = r"(?<=[A-Za-z0-9+.-])://([^/?#\s]+)@"  # not the whole scheme: long words take long
 _NAMED = (
     r"(?i)(?:pass(?:word|wd|phrase)?|pwd|secret|token|key|sig(?:nature)?)[\"']?\s*[=:]\s*"
     r"(?:\"((?:\\.|[^\"\\])+)\"|'([^']+)'|([^\s\"'&;,}]+))"
@@ -78,8 +78,50 @@ def secrets_of(values: Iterable[str]) -> list[Secret]:
     return found
 
 
-def spellings(values: Iterable[str]) -> bytes:
-    """The values as they may be cut: in most spellings, with a NUL around each."""
+class Spellings:
+    """The values as they may be cut: in most spellings. `find_edges` asks it for pieces of them.
+
+    An agent may write as many cuts as it likes, so what one costs does not grow with the values.
+    """
+
+    __slots__ = ("_grams", "_heads", "_longest", "_tails", "_text")
+
+    def __init__(self, values: Iterable[str]) -> None:
+        found = _spelt_ways(values)
+        self._text = b"\0%b\0" % b"\0".join(found)
+        self._longest = max(map(len, found), default=0)
+        self._heads: dict[bytes, list[bytes]] = {}  # by the first bytes
+        self._tails: dict[bytes, list[bytes]] = {}  # by the last ones
+        for one in found:
+            self._heads.setdefault(one[:_LEAST], []).append(one)
+            self._tails.setdefault(one[-_LEAST:], []).append(one)
+        apart = _LEAST_INSIDE - _LEAST + 1  # one of these is in each piece
+        self._grams = {self._text[at : at + _LEAST] for at in range(0, len(self._text), apart)}
+
+    def begins(self, part: bytes) -> int:
+        """How many bytes at its begin are the end of a value: at least `_LEAST`, or none."""
+        if len(part) >= _LEAST_INSIDE and self._is_piece(part):
+            return len(part)
+        for size in range(min(len(part), self._longest), _LEAST - 1, -1):
+            ends = self._tails.get(part[size - _LEAST : size])
+            if ends and any(one.endswith(part[:size]) for one in ends):
+                return size
+        return 0
+
+    def ends(self, part: bytes) -> int:
+        """How many bytes at its end are the begin of a value."""
+        for at in range(max(0, len(part) - self._longest), len(part) - _LEAST + 1):
+            begins = self._heads.get(part[at : at + _LEAST])
+            if begins and any(one.startswith(part[at:]) for one in begins):
+                return len(part) - at
+        return 0
+
+    def _is_piece(self, part: bytes) -> bool:
+        starts = range(_LEAST_INSIDE - _LEAST + 1)
+        return any(part[at : at + _LEAST] in self._grams for at in starts) and part in self._text
+
+
+def _spelt_ways(values: Iterable[str]) -> set[bytes]:
     import binascii
 
     found: set[bytes] = set()
@@ -93,10 +135,10 @@ def spellings(values: Iterable[str]) -> bytes:
             for _ in range(4):
                 found.add(_encoded(inner))
                 inner = dumps(inner, ensure_ascii=is_ascii)[1:-1]
-    return b"\0%b\0" % b"\0".join(found)
+    return found
 
 
-def find_edges(spelt: bytes, buf: bytes) -> Iterator[tuple[int, int, bytes]]:
+def find_edges(spelt: Spellings, buf: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Spans of what cuts have left of values, at both ends of each part between the marks of cuts."""
     if _fits(_NAME, buf):
         return
@@ -106,21 +148,9 @@ def find_edges(spelt: bytes, buf: bytes) -> Iterator[tuple[int, int, bytes]]:
         left = cut - len(part)
         part = part.rstrip(b" \t\r\n[")
         end = left + len(part)
-        heads = [spelt[at : spelt.find(b"\0", at)] for at in _places(spelt, part[:_LEAST])]
-        heads += [part] * (len(part) >= _LEAST_INSIDE and part in spelt)
-        tails = (spelt[spelt.rfind(b"\0", 0, at) + 1 : at + _LEAST] for at in _places(spelt, part[-_LEAST:]))
-        head = max((len(one) for one in heads if part.startswith(one)), default=0)
-        tail = max((len(one) for one in tails if part.endswith(one)), default=0)
-        for first, last in ((left, left + head), (end - tail, end)):
+        for first, last in ((left, left + spelt.begins(part)), (end - spelt.ends(part), end)):
             yield from _spans(buf, first, last, not buf[first:last].strip(_DIGITS))
         left = following
-
-
-def _places(spelt: bytes, part: bytes) -> Iterator[int]:
-    at = spelt.find(part) if len(part) == _LEAST else -1
-    while at >= 0:
-        yield at
-        at = spelt.find(part, at + 1)
 
 
 def _findable(values: Iterable[str]) -> list[str]:

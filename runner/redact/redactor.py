@@ -10,7 +10,7 @@ redacting twice changes nothing. Only a secret number, where JSON allows a numbe
 
 from __future__ import annotations
 
-from runner.redact.exact import find_edges, find_exact, secrets_of, spellings, widest
+from runner.redact.exact import Spellings, find_edges, find_exact, secrets_of, widest
 from runner.redact.pairs import find_pairs
 from runner.redact.shapes import AHEAD, BEHIND, MARK, REACH, find_shapes, whole_escapes
 
@@ -32,7 +32,8 @@ class Redactor:
     __slots__ = ("_secrets", "_spelt", "_values", "_widest")
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values, self._spelt = tuple(values), b""
+        self._values = tuple(values)
+        self._spelt: Spellings | None = None
         self._secrets = secrets_of(self._values)
         self._widest = widest(self._secrets)
 
@@ -59,7 +60,7 @@ class Redactor:
         return find_exact(self._secrets, buf, start, stop)
 
     def _in_short(self, buf: bytes, start: int, stop: int) -> Spans:
-        self._spelt = self._spelt or spellings(self._values)
+        self._spelt = self._spelt or Spellings(self._values)
         yield from self._exact(buf, start, stop)
         yield from find_edges(self._spelt, buf)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-import time
+import sys
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.redact.exact import Spellings, find_edges
 from runner.redact.redactor import Redactor
 
 MARK = "[redacted]"
@@ -88,9 +89,70 @@ def test_what_a_shell_makes_of_a_value_is_found() -> None:
     assert "Long" not in told and told.startswith("sh -c 'echo [redacted]") and told.endswith("; exit 1'")
 
 
-@pytest.mark.parametrize("text", [" " * 60_000, "... " * 15_000, f"{SECRET[:9]}..." * 5_000, "ab" * 30_000])
-def test_a_text_of_nothing_but_marks_takes_no_time(text: str) -> None:
-    redactor = Redactor([SECRET, "ab" * 4000 + "c"])
-    begun = time.monotonic()
-    redactor.redact_text(text)
-    assert time.monotonic() - begun < 5
+def slowly(values: list[str], part: bytes) -> list[tuple[int, int, bytes]]:
+    """What `find_edges` finds in a part, by its definition: every way to cut every spelling is tried."""
+    found = []
+    spelt = {bytes(way(value), "utf-8") for value in values for way in SPELLINGS.values()}
+    sizes = range(len(part), 7, -1)
+    head = next((size for size in sizes if any(one.endswith(part[:size]) for one in spelt)), 0)
+    tail = next((size for size in sizes if any(one.startswith(part[-size:]) for one in spelt)), 0)
+    if len(part) >= 16 and any(part in one for one in spelt):
+        head = len(part)
+    found += [(0, head, b"[redacted]")] * (head > 0)
+    return found + [(len(part) - tail, len(part), b"[redacted]")] * (tail > 0)
+
+
+@given(
+    st.lists(st.text("aB", min_size=9, max_size=40).filter(lambda text: len({*text}) > 1), min_size=1),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=3),
+    st.sampled_from(["", "x ", "aB"]),
+)
+def test_what_is_found_at_a_cut_is_what_trying_every_cut_of_every_spelling_finds(
+    values: list[str], cuts: list[tuple[int, int, int]], before: str
+) -> None:
+    pieces = [values[one % len(values)][first : first + size] for one, first, size in cuts]
+    part = (before + "".join(pieces)).encode()
+    assert [*find_edges(Spellings(values), part)] == slowly(values, part)
+
+
+def steps(redactor: Redactor, text: str) -> int:
+    """How many functions are called for it: no clock of a busy machine is asked."""
+    taken = [0]
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        taken[0] += event in ("call", "c_call")
+
+    redactor.redact_text("what is made once")
+    sys.setprofile(count)
+    try:
+        redactor.redact_text(text)
+    finally:
+        sys.setprofile(None)
+    return taken[0]
+
+
+RULER = "-" * 76
+RULERS = "\n".join(f"# {RULER}\n# part {n}\nKEY_{n}=f00d{n * 7919:08x}" for n in range(40))
+
+
+@pytest.mark.parametrize(
+    ("value", "chunk"),
+    [
+        (SECRET, "... " * 200),
+        (SECRET, f"{SECRET[:9]}..." * 50),
+        (f"ZZ{'A' * 3000}QQ", "AAAAAAAA..." * 50),
+        (f"ZZ{'A' * 3000}QQ", f"{'A' * 500}..."),
+        (f"{'ab' * 1500}c", f"{'ab' * 250}..."),
+        (RULERS, f"{RULER}..." * 8),
+    ],
+)
+def test_what_a_cut_costs_grows_with_the_text_and_not_with_the_value(value: str, chunk: str) -> None:
+    redactor, more = Redactor([value]), Redactor([value, value * 4])
+    once = steps(redactor, chunk)
+    assert steps(redactor, chunk * 8) < 12 * once
+    assert steps(more, chunk) < 4 * once < 40 * len(chunk)
+
+
+def test_a_long_value_of_one_word_is_looked_through_once() -> None:
+    """Which takes a minute where each letter may be the first of a URL's scheme."""
+    assert Redactor(["A" * 100_000 + "B"]).redact_text("nothing") == "nothing"
