@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,8 +94,28 @@ def load(path: Path) -> Script:
     read: Any = None if problems else _SCRIPT(data, (), problems)
     if read is None:
         raise ScriptError(toml.located(str(path), problems, place))
-    more = read.get("retries", 0), read.get("literal", False)
+    more = read.get("retries", 0), read.get("literal", False), read.get("begins_with", ())
     return Script(read["turns"], read.get("captures", ()), *more)
+
+
+def unlike(script: Script, root: str) -> str | None:
+    """The first file in this folder that is another one than the script begins with."""
+    return next((path for path, digest in script.begins_with if _found(root, path) != digest), None)
+
+
+def _found(root: str, path: str) -> str:
+    """As git sees it: a folder is no file, nor is what only a link leads to."""
+    at = f"{root}/{path}"
+    above = (f"{root}/{path[:n]}" for n, letter in enumerate(path) if letter == "/")
+    if any(map(os.path.islink, above)) or (os.path.isdir(at) and not os.path.islink(at)):
+        return ""
+    try:
+        data = os.fsencode(os.readlink(at)) if os.path.islink(at) else files.read(at)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return str(error.strerror)
+    return hashlib.sha256(data).hexdigest()
 
 
 def unplayed(script_path: str, log_path: str) -> str | None:
@@ -151,6 +173,18 @@ def _combination(turn: dict[str, Any], path: positions.Path, problems: Found) ->
             complain(message, (*path, other), problems)
     if "repeat" in has and "message" not in has:
         complain("repeats a message; there is none", (*path, "repeat"), problems)
+
+
+def _begins_with(value: Any, path: positions.Path, problems: Found) -> Any:
+    if not isinstance(value, dict):
+        return wrong(value, "a table", path, problems)
+    return tuple((name, _DIGEST(item, (*path, name), problems)) for name, item in value.items())
+
+
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"(?:[0-9a-f]{64})?", value):
+        raise ValueError('expected the SHA-256 of the file, or "" where there is none')
+    return value
 
 
 def _captures(value: Any, path: positions.Path, problems: Found) -> Any:
@@ -230,6 +264,7 @@ def _usage(value: Any, path: positions.Path, problems: Found) -> Any:
     return TurnUsage() if read is None else TurnUsage(**read)
 
 
+_DIGEST = checked(_digest, string)
 _PATTERN = checked(_pattern, string)
 _USAGE = table(dict.fromkeys(TurnUsage._fields, whole(0)))
 _TOOL = table(
@@ -257,6 +292,7 @@ _SCRIPT = table(
         "retries": whole(0, 100),
         "captures": _captures,
         "literal": flag,
+        "begins_with": _begins_with,
         "turns": array(_turn, "at least one turn ([[turns]])", least=1),
     },
     required={

@@ -78,13 +78,15 @@ class NumberedTurn(NamedTuple):
 
 class Script(NamedTuple):
     """All turns in their order. `retries` is how often the agent repeats a request that failed; the texts of
-    a `literal` one stand for nothing but themselves.
+    a `literal` one stand for nothing but themselves. `begins_with` has what files it is for: the SHA-256 of
+    each, of a link that of its target; nothing where there is none.
     """
 
     turns: tuple[Turn, ...]
     captures: tuple[Capture, ...] = ()
     retries: int = 0
     literal: bool = False
+    begins_with: tuple[tuple[str, str], ...] = ()
 
     def at(self, position: int) -> NumberedTurn:
         """The turn of the request at `position` (from 0), with its number in the file (from 1)."""

@@ -7,23 +7,29 @@ from typing import Any
 
 import tomlkit
 
-from runner.rehearsal.turns import PatchCall, ShellCall, ToolCall, Turn
+from runner.rehearsal.turns import PatchCall, Script, ShellCall, ToolCall, Turn
 
 
-def written(turns: Iterable[Turn], comments: Iterable[str] = ()) -> str:
-    """A script whose texts stand for themselves, with these comments at its top, a line each."""
+def written(script: Script, comments: Iterable[str] = ()) -> str:
+    """The turns of a script whose texts stand for themselves, and what files it begins with. It has these
+    comments at its top, a line each.
+    """
     document = tomlkit.document()
     for comment in comments:
         document.add(tomlkit.comment(comment))
     document.add("schema_version", tomlkit.item(1))
     document.add("literal", tomlkit.item(True))
     tables = tomlkit.aot()
-    for turn in turns:
+    for turn in script.turns:
         table = tomlkit.table()
         for key, value in _keys(turn).items():
             if value:
                 table.add(key, _item(value))
         tables.append(table)
+    if script.begins_with:
+        document.add("begins_with", tomlkit.table())
+        for path, digest in script.begins_with:
+            document["begins_with"].add(tomlkit.key([path]), digest)
     document.add("turns", tables)
     return tomlkit.dumps(document)
 

@@ -293,7 +293,7 @@ def _start_rehearsal(
     assert invocation.rehearsal is not None and listener_fd is not None
     argv = (
         *invocation.rehearsal.argv,
-        *("--listen-fd", str(listener_fd), "--manifest", run.manifest),
+        *("--listen-fd", str(listener_fd), "--manifest", run.manifest, "--root", invocation.cwd),
         *("--log", run.rehearsal_log),
     )
     streams = spawn.Streams(None, os.devnull, run.supervisor_log, listener_fd)

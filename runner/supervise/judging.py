@@ -88,7 +88,7 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
         if unheard is not None:
             reason = reason.replace(message=f"{reason.message}; {unheard}")
         if "rehearsal script: " in reason.message:
-            hint = "the mistake is in the script, or in what the task lets its agent use"
+            hint = "the mistake is in the script, in what the task lets its agent use, or in its files"
             reason = reason.replace(hint=hint)  # the program took it for an answer of its provider
     if reason.code == "killed" and manifest.attempts[-1].reason == INTERRUPTED:
         text = "a message interrupted the turn of its agent, and no further turn could begin"

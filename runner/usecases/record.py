@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 
 from runner import runtimes
 from runner.disk import files
 from runner.errors import CassetteRefused, Conflict
 from runner.model import Outcome
+from runner.rehearsal.turns import Script
 from runner.rehearsal.writing import written
 from runner.runtimes.base import Kind
 from runner.state.authentic import own_invocation
@@ -112,7 +114,11 @@ def _cassette(run: RunDir, manifest: Manifest, path: str, *, delays: bool) -> tu
         beside = f"; not committed then: {few(dirty, _MOST_NAMED)}" if dirty else ""
         head.append(f"base commit {taken.position.head}{beside}")
     comments = [one_line(maker.shown(f"{text[:1].upper()}{text[1:]}.")) for text in (*head, *notes)]
-    return Cassette(run.run_id, path, len(turns), notes), written(turns, comments)
+    begins = (
+        (name, sha256(of.before).hexdigest() if of.before is not None else "") for name, of in changed.items()
+    )
+    script = Script(tuple(turns), begins_with=tuple(sorted(begins)))
+    return Cassette(run.run_id, path, len(turns), notes), written(script, comments)
 
 
 def _refuse_end(manifest: Manifest) -> None:

@@ -78,6 +78,25 @@ def test_attempts_are_played_in_their_order(repo: Repo) -> None:
     assert (end(again), again.ask("diff").json()["patch"]) == (wanted, first.ask("diff").json()["patch"])
 
 
+def test_a_file_that_others_have_changed_meanwhile_is_not_overwritten(repo: Repo) -> None:
+    repo.script(f"{call('echo mine > a; echo mine > b')}{says('done')}")
+    repo.config('[tasks.work]\nprompt = "Do it."\nsandbox = "workspace-write"\ngrace = "300ms"\n')
+    first = repo.start("--rehearse", "play.toml")
+    assert end(first)[0] == "succeeded"
+    recorded(repo, first)
+    (repo.root / "b").unlink()
+    (repo.root / "a").write_text("theirs\n")
+    again = repo.start("--rehearse", "tape.toml").wait()
+    assert again["status"] == "failed", again
+    for said in ("a is not the file that it begins with", "0 of 3 turns of the script were played"):
+        assert said in again["reason"]["message"]
+    assert "in its files" in again["reason"]["hint"]
+    assert ((repo.root / "a").read_text(), (repo.root / "b").exists()) == ("theirs\n", False)
+    (repo.root / "a").unlink()
+    assert end(repo.start("--rehearse", "tape.toml"))[0] == "succeeded"
+    assert (repo.root / "a").read_text() == "mine\n"
+
+
 @pytest.mark.usefixtures("over")
 def test_a_pipeline_is_recorded_as_a_folder_that_plays_it(repo: Repo) -> None:
     prepares(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -70,6 +71,8 @@ def test_the_change_of_a_run_is_in_its_cassette_and_what_the_user_did_later_is_n
     text = (repo.root / "tape.toml").read_text()
     assert text.startswith(f"# Recorded from work/{run.id}, codex 0.163.0, which ended as succeeded")
     assert f"# Base commit {repo.git('rev-parse', 'HEAD').decode().strip()}" in text
+    begins = dict(script.load(repo.root / "tape.toml").begins_with)
+    assert begins == {"a": "", "b": hashlib.sha256(b"one\ntwo\n").hexdigest()}
     assert told["turns"] == text.count("[[turns]]")
 
 

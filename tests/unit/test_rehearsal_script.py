@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -46,6 +48,7 @@ def test_every_key_of_the_format_is_understood(tmp_path: Path) -> None:
         f"""
         schema_version = 1
         retries = 2
+        begins_with = {{ "a b.txt" = "{"0a" * 32}", new = "" }}
         [captures]
         manifest = 'manifest_path=(\\S+)'
         [[turns]]
@@ -68,7 +71,7 @@ def test_every_key_of_the_format_is_understood(tmp_path: Path) -> None:
         hang = true
         """,
     )
-    assert got.retries == 2
+    assert (got.retries, got.begins_with) == (2, (("a b.txt", "0a" * 32), ("new", "")))
     assert [(c.name, c.pattern) for c in got.captures] == [("manifest", re.compile(r"manifest_path=(\S+)"))]
     assert got.turns == (
         Turn(message="Hello", repeat=3, times=2, usage=TurnUsage(100, 40, 20, 0)),
@@ -96,6 +99,7 @@ def test_all_problems_of_a_script_are_reported_at_once(tmp_path: Path) -> None:
         """
         schema_version = 2
         retrys = 1
+        begins_with = { a = "0A" }
         [captures]
         task = "(x)"
         two = "(a)(b)"
@@ -114,21 +118,49 @@ def test_all_problems_of_a_script_are_reported_at_once(tmp_path: Path) -> None:
     ) == [
         "2:9: schema_version: found 2; this version of runner reads format 1 only",
         '3:9: retrys: unknown key (did you mean "retries"?)',
-        "5:9: captures.task: is no name for a capture; task, last_output are taken",
-        '6:9: captures.two: found "(a)(b)"; expected exactly one group, not 2',
-        '7:9: captures.broken: found "("; expected a regular expression '
+        '4:25: begins_with.a: found "0A"; expected the SHA-256 of the file, or "" where there is none',
+        "6:9: captures.task: is no name for a capture; task, last_output are taken",
+        '7:9: captures.two: found "(a)(b)"; expected exactly one group, not 2',
+        '8:9: captures.broken: found "("; expected a regular expression '
         "(missing ), unterminated subpattern at position 0)",
-        "8:9: captures.number: found 3; expected a text in quotes",
-        "9:11: turns[0]: does nothing; expected one of message, shell, tool, patch, cut, hang, error",
-        '10:9: turns[0].mesage: unknown key (did you mean "message"?)',
-        "12:9: turns[1].message: found 5; expected a text in quotes",
-        '13:9: turns[1].delay: found "2 seconds"; expected a duration above zero such as "90s", "15m", '
+        "9:9: captures.number: found 3; expected a text in quotes",
+        "10:11: turns[0]: does nothing; expected one of message, shell, tool, patch, cut, hang, error",
+        '11:9: turns[0].mesage: unknown key (did you mean "message"?)',
+        "13:9: turns[1].message: found 5; expected a text in quotes",
+        '14:9: turns[1].delay: found "2 seconds"; expected a duration above zero such as "90s", "15m", '
         '"2h", "1h30m" or "7d", or a number of seconds',
-        "14:9: turns[1].times: found 0; expected a whole number, 1 or more",
-        "16:9: turns[2].shell: cannot be combined with error; make it a turn of its own",
-        "16:9: turns[2].shell: found an empty array; expected one or more",
-        "17:19: turns[2].error.status: found 200; expected a whole number from 400 to 599",
+        "15:9: turns[1].times: found 0; expected a whole number, 1 or more",
+        "17:9: turns[2].shell: cannot be combined with error; make it a turn of its own",
+        "17:9: turns[2].shell: found an empty array; expected one or more",
+        "18:19: turns[2].error.status: found 200; expected a whole number from 400 to 599",
     ]
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_script_begins_with_what_git_would_see_there(tmp_path: Path) -> None:
+    (tmp_path / "a b").write_bytes(b"x\0\r\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/in").touch()
+    (tmp_path / "link").symlink_to("folder")
+    os.mkfifo(tmp_path / "pipe")
+    there = {"a b": digest(b"x\0\r\n"), "link": digest(b"folder"), "folder/in": digest(b"")}
+    absent = dict.fromkeys(("none", "none/at/all", "folder", "link/in", "a b/x"), "")
+    assert unlike(tmp_path, there | absent) is None
+    for path, other in (
+        ("a b", ""),
+        ("a b", digest(b"x")),
+        ("none", digest(b"")),
+        ("pipe", ""),
+        ("link", ""),
+    ):
+        assert unlike(tmp_path, {"folder": "", path: other}) == path
+
+
+def unlike(root: Path, files: dict[str, str]) -> str | None:
+    return script.unlike(Script((Turn("x"),), begins_with=tuple(files.items())), str(root))
 
 
 @pytest.mark.parametrize(

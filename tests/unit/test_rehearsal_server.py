@@ -77,7 +77,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         path = tmp_path / "script.toml"
         path.write_text(f"schema_version = 1\n{turns}", encoding="utf-8")
         listener = socket.create_server(("127.0.0.1", 0))
-        server = Server(listener, Actor(script.load(path), "hello"), log or Log(None))
+        play = script.load(path)
+        actor = Actor(play, "hello", lambda: script.unlike(play, str(tmp_path)))
+        server = Server(listener, actor, log or Log(None))
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         running.append((server, thread, Client(server)))
@@ -236,6 +238,21 @@ def test_a_capture_that_finds_nothing_fails_the_run_with_its_name(serve: Serve) 
     assert error["error"]["message"] == (
         "rehearsal script: capture `id`: `id=(\\d+)` is neither in the prompt nor in a tool's output"
     )
+
+
+def test_a_script_for_other_files_fails_the_run_until_they_are_those_it_begins_with(
+    serve: Serve, tmp_path: Path
+) -> None:
+    client = serve("begins_with = { 'a b.txt' = '' }\n[[turns]]\nmessage = 'x'\n[[turns]]\nmessage = 'y'")
+    (tmp_path / "a b.txt").touch()
+    for _ in range(2):
+        status, error = client.call("POST", "/v1/responses", body("go on"))
+        assert status == 422
+        assert error["error"]["message"] == "rehearsal script: a b.txt is not the file that it begins with"
+    (tmp_path / "a b.txt").unlink()
+    assert text_of(client.ask()) == "x"
+    (tmp_path / "a b.txt").touch()
+    assert text_of(client.ask()) == "y"
 
 
 def test_the_list_of_models_is_there_and_empty(serve: Serve) -> None:

@@ -55,11 +55,18 @@ def loaded(folder: Path, text: str) -> Script:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(turns=st.lists(TURN, min_size=1, max_size=4), comment=st.text(printable, max_size=20))
-def test_what_is_written_is_read_as_the_same_script(tmp_path: Path, turns: list[Turn], comment: str) -> None:
-    text = written(turns, [" ".join(comment.split())])
+@given(
+    turns=st.lists(TURN, min_size=1, max_size=4),
+    comment=st.text(printable, max_size=20),
+    files=st.dictionaries(TEXT, st.sampled_from(["", "0123456789abcdef" * 4]), max_size=3),
+)
+def test_what_is_written_is_read_as_the_same_script(
+    tmp_path: Path, turns: list[Turn], comment: str, files: dict[str, str]
+) -> None:
+    begins = tuple(files.items())
+    text = written(Script(tuple(turns), begins_with=begins), [" ".join(comment.split())])
     wanted = [one._replace(calls=tuple(map(stripped, one.calls))) for one in turns]
-    assert loaded(tmp_path, text) == Script(tuple(wanted), literal=True)
+    assert loaded(tmp_path, text) == Script(tuple(wanted), literal=True, begins_with=begins)
 
 
 def stripped(call: Any) -> Any:
@@ -69,7 +76,7 @@ def stripped(call: Any) -> Any:
 def test_a_text_of_several_lines_is_readable_and_one_with_two_kinds_of_line_ends_is_exact(
     tmp_path: Path,
 ) -> None:
-    text = written([Turn("one\ntwo"), Turn("one\r\ntwo")])
+    text = written(Script((Turn("one\ntwo"), Turn("one\r\ntwo"))))
     assert 'message = """one\ntwo"""' in text
     assert [one.message for one in loaded(tmp_path, text).turns] == ["one\ntwo", "one\r\ntwo"]
 
