@@ -10,6 +10,7 @@ from runner.model import Context, Outcome, Reason, Usage
 from runner.runtimes import endings
 from runner.runtimes.base import THREAD_GONE, Activity, End, Kind, ObservedSettings
 from runner.runtimes.jsonvalues import answer_of, compact, count, number, table, tables, text
+from runner.text.words import shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _ended(line: Json) -> Told:
     why, usage = text(answer.get("stopReason")), _usage(answer)
     if why == "end_turn":
         return (Activity(Kind.TURN_COMPLETED, usage=usage),)
-    said = _STOPS.get(why, f"cli_failure: the turn ended with the stop reason `{why[:100]}`")
+    said = _STOPS.get(why, f"cli_failure: the turn ended with the stop reason `{shortened(why, 100)}`")
     return (Activity(Kind.TURN_FAILED, said, usage=usage),)
 
 

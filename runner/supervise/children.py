@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 class Children:
     """The children and the questions of one run, as its supervisor sees them."""
 
-    def __init__(self, run: RunDir, invocation: Invocation, log: EventLog) -> None:
+    def __init__(
+        self, run: RunDir, invocation: Invocation, log: EventLog, clean: Callable[[str], str]
+    ) -> None:
         self._run = run
         self._invocation = invocation
-        self._log = log
+        self._log, self._clean = log, clean
         self._known: tuple[Lineage, ...] = ()
         self._asked: dict[str, str] = {}
         self._over: set[str] = set()
@@ -162,9 +164,9 @@ class Children:
             known = self._asked.get(question.id)
             if known != question.status and told(question):
                 self._asked[question.id] = question.status
-                told_of = {"status": question.status, "prompt": question.prompt[:200]}
+                told_of = {"status": question.status, "prompt": self._clean(question.prompt)[:200]}
                 if question.answer is not None:
-                    told_of["answer"] = question.answer[:200]
+                    told_of["answer"] = self._clean(question.answer)[:200]
                 self._log.note("question", id=question.id, **told_of)
             # Also where an owner before us was killed over it, and whether or not it could be told.
             if question.status == "expired" != known and question.id not in self._over:

@@ -75,7 +75,7 @@ class Owner:
         self.status: int | None = None
         """Wait status of the run's process, once we as its parent have seen it."""
         self.tie = tie.Tie(run, self.log, self.invocation.tied_to)
-        self.children = Children(run, self.invocation, self.log)
+        self.children = Children(run, self.invocation, self.log, lambda text: self.cleaner().text(text))
         self.limits = LimitMonitor(run, self.invocation, self.log, self.manifest)
         self.session = Session(self._runtime, _thread_since(self.manifest))
         self.progress = self._new_progress()

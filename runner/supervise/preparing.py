@@ -68,7 +68,8 @@ def prepare(
         )
 
     try:
-        return _ready(run, invocation, env, log, check, is_cancelled).replace(suspended_s=sum(gaps))
+        ready = _ready(run, invocation, env, log, check, is_cancelled).replace(suspended_s=sum(gaps))
+        return _clean(ready, invocation, env) if ready.end or ready.failed else ready
     finally:
         hold_term()
 
@@ -104,7 +105,7 @@ def _ready(
         else:
             log.note("prepared", **shown)
         if is_cancelled():
-            return Ready((Outcome.CANCELLED, _asked(run, invocation, env)))
+            return Ready((Outcome.CANCELLED, asked(run, "before its agent was started")))
         if not done.passed and code == _BASELINE[0] and invocation.baseline_only_records:
             failed.append(done.argv)
         elif not done.passed:
@@ -115,12 +116,13 @@ def _ready(
     )
 
 
-def _asked(run: RunDir, invocation: Invocation, env: Mapping[str, str]) -> Reason:
+def _clean(ready: Ready, invocation: Invocation, env: Mapping[str, str]) -> Ready:
     from runner.redact.redactor import Redactor
+    from runner.verify.report import redacted
 
-    reason, names = asked(run, "before its agent was started"), invocation.secret_names
-    known = Redactor([env[name] for name in names if env.get(name)])
-    return reason.replace(message=known.redact_text(reason.message))
+    hide = Redactor([env[name] for name in invocation.secret_names if env.get(name)]).redact_text
+    end = ready.end and (ready.end[0], redacted(ready.end[1], hide))
+    return ready.replace(end=end, failed=redacted(ready.failed, hide))
 
 
 def _left_something(

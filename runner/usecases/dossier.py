@@ -8,6 +8,7 @@ from collections import deque
 from runner import runtimes
 from runner.errors import RunnerError
 from runner.model import Level
+from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import children
 from runner.usecases import review
 from runner.usecases.logs import LogLine, redactor, unknown_values
@@ -80,8 +81,9 @@ def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tup
         approval = runtimes.get(i.runtime).approval(i.sandbox.level)
     except RunnerError:
         return {}, "", 0
+    command = WITHHELD if unknown_values(run, manifest) else redact(shlex.join(i.argv))
     if manifest.plan is not None:  # each batch is given its own
-        return {}, redact(shlex.join(i.argv)), len(i.verify)
+        return {}, command, len(i.verify)
     network = i.sandbox.network and i.sandbox.level is not Level.DANGER
     effective = {
         "model": i.model or "its own default",
@@ -90,7 +92,7 @@ def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tup
         "effort": i.reasoning_effort or "its own default",
     }
     told = {name: redact(text) for name, text in effective.items()}
-    return told, redact(shlex.join(i.argv)), len(i.verify)
+    return told, command, len(i.verify)
 
 
 def _patch(

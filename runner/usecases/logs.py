@@ -304,6 +304,14 @@ def unknown_values(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
     return _known(run, manifest).missing
 
 
+def shown_checks(
+    run: RunDir, manifest: Manifest, argvs: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[str, ...], ...]:
+    """Commands of an invocation, which is not sealed: while a value is unknown, by their numbers alone."""
+    is_withheld = unknown_values(run, manifest)
+    return tuple(("check", str(n)) for n in range(1, len(argvs) + 1)) if is_withheld else argvs
+
+
 def _known(run: RunDir, manifest: Manifest) -> Known:
     try:
         names = run.read_invocation().secret_names

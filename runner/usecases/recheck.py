@@ -22,10 +22,12 @@ from runner.state.store import new_run_id
 from runner.supervise.begin import reap
 from runner.text.words import count
 from runner.usecases.accept import judged
+from runner.usecases.logs import redactor, shown_checks
 from runner.usecases.look import look, to_end
 from runner.value import Value
 from runner.verify import record
 from runner.verify.checks import Check, CheckCommand, run_check
+from runner.verify.report import redacted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def of_tasks(
         seen.update(task.verify)
         one = CheckCommand((), config.root, given, "", task.verify_timeout_s)
         done = _run(new, one, secret, env, cancelled)
-        found.append(Rechecked(name, config.root, done, _elsewhere(done, one)))
+        found.append(Rechecked(name, config.root, done, _elsewhere(done, one, done)))
     return tuple(found)
 
 
@@ -90,12 +92,16 @@ def of_run(run: RunDir, allowed: Policy, env: Mapping[str, str], cancelled: Call
     notes = (*_own_files(run, then), *_changed_since(run))
     one = CheckCommand((), then.cwd, given, "", then.verify_timeout_s)
     done = _run(then.checks, one, then.secret_names, env, cancelled)
-    return Rechecked(run.run_id, then.cwd, done, (*notes, *_elsewhere(done, one)))
+    names = shown_checks(run, manifest, tuple(check.argv for check in done))
+    names = redacted(names, redactor(run, manifest).redact_text)
+    shown = tuple(check.replace(argv=argv) for check, argv in zip(done, names, strict=True))
+    return Rechecked(run.run_id, then.cwd, shown, (*notes, *_elsewhere(done, one, shown)))
 
 
-def _elsewhere(done: Iterable[Check], like: CheckCommand) -> tuple[str, ...]:
+def _elsewhere(done: Iterable[Check], like: CheckCommand, shown: Iterable[Check]) -> tuple[str, ...]:
     """A check that is led out of the work tree."""
-    leads = ((check.command, editable.lead(check.argv, like.env, like.cwd)) for check in done)
+    pairs = zip(shown, done, strict=True)
+    leads = ((it.command, editable.lead(check.argv, like.env, like.cwd)) for it, check in pairs)
     return tuple(f"`{command}` {found} (checks_elsewhere)" for command, found in leads if found)[:1]
 
 

@@ -21,7 +21,7 @@ from runner.text.words import count
 from runner.usecases import ledger_part
 from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
-from runner.usecases.logs import redactor, refusals, unknown_secrets, unknown_values
+from runner.usecases.logs import redactor, refusals, shown_checks, unknown_secrets
 from runner.usecases.look import Shown, look, show
 from runner.value import Value, json_value
 from runner.verify import record as records
@@ -113,9 +113,7 @@ def _alone(run: RunDir) -> Reviewed:
     change = () if shown.foreign is not None else _where(run, manifest)
     if shown.foreign is None:
         notes += _to_do(run, found)
-    unrun = reports.redacted(allowed.checks[len(known.checks) :], redact)
-    if unknown_values(run, manifest):  # an invocation is not sealed
-        unrun = tuple(("check", str(n)) for n, _ in enumerate(unrun, len(known.checks) + 1))
+    unrun = reports.redacted(shown_checks(run, manifest, allowed.checks)[len(known.checks) :], redact)
     return Reviewed(made, tuple(map(redact, notes)), manifest, tuple(map(redact, change)), unrun)
 
 

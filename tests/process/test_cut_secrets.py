@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from support.repo import Repo, Run
 
 SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456"
@@ -21,6 +22,7 @@ def everything(run: Run, **env: str) -> str:
     verbs = (
         ("report", run.id),
         ("report", run.id, "--format", "json"),
+        ("report", run.id, "--format", "html"),
         ("status", run.id, "--format", "json"),
         ("ci", "report", run.id, "--junit", "j.xml", "--fail-on", "none"),
         ("ci", "report", run.id, "--summary", "-", "--fail-on", "none"),
@@ -61,3 +63,25 @@ def test_a_secret_in_a_check_is_in_nothing_that_is_told_of_a_run_from_elsewhere(
     assert found.json()["settings"] is found.json()["arguments"] is found.json()["checks"] is None
     known = repo.cli("diff-runs", first.id, run.id, "--json", env=env)
     assert known.json()["settings"]["compared"] > 5 and parts(found.stdout + known.stdout) == []
+    again = repo.cli("verify", run.id)
+    assert "`check 1` exited with 1" in again.stdout and parts(again.stdout + again.stderr) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ((f'verify = [["sh", "-c", "exit 3", "{SECRET}"]]',), None),
+        ((f'prepare = [["sh", "-c", "exit 4", "{SECRET}"]]',), "prepare_failed"),
+    ],
+)
+def test_a_secret_in_a_command_that_failed_before_the_agent_is_in_no_record_of_the_run(
+    repo: Repo, keys: tuple[str, ...], code: str | None
+) -> None:
+    repo.task(*keys, 'workspace = "worktree"', more=MARKED)
+    repo.commit()
+    repo.quick_codex()
+    done = repo.cli("start", "work", "--baseline=record", "--wait", "--json", env={"MYSEC": SECRET})
+    assert code is None or done.error["code"] == code
+    assert code is not None or "[redacted]" in str(done.json()["failed_before"])
+    (run,) = repo.runs()
+    assert parts(run.file("manifest.json") + run.file("events.jsonl") + done.stdout + done.stderr) == []

@@ -306,7 +306,7 @@ def test_no_request_is_passed_on_to_a_child_that_others_can_write(root: Path) ->
     child = a_run(root, "below", parent)
     os.chmod(child.path, 0o777)
     log = EventLog(parent.events)
-    Children(parent, parent.read_invocation(), log).tell("cancel", {})
+    Children(parent, parent.read_invocation(), log, str).tell("cancel", {})
     assert not list(child.intents())
 
 

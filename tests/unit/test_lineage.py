@@ -178,7 +178,7 @@ def test_between_two_turns_a_run_gets_children_and_takes_none_along(
     parent.write_manifest(
         parent.read_manifest().replace(phase=phase, open=is_open, reason=reason if ended else None)
     )
-    Children(early, early.read_invocation(), EventLog(early.events)).begin(is_new=True)
+    Children(early, early.read_invocation(), EventLog(early.events), str).begin(is_new=True)
     if is_ending or ended:
         assert [wish.kind for _, wish in early.intents()] == ["cancel"]
         with pytest.raises(ParentOver, match="is over"):
