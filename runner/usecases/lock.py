@@ -277,6 +277,7 @@ def _drift(path: Path, old: str | None, new: str | None, *, is_other: bool) -> D
     else:
         was, now = (text[:19] if text.startswith("sha256:") else text for text in (old or "", new or ""))
         says = f"{key}: {was or 'nothing'} -> {now or 'nothing'}"
+        says += " (each machine has its policy files: lock on one with those of here)" * (key == "policy")
     # `look` has refused a version that the settings do not want. The same version gains nothing: the lock, or
     # the program, is not what it says.
     is_note = kind in ("runner", "version") or (kind in ("flags", "schema") and old is None and is_other)

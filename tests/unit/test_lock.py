@@ -163,6 +163,9 @@ def test_another_program_range_or_runtime_breaks() -> None:
     assert drift(both) == [("`runtimes` gained `kay`", True)]
 
 
+POLICY = " (each machine has its policy files: lock on one with those of here)"
+
+
 def test_what_matters_most_stands_first_and_every_change_of_content_breaks() -> None:
     now = codex(flags={}).replace(
         prompts={**LOCK.prompts, "prompts/work.md": OTHER},
@@ -178,7 +181,7 @@ def test_what_matters_most_stands_first_and_every_change_of_content_breaks() -> 
         (f'scripts."ci/test.sh": {DIGEST[:19]} -> nothing', True),
         (f'plans."plan.md": nothing -> {DIGEST[:19]}', True),
         ("models.other: gpt-5 -> gpt-6", True),
-        (f"policy: {DIGEST[:19]} -> nothing", True),
+        (f"policy: {DIGEST[:19]} -> nothing{POLICY}", True),
         ("runner: 0.1.0 -> 0.2.0", False),
     ]
 
