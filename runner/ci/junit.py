@@ -9,9 +9,10 @@ from shlex import join
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from runner.ci.notice import DRIFT, SCOPE, UNFINISHED, why
+from runner.ci.notice import DRIFT, SCOPE, UNFINISHED, UNKNOWN, why
 from runner.text.terminal import clean_terminal
 from runner.text.words import and_more, numbered
+from runner.verify.plan_report import GONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ _NOT_OF_XML = {0xFFFE: 0xFFFD, 0xFFFF: 0xFFFD}
 """What is left of https://www.w3.org/TR/xml/#charsets once a text is clean for a terminal."""
 
 
-def document(suites: Sequence[tuple[str, Report, Unrun | None]]) -> bytes:
-    """Of each suite its name, and the checks that were declared and not run; None is a plan, of which only
-    its end is told, as its steps are suites of their own.
+def document(suites: Sequence[tuple[str, Report | None, Unrun | None]]) -> bytes:
+    """Of each suite its name, its report unless that is gone, and the checks that were declared and not run;
+    None is a plan, of which only its end is told, as its steps are suites of their own.
     """
     made = JUnitXml()
     for name, report, unrun in suites:
         suite = TestSuite(_text(name))
-        cases = (_end(report), *(() if unrun is None else _cases(report, unrun)))
+        cases = (_end(report), *(() if report is None or unrun is None else _cases(report, unrun)))
         for case, called in zip(cases, numbered(case.name for case in cases), strict=True):
             case.name, case.classname = called, _text(name)
             suite.add_testcase(case)
@@ -49,7 +50,9 @@ def document(suites: Sequence[tuple[str, Report, Unrun | None]]) -> bytes:
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + xml + b"\n"
 
 
-def _end(report: Report) -> TestCase:
+def _end(report: Report | None) -> TestCase:
+    if report is None:
+        return _case("outcome", Error, UNKNOWN, GONE)
     if report.outcome == "succeeded":
         return _case("outcome")
     kind = Failure if report.outcome == "rejected" else Error

@@ -8,10 +8,11 @@ from hashlib import sha256
 from runner.text.words import ending, one_line
 from runner.value import Value
 from runner.verify.inspect import Severity
+from runner.verify.plan_report import GONE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from runner.verify.report import Report
@@ -20,6 +21,8 @@ LEVELS = ("error", "warning", "note")
 """The gravest first."""
 UNFINISHED = "unfinished"
 """What is said instead of an outcome that is not there yet."""
+UNKNOWN = "unknown"
+"""And of a step whose run is gone."""
 SCOPE, DRIFT = "scope_violation", "config_drift"
 _TAIL = 2000
 
@@ -50,12 +53,15 @@ def names(notices: Iterable[Notice]) -> list[str]:
     return made
 
 
-def of_run(report: Report) -> list[Notice]:
-    """All that there is to look at: its end, its checks, what was seen of it, and what reviews claim."""
+def of_run(report: Report, missing: Sequence[str] = ()) -> list[Notice]:
+    """All that there is to look at: its end, its checks, what was seen of it, and what reviews claim; of a
+    plan also the steps of which nobody knows that.
+    """
     seen = [*_of_end(report), *_of_checks(report), *_of_findings(report)]
     if report.outcome == "succeeded":  # a plan has them of steps that later ones stand for
         seen = [one.replace(level="warning") if one.level == "error" else one for one in seen]
-    return [*seen, *of_reviews(report)]
+    gone = [Notice(UNKNOWN, "error", f"{name}: {GONE}", f"run {report.run_id}") for name in missing]
+    return [*gone, *seen, *of_reviews(report)]
 
 
 def why(report: Report) -> str:

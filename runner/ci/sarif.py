@@ -10,6 +10,7 @@ from urllib.parse import quote
 from runner.ci.notice import LEVELS, names, of_reviews
 from runner.model import DISTRIBUTION
 from runner.text.words import count
+from runner.verify.plan_report import GONE
 from runner.verify.review import SEVERITIES
 
 TYPE_CHECKING = False
@@ -24,19 +25,25 @@ _MOST = 5000
 """https://docs.github.com/code-security/code-scanning/integrating-with-code-scanning: so many are shown."""
 
 
-def of_report(report: Report) -> dict[str, Any]:
-    """Severities are its rules. That a run did not succeed stands beside its results, as these may be few."""
+def of_report(report: Report, missing: Sequence[str] = ()) -> dict[str, Any]:
+    """Severities are its rules. That a run did not succeed stands beside its results, as these may be few, as
+    do the steps of which nobody knows the results.
+    """
     rules = dict(zip(SEVERITIES, LEVELS, strict=True))
     about = f"{report.task_id}/{report.run_id}"
-    is_done = report.outcome == "succeeded"
-    return document(of_reviews(report), rules, about, "reviewFinding", is_done=is_done)
+    is_done = report.outcome == "succeeded" and not missing
+    made = document(of_reviews(report), rules, about, "reviewFinding", is_done=is_done)
+    if missing:
+        told = made["runs"][0]["invocations"][0].setdefault("toolExecutionNotifications", [])
+        told += [{"level": "error", "message": {"text": f"{name}: {GONE}"}} for name in missing]
+    return made
 
 
-def of_reports(reports: Sequence[Report]) -> tuple[dict[str, Any], int]:
+def of_reports(found: Sequence[tuple[Report, Sequence[str]]]) -> tuple[dict[str, Any], int]:
     """One document with each as a run of its own, and how many findings it leaves out: GitHub refuses a
     document as a whole where a result names no file (https://github.com/github/codeql-action/issues/2459).
     """
-    made = [of_report(one) for one in reports]
+    made = [of_report(*one) for one in found]
     runs = [run for one in made for run in one["runs"]]
     placed = [[one for one in run["results"] if "locations" in one] for run in runs]
     rest = sum(len(run["results"]) - len(some) for run, some in zip(runs, placed, strict=True))

@@ -14,7 +14,6 @@ from runner.cli.render import emit, exit_status
 from runner.disk import files
 from runner.errors import ExitStatus, RuntimeMissing, Unwritable, UsageError
 from runner.model import Outcome
-from runner.state.authentic import refuse_foreign
 from runner.text.words import count
 from runner.usecases import find, review
 from runner.value import json_bytes
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.usecases.review import Reviewed
+    from runner.verify.report import Report
 
 _STDOUT, _NEVER = "-", "none"
 _FILES = ("summary", "junit", "sarif", "code_quality", "dotenv", "outputs")
@@ -79,7 +79,7 @@ def run_ci_report(args: Namespace) -> int:
     if len(runs) > 1 and (args.dotenv or args.outputs):
         raise UsageError("--dotenv and --outputs are of one run")
     for run in runs:
-        refuse_foreign(run)  # all of this is a verdict; `report` shows what its records say
+        review.refuse_unproven(run)  # all of this is a verdict; `report` shows what its records say
     found, told = [review.report(run) for run in runs], []
     for run, one in zip(runs, found, strict=True):
         more = {"report": paths.get("summary", "").removeprefix(_STDOUT), "patch": review.kept_patch(run)}
@@ -90,7 +90,7 @@ def run_ci_report(args: Namespace) -> int:
     if args.annotations:
         from runner.ci.annotations import commands
 
-        notices = [notice for one in found for notice in of_run(one.report)]
+        notices = [notice for one in found for notice in of_run(one.report, one.missing)]
         where = runs[0].run_id if len(runs) == 1 else "RUN"
         pen.commands(commands(notices, f"`runner report {where} --format json` has all of them"))
     if args.format == "json":
@@ -136,7 +136,6 @@ def _can_be_written(path: str) -> bool:
 
 def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], path: str) -> bytes:
     """The content of a file, or what is added to it."""
-    reports = [one.report for one in found]
     before = os.path.getsize(path) if path != _STDOUT and os.path.exists(path) else 0
     if name == "summary":
         from runner.ci.summary import joined
@@ -149,7 +148,7 @@ def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], 
     if name == "sarif":
         from runner.ci.sarif import of_reports
 
-        document, rest = of_reports(reports)
+        document, rest = of_reports([(one.report, one.missing) for one in found])
         if rest:
             pen.note(f"not in {path}, as code hosts take what names a file: {count(rest, 'finding')}")
         return json_bytes(document) + b"\n"
@@ -159,7 +158,7 @@ def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], 
 
     if name == "dotenv":
         return dotenv(told[0]).encode()
-    notices = [notice for one in reports for notice in of_run(one)]
+    notices = [notice for one in found for notice in of_run(one.report, one.missing)]
     entries = code_quality(notices)
     if rest := len(notices) - len(entries):
         pen.note(f"not in {path}, which takes what names a file, and 5,000 at most: {rest}")
@@ -178,7 +177,7 @@ def _junit(found: Sequence[Reviewed]) -> bytes:
     except ModuleNotFoundError as error:
         text = f"the Python package `{error.name}` is not installed"
         raise RuntimeMissing(text, hint="`pip install 'delegate-runner[ci]'`") from None
-    suites = []
+    suites: list[tuple[str, Report | None, tuple[tuple[str, ...], ...] | None]] = []
     tasks = [one.report.task_id for one in found]
     for n, one in enumerate(found, 1):
         name = tasks[n - 1]
@@ -186,6 +185,7 @@ def _junit(found: Sequence[Reviewed]) -> bytes:
             name += f" {tasks[:n].count(name)}"
         suites.append((name, one.report, one.unrun if one.manifest.plan is None else None))
         suites += [(f"{name} {step}", it.report, it.unrun) for step, it in one.steps]
+        suites += [(f"{name} {step}", None, None) for step in one.missing]
     return document(suites)
 
 
@@ -204,12 +204,14 @@ def _write(name: str, path: str, data: bytes) -> None:
 
 
 def _verdict(words: Sequence[str] | None, found: Sequence[Reviewed]) -> int:
-    """Of the first run whose end is meant, what `wait` answers for it. One that is not done is always meant,
-    but for `none`.
+    """Of the first run whose end is meant, what `wait` answers for it. One that is not done, or of which not
+    all is known, is always meant, but for `none`.
     """
-    for manifest in (one.manifest for one in found if words != (_NEVER,)):
-        status = exit_status(manifest) if manifest.is_done else ExitStatus.GAVE_UP_WAITING
-        ends = {str(manifest.outcome), "budget" if status == ExitStatus.BUDGET else ""}
-        if status != ExitStatus.OK and (words is None or not manifest.is_done or ends & {*words}):
+    for one in found if words != (_NEVER,) else ():
+        status = exit_status(one.manifest)
+        ends = {str(one.manifest.outcome), "budget" if status == ExitStatus.BUDGET else ""}
+        if status != ExitStatus.OK and (words is None or ends & {*words}):
             return status
+        if not one.manifest.is_done or one.manifest.outcome is None or one.missing:
+            return ExitStatus.GAVE_UP_WAITING
     return ExitStatus.OK

@@ -50,9 +50,9 @@ _EXITS = {
 
 
 def exit_status(manifest: Manifest) -> int:
-    """What `wait` answers for a run; 0 for one that is not done."""
+    """What `wait` answers for a run; 0 for one that is not done, and never for one that nobody knows."""
     if manifest.outcome is None:
-        return ExitStatus.OK
+        return ExitStatus.GAVE_UP_WAITING if manifest.is_done else ExitStatus.OK
     is_budget = manifest.reason is not None and manifest.reason.code == "budget_exceeded"
     if manifest.outcome is Outcome.FAILED and is_budget:
         return ExitStatus.BUDGET

@@ -54,7 +54,7 @@ def run_report(args: Namespace) -> int:
     elif args.format == "sarif":
         from runner.ci.sarif import of_report
 
-        emit(of_report(found.report))
+        emit(of_report(found.report, found.missing))
     else:
         from runner.verify.report_text import as_markdown, as_text
 

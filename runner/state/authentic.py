@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.invocation import Invocation
+    from runner.state.plan_ledger import PlanLedger
 
 _KEY_BYTES = 32
 _BLOCK_BYTES = 64
@@ -37,7 +38,7 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _HEAD = b'{"mac":"'
 _HEX = 64
 _BY_ANYBODY = 0o077
-_LARGEST_INVOCATION = 4 * 1024 * 1024
+_LARGEST_INVOCATION, _LARGEST_LEDGER = 4 << 20, 64 << 20
 
 _keys: dict[str, bytes] = {}
 
@@ -224,6 +225,18 @@ def own_invocation(run: RunDir) -> Invocation:
         return Invocation.from_json(json_value(data))
     except (OSError, ValueError) as error:
         raise InvocationBroken(f"{run.invocation} cannot be read: {error}") from error
+
+
+def own_ledger(run: RunDir) -> PlanLedger:
+    """How far its plan is. ForeignRun where that was not written here; Conflict where it cannot be used."""
+    from runner.state.plan_ledger import PlanLedger
+
+    try:
+        data = read(run.ledger, _LARGEST_LEDGER)
+        refuse_forged(run.ledger, data)
+        return PlanLedger.from_json(json_value(data))
+    except (OSError, ValueError) as error:
+        raise Conflict(f"{run.ledger} cannot be used: {error}") from error
 
 
 def refuse_another(run: RunDir) -> None:

@@ -11,7 +11,7 @@ import os
 from runner.disk.files import no_follow, read
 from runner.errors import Conflict, InvocationBroken, RunnerError
 from runner.model import Level, is_name
-from runner.state.authentic import Why, refuse_foreign, refuse_forged
+from runner.state.authentic import Why, own_ledger, refuse_foreign, refuse_forged, why_foreign
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import children
@@ -61,6 +61,8 @@ class Reviewed(Value):
     """The checks that were declared and not run."""
     steps: tuple[tuple[str, Reviewed], ...] = ()
     """Of a plan: its steps that no later one stands for, by name."""
+    missing: tuple[str, ...] = ()
+    """And what of it nobody knows the results of."""
 
 
 class Patch(Value):
@@ -90,10 +92,29 @@ def report(run: RunDir) -> Reviewed:
     if reviewed.manifest.plan is None:
         return reviewed
     notes, redact = [*reviewed.notes], redactor(run, reviewed.manifest).redact_text
+    try:
+        plan = own_ledger(run) if why_foreign(run) is None else run.read_ledger()  # what it says is shown
+    except (RunnerError, ValueError) as error:
+        notes.append(f"the results of its runs are not known: {os.path.basename(run.ledger)}: {error}")
+        return reviewed.replace(notes=tuple(notes), missing=("its steps",))
     steps: list[tuple[str, Reviewed]] = []
-    made = _with_batches(reviewed.report, run, notes, steps)
+    missing: list[str] = []
+    made = _with_batches(reviewed.report, run, plan, notes, steps, missing)
     made = made.replace(gates=tuple(map(redact, made.gates)))
-    return Reviewed(made, tuple(notes), reviewed.manifest, steps=tuple(steps))
+    return Reviewed(made, tuple(notes), reviewed.manifest, steps=tuple(steps), missing=tuple(missing))
+
+
+def refuse_unproven(run: RunDir) -> None:
+    """As `refuse_foreign`; of a plan also for its ledger, and for the runs of its steps that are there."""
+    refuse_foreign(run)
+    if run.read_manifest().plan is None or not os.path.lexists(run.ledger):
+        return
+    for step in own_ledger(run).steps:
+        for one in (step.run, *step.before):
+            if one is not None and is_run_id(one.run_id):
+                its = RunDir.of(run.repo, one)
+                if os.path.lexists(its.path):
+                    refuse_foreign(its)
 
 
 def _alone(run: RunDir) -> Reviewed:
@@ -125,16 +146,18 @@ def _foreign(shown: Shown) -> list[str]:
     return [f"this run is foreign, so nothing of this report is sure: {found.message}"]
 
 
-def _with_batches(own: Report, run: RunDir, notes: list[str], steps: list[tuple[str, Reviewed]]) -> Report:
-    """The report of a plan, from those of its batches' latest runs, which become `steps`."""
+def _with_batches(
+    own: Report,
+    run: RunDir,
+    plan: PlanLedger,
+    notes: list[str],
+    steps: list[tuple[str, Reviewed]],
+    missing: list[str],
+) -> Report:
+    """The report of a plan, from those of its batches' latest runs: these become `steps` or are `missing`."""
     from runner.verify.plan_report import of_plan
 
-    try:
-        plan = run.read_ledger()
-    except ValueError as error:
-        notes.append(f"the results of its runs are not known: {os.path.basename(run.ledger)}: {error}")
-        return own
-    found, missing = [], []
+    found = []
     lost = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
     for step in plan.steps:
         name = step.called

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     Batches = Sequence[tuple[str, Report]]
 
+GONE = "the run is gone, with its results"
+
 
 def of_plan(
     own: Report,
@@ -105,7 +107,7 @@ def _left(units: Sequence[str]) -> tuple[str, ...]:
 
 
 def _gone(missing: Sequence[str]) -> tuple[str, ...]:
-    return (f"{', '.join(missing)}: the run is gone, with its results",) if missing else ()
+    return (f"{', '.join(missing)}: {GONE}",) if missing else ()
 
 
 def _risks(batches: Batches) -> tuple[str, ...]:

@@ -160,6 +160,15 @@ def test_a_run_that_is_not_done_is_never_a_success(repo: Repo) -> None:
     assert repo.cli("ci", "report", run.id).status == 0
 
 
+def test_a_run_that_is_done_without_an_outcome_is_never_a_success(repo: Repo) -> None:
+    repo.task()
+    repo.quick_codex()
+    run = Run(repo, repo.cli("start", "work", "--wait", "--json").json()["run_id"])
+    run.edit(outcome=None, reason=None)
+    assert repo.cli("ci", "report", run.id, "--fail-on", "failed").status == 75
+    assert repo.cli("wait", run.id).status == 75
+
+
 def test_several_runs_are_one_document_each_and_variables_are_of_one(repo: Repo) -> None:
     repo.task()
     repo.quick_codex()

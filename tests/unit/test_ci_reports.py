@@ -194,8 +194,10 @@ def test_a_run_without_checks_that_did_not_succeed_is_not_all_green(outcome: str
 
 def test_a_plan_has_a_suite_of_its_end_and_one_for_each_step() -> None:
     own, step = a_report(outcome="failed", checks=(FAILED,)), a_report(checks=(PASSED,))
-    made = cases(("build", own, None), ("build batch 1", step, ()))
+    made = cases(("build", own, None), ("build batch 1", step, ()), ("build batch 2", None, None))
     assert [name for suite, name in made if suite == "build"] == ["outcome"]
+    assert [made[key] for key in made if key[0] == "build batch 2"] == [made["build batch 2", "outcome"]]
+    assert made["build batch 2", "outcome"][0] == "error"
     assert made["build batch 1", "pytest -q"][0] == "passed"
 
 
@@ -223,7 +225,9 @@ def test_a_check_that_is_declared_twice_is_two_cases() -> None:
 def test_sarif_of_several_runs_is_as_its_schema_wants_it_and_is_cut_with_a_word() -> None:
     many = [CRITICAL.replace(title=f"{n}", file=f"a{n}") for n in range(6000)]
     nowhere = CRITICAL.replace(file="")
-    told, rest = of_reports([a_report(CRITICAL, outcome="failed"), a_report(*many), a_report(nowhere)])
+    told, rest = of_reports(
+        [(one, ()) for one in (a_report(CRITICAL, outcome="failed"), a_report(*many), a_report(nowhere))]
+    )
     made = json.loads(json_bytes(told))
     assert rest == 1, "a code host refuses all of it for one without a file"
     SARIF.validate(made)
@@ -267,7 +271,7 @@ def test_names_of_files_are_exact_in_documents_and_seen_whole_by_people() -> Non
     assert "\n\n``rolled back (`1 file`)``\n\n### Files changed" in text, "before what is there no more"
     assert r"`src/vis\u200bible.py` (outside the scope)" in text and r"`\u001b[31mansi`" in text
     assert r"`caf\udce9`" in text and r"`src/vis\u200bible.py:7`: `SQL`" in text
-    (result,) = of_reports([one])[0]["runs"][0]["results"]
+    (result,) = of_reports([(one, ())])[0]["runs"][0]["results"]
     assert "vis%E2%80%8Bible" in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
 
 
