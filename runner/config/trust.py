@@ -119,7 +119,7 @@ _LONGEST_NAME = 1024
 
 def listed(merged: Mapping[str, Any], below: Mapping[str, Any], root: str) -> dict[str, Any]:
     """`items` (kind, key, what it says, in words), `scripts` (paths of files in the repository that they run,
-    whose contents count) and the `digest` of the items.
+    whose contents count), those of them that are only `played`, and the `digest` of the items.
 
     `merged` are the tables of the repository's layers alone, in their own types, `below` the built-in ones,
     with the sandboxes of the user's own.
@@ -127,13 +127,15 @@ def listed(merged: Mapping[str, Any], below: Mapping[str, Any], root: str) -> di
     found = sorted(_counting(merged, below), key=lambda one: dotted(one[0]))
     canonical = [[dotted(path), value] for path, value in found]
     items = [[kind(path, value), dotted(path), _words(path, value)] for path, value in found]
-    scripts = {
-        place for path, value in found for name in _files(path, value) for place in _inside(root, name)
-    }
+    scripts: dict[bool, set[str]] = {True: set(), False: set()}
+    for path, value in found:
+        places = (place for name in _files(path, value) for place in _inside(root, name))
+        scripts[path[-1] == "rehearse"].update(places)
     return {
         "digest": digest_of(canonical),
         "items": sorted(items, key=lambda item: (RUNS, SENDS, WIDENS, OTHER).index(item[0])),
-        "scripts": sorted(scripts),
+        "scripts": sorted(scripts[False] | scripts[True]),
+        "played": sorted(scripts[True] - scripts[False]),
     }
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.config.layers import Layer
-    from runner.model import Config
+    from runner.model import Config, Price
     from runner.text.positions import Path
 
     Compare = Callable[[Any, Any], str]
@@ -144,6 +144,21 @@ def _neutral(before: Any, after: Any) -> str:
     return OTHER
 
 
+def _cheaper(before: Price | None, after: Price | None) -> str:
+    """A limit in money lets more through."""
+    was, now = (tuple(one.to_json().values()) if one else () for one in (before, after))
+    return WIDENS if was and (not now or any(b < a for a, b in zip(was, now, strict=True))) else OTHER
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """As JSON has it, where True is not 1."""
+    if isinstance(one, (str, tuple, Value)):
+        return bool(one == other)
+    return one is other or (
+        type(one) is type(other) and dumps(one, sort_keys=True) == dumps(other, sort_keys=True)
+    )
+
+
 _ANY = _ranked()
 _RULES: dict[Path, tuple[str, Compare]] = {
     ("tasks", "runtime"): ("program", _ANY),
@@ -164,7 +179,8 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     ("tasks", "rehearsal_script"): ("program", _usual(None)),
     **{("tasks", name): ("budget", _more) for name in Task._fields if name[-2:] == "_s"},
     ("tasks", "retries"): ("budget", _more),
-    **{("limits", name): ("budget", _more) for name in Caps._fields if name != "warn_at"},
+    **{("limits", name): ("budget", _more) for name in Caps._fields},
+    ("limits", "warn_at"): (OTHER, _neutral),
     ("sandboxes", "level"): ("level", _ranked(*Level)),
     ("sandboxes", "allow_danger"): ("level", _ranked(False, True)),
     ("sandboxes", "network"): ("network", _hosts),
@@ -172,9 +188,11 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     ("sandboxes", "deny_read"): ("deny_read", _lost(_folders)),
     ("models", "provider"): ("host", _ANY),
     ("models", "runtime"): ("program", _ANY),
+    ("models", "price"): ("budget", _cheaper),
     ("runtimes", "env"): ("env", _added),
     ("runtimes", "version"): ("program", _versions),
     ("runtimes", "isolated"): ("mcp", _ranked(True, False)),
+    ("runtimes", "permission_timeout_s"): (OTHER, _neutral),
     ("runtimes", "permissions"): ("program", _ranked("refuse", None, "ask", "allow")),
     ("delegation", "enabled"): ("delegation", _ranked(False, True)),
     ("delegation", "tools"): ("delegation", _added),
@@ -202,17 +220,19 @@ def changes(base: Side, head: Side) -> list[SettingChange]:
     """Every change, each once, with the tasks that it is in force for."""
     before, after = _subjects(base.config), _subjects(head.config)
     is_known, seen = _starting(before), dict[object, list[SettingChange]]()
-    told = [*_gone(before, after, base)]
+    told, gone = [*_gone(before, after, base)], {one[::2] for one in before.keys() - after.keys()}
     for subject, now in after.items():
         table, is_new = subject[0], subject not in before
         if is_new:
-            told.append(SettingChange(OTHER, "new", None, None, dotted(subject), head.line(subject)))
+            told.append(_came(subject, now, gone, head))
         then = before.get(subject, before["defaults",] if table == "tasks" else {})
+        if table == "models" and is_new and now["runtime"].value == before["defaults",]["runtime"].value:
+            then = {"runtime": now["runtime"]}
         for name in dict.fromkeys((*now, *then)):
             fact = now.get(name) or _without(name, then[name], then, now)
             was = then.get(name) or fact.replace(value=() if isinstance(fact.value, tuple) else None)
             is_told = not is_new or table in ("tasks", "models") or fact.rule == "check"
-            if was.value == fact.value or not is_told or (is_new and fact.rule == OTHER):
+            if _is_same(was.value, fact.value) or not is_told or (is_new and fact.rule == OTHER):
                 continue
             is_list = {type(was.value), type(fact.value)} <= {tuple, type(None)}
             key = (fact.rule, fact.compare, was.value, fact.value) if is_list else None  # thousands are alike
@@ -232,11 +252,9 @@ def too_many(side: Side) -> Iterator[tuple[Path, str]]:
     """(key, sentence) of each number that asks for more than the ceilings allow: a start cuts it down."""
     config, policy = side.config, side.config.policy
     rows: dict[Path, tuple[str, int | None]] = {}
-    path: Path
-    for name, task in config.tasks.items():
+    for path, task in _tasks(config).items():
         for key in ("tokens", "tree_tokens"):
-            for path in (("defaults", "limits", key), ("tasks", name, "limits", key)):
-                rows[path] = "max_tokens", getattr(task.limits, key)
+            rows[*path, "limits", key] = "max_tokens", getattr(task.limits, key)
     for key in ("max_depth", "max_children"):
         rows["delegation", key] = key, getattr(config.delegation, key)
     for path, (ceiling, value) in rows.items():
@@ -250,10 +268,7 @@ def _subjects(config: Config) -> dict[Path, Facts]:
     """What `[defaults]` gives a task that says nothing, each task with all that is in force for it, and what
     every other table says.
     """
-    defaults = Task.from_json({**getattr(config.tasks, "defaults", {}), "id": ""})
-    tasks: dict[Path, Task] = {("defaults",): defaults}
-    tasks |= {("tasks", name): task for name, task in config.tasks.items()}
-    found = {path: _of_task(config, task, path) for path, task in tasks.items()}
+    found = {path: _of_task(config, task, path) for path, task in _tasks(config).items()}
     found |= {("sandboxes", name): _of_sandbox(one) for name, one in config.sandboxes.items()}
     for table, named in (("runtimes", config.runtimes), ("models", config.models)):
         found |= {(table, name): _of(table, one, (table, name), "name") for name, one in named.items()}
@@ -268,6 +283,11 @@ def _subjects(config: Config) -> dict[Path, Facts]:
         name: Fact(OTHER, _neutral, text, ("blocks", name, "text")) for name, text in config.blocks.items()
     }
     return found | {("blocks",): blocks} | dict(_stages(config))
+
+
+def _tasks(config: Config) -> dict[Path, Task]:
+    defaults = Task.from_json({**getattr(config.tasks, "defaults", {}), "id": ""})
+    return {("defaults",): defaults} | {("tasks", name): task for name, task in config.tasks.items()}
 
 
 def _of(table: str, value: Value, path: Path, *but: str) -> Facts:
@@ -324,15 +344,19 @@ def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
         given: Path = ("pipelines", name, "input")
         yield given[:2], {"input": Fact("trust", _ANY, tuple(pipeline.get("input", ())), given)}
         for n, stage in enumerate(pipeline["stages"]):
-            path, gate = ("pipelines", name, "stages", n), stage.get("gate", {})
-            rest = {key: one for key, one in stage.items() if key not in ("gate", "prompt")}
+            path, gate = ("pipelines", name, "stages", n), stage["gate"]
+            repair = {**(stage["repair"] or {})}
+            rounds = repair.pop("max_rounds", 0)
+            rest = {**stage, "repair": repair, "gate": None, "prompt": None}
+            rest = {key: one for key, one in rest.items() if one not in (None, [], {})}
             facts = {
-                key: Fact(*_RULES["gate", key], gate.get(key) or None, (*path, "gate"))
+                key: Fact(*_RULES["gate", key], gate[key] or None, (*path, "gate"))
                 for key in ("approve", "no_findings")
             }
-            checks = tuple(map(tuple, gate.get("commands", ())))
+            checks = tuple(map(tuple, gate["commands"]))
             facts["commands"] = Fact("check", _kept, checks, (*path, "gate"))
-            facts["prompt"] = Fact(OTHER, _neutral, stage.get("prompt"), (*path, "prompt"))
+            facts["prompt"] = Fact(OTHER, _neutral, stage["prompt"], (*path, "prompt"))
+            facts["rounds of repair"] = Fact("budget", _more, rounds, (*path, "repair"))
             yield ("pipelines", name, stage["name"]), {**facts, "stage": Fact("gate", _ANY, rest, path)}
 
 
@@ -342,7 +366,8 @@ def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side)
     for subject in after.keys() - before.keys():
         for name, one in after[subject].items():
             fresh.setdefault(subject[::2], {}).setdefault(name, {})[repr(one.value)] = one.value
-    tables, free = {subject[0] for subject in fresh}, {"approve": None, "no_findings": None, "commands": ()}
+    tables = {subject[0] for subject in fresh}
+    free: dict[str, Any] = {"approve": None, "no_findings": None, "commands": (), "stage": None}
     free |= {name: one.value for name, one in before["defaults",].items()}
     for subject, facts in before.items():
         if subject in after or subject[0] not in ("tasks", "pipelines"):
@@ -354,13 +379,24 @@ def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side)
             )
             if any(one.value != now and one.compare(one.value, now) == WIDENS for now in others):
                 rule = "check_removed" if one.rule == "check" else one.rule
-                rules.setdefault(rule if is_task else "gate", []).append(name)
+                said = _word(one.value) if name == "stage" else one.path[-1] if is_task else name
+                rules.setdefault(rule if is_task else "gate", []).append(str(said))
         if len(subject) == 3 and any(one[:2] == subject[:2] for one in after):
             rules = {"gate": []}
         path = facts["stage"].path if "stage" in facts else subject
         for rule, names in rules.items() or (("gone", ()),):
             effect, words = NARROWS if rule == "gone" else WIDENS, ", ".join(names) or None
             yield SettingChange(effect, rule, words, None, dotted(subject), base.line(path), is_gone=True)
+
+
+def _came(subject: Path, now: Facts, gone: set[Path], head: Side) -> SettingChange:
+    """A stage acts where nothing did, unless it only waits for a person. With one of its name that is `gone`,
+    it was compared.
+    """
+    stage = now.get("stage")
+    if stage is None or "person" in stage.value or subject[::2] in gone:
+        return SettingChange(OTHER, "new", None, None, dotted(subject), head.line(subject))
+    return SettingChange(WIDENS, "gate", None, _word(stage.value), dotted(subject), head.line(stage.path))
 
 
 def _without(name: str, was: Fact, then: Facts, now: Facts) -> Fact:
@@ -436,7 +472,8 @@ def _word(value: Any, fact: Fact | None = None) -> str:
         return format_duration(value)
     if isinstance(value, tuple):
         return ", ".join(map(_word, value))
-    text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
+    plain = value.to_json() if isinstance(value, Value) else value
+    text = value if isinstance(value, str) else dumps(plain, ensure_ascii=False)
     return shortened(text, 60) if fact and fact.rule == OTHER else text
 
 

@@ -13,9 +13,10 @@ from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, ConfigFiles
 from runner.config.snapshot import config_from_json
 from runner.config.trust import digest_of
 from runner.config.widening import BREACH, OTHER, WIDENS, SettingChange, Side, changes, too_many
-from runner.disk import home
+from runner.disk import files, home
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid, UsageError
+from runner.plan.pipeline import Pipeline
 from runner.text.problems import dotted
 from runner.text.words import count
 from runner.value import Value
@@ -32,6 +33,7 @@ _Contents = dict[str, tuple["str | None", "str | None", bool]]
 _NOWHERE = f"{os.devnull}/none"
 _SHALLOW = "this clone is shallow, and runner fetches nothing: `git fetch --unshallow origin`"
 _LARGEST = 256 * 1024 * 1024
+_MOST_LINKS = 40
 
 
 class Point(Value):
@@ -65,9 +67,15 @@ def compare(
     fork = tip if mark == ".." else repository.fork(tip, last, base)
     before, after = TreeAt(repository.git, fork), TreeAt(repository.git, last)
     new, old = repository.settings(after, config), repository.settings(before, config)
-    given = repository.policies(policies, tip, base)
+    if config is not None and repository.inside(config) not in {*before.files, *after.files}:
+        hint = "a path is one of the work tree, from this folder: `git ls-tree -r --name-only HEAD` has all"
+        raise UsageError(f"--config {config}: no such file at {base} or {head}", hint=hint)
+    given = repository.policies(policies, (f"{home.config(env)}/policy.toml", SYSTEM_POLICY), tip, base)
     now, then = repository.compiled(after, new, env, given), repository.compiled(before, old, env, None)
-    if wrong := repository.problems(now, after, new, head):
+    read: dict[str | None, str] = {
+        path.removeprefix(f"{repository.root}/"): base for path in given if given[path]
+    }
+    if wrong := repository.problems(now, after, new, head, read):
         raise ConfigInvalid(f"{count(len(wrong), 'problem')} at {head}", hint="", problems=wrong)
     notes = []
     if old is None or repository.problems(then, before, old, base):
@@ -78,19 +86,26 @@ def compare(
         old, then = None, repository.compiled(before, None, env, None)
     elif new != old:
         notes.append(f"the settings of {base} are in {old}" + (f", those of {head} in {new}" if new else ""))
-    one, other = (Side(config_from_json(done.config or {}), done.layers[-1]) for done in (then, now))
+    one, other = _side(then), _side(now)
     was, now_has = _contents(one, before), _contents(other, after)
     told = (*changes(one, other), *_scripts(was, now_has, other))
     told += _elsewhere(before, after, (old, new)) if config is None else ()
-    for path in filter(None, map(repository.inside, policies)):
+    for path in filter(None, map(repository.inside, given)):
         if before.files.get(before.real(path) or "") != after.files.get(after.real(path) or ""):
-            says = f"ceilings of --policy are other ones at {head}; those of {base} count here"
+            says = f"ceilings are other ones at {head}; those of {base} count here"
             told += (SettingChange(WIDENS, "trust", None, says, path, file=path),)
     points = (
         Point(base, fork, before.real(old or ""), _digest(one, was)),
         Point(head, last, after.real(new or ""), _digest(other, now_has)),
     )
     return PolicyDiff(*points, _breaches(other, now), told, tuple(notes))
+
+
+def _side(done: Compiled) -> Side:
+    """With all that a stage does not say, as it is carried out."""
+    config = config_from_json(done.config or {})
+    stages = {name: Pipeline.from_json(one).to_json() for name, one in config.pipelines.items()}
+    return Side(config.replace(pipelines=stages), done.layers[-1])
 
 
 def _breaches(head: Side, done: Compiled) -> tuple[SettingChange, ...]:
@@ -102,17 +117,19 @@ def _breaches(head: Side, done: Compiled) -> tuple[SettingChange, ...]:
 
 def _contents(side: Side, tree: TreeAt) -> _Contents:
     """Of each script that counts, and of each plan whose units may have commands: what there is in the words
-    of `runner trust`, what is told of it, and whether a checkout has something else.
+    of `runner trust`, what is told of it, and whether it is told though it is named for the first time: a
+    checkout has something else, or no command names it.
     """
     config, found = side.config, _Contents()
+    scripts = config.trust.get("scripts", ())
     plans = [stage.get("plan") or "{" for one in config.pipelines.values() for stage in one["stages"]]
     named = [os.path.relpath(os.path.join(config.root, one), config.root) for one in plans if "{" not in one]
-    for name, (real, more) in tree.ways((*config.trust.get("scripts", ()), *named)).items():
+    for name, (real, more) in tree.ways((*scripts, *named), "eol").items():
         link, told = tree.link(name), more and f"none: {more}"
         said = f"sha256:{sha256(tree.read(real, _LARGEST)).hexdigest()}" if real else link and f"link:{link}"
         if real and said:
             told = said[:19] + (more and f", its content is made at checkout (`{more}`)")
-        found[name] = said, told or None, bool(real and more)
+        found[name] = said, told or None, bool(real and more) or name not in scripts
     return found
 
 
@@ -124,12 +141,13 @@ def _digest(side: Side, contents: _Contents) -> str | None:
 
 def _scripts(before: _Contents, after: _Contents, head: Side) -> list[SettingChange]:
     """Those whose content is another one, or is gone; what is played, an agent does in its sandbox."""
-    played = {words for _, key, words in head.config.trust.get("items", ()) if key.endswith(".rehearse")}
-    effects = {name: OTHER if name in played else WIDENS for name in after}
+    played = head.config.trust.get("played", ())
     return [
-        SettingChange(effects[name], "script", was[1], now[1] or "none", name, file=name)
+        SettingChange(
+            OTHER if name in played else WIDENS, "script", was[1], now[1] or "none", name, file=name
+        )
         for name, now in after.items()
-        if (was := before.get(name, (None, None, False) if now[2] else now)) != now
+        if (was := before.get(name, (None, None, False) if now[2] else now))[:2] != now[:2]
     ]
 
 
@@ -174,7 +192,7 @@ class _Repository:
         status, out, said = self.git.ask(*asked) if name[:1] != "-" else (1, b"", "")
         found = out.decode().strip()
         if status != 0:
-            hint = _SHALLOW if self._is_shallow else "`git log` shows the commits there are"
+            hint = _SHALLOW if self._cut else "`git log` shows the commits there are"
             raise UsageError(f"{name!r} is no commit of {self.root}", hint=hint)
         word = said.partition("refname '")[2].partition("' is ambiguous")[0]
         if word not in ("", "HEAD") and not found.startswith(word):
@@ -184,8 +202,13 @@ class _Repository:
         return found
 
     @property
-    def _is_shallow(self) -> bool:
-        return self.git.line("rev-parse", "--is-shallow-repository") == "true"
+    def _cut(self) -> set[str]:
+        """The commits of a shallow clone whose parents it lacks, or some of them."""
+        place = self.git.line("rev-parse", "--git-path", "shallow") or ""
+        try:
+            return {*files.read(os.path.join(self.git.cwd, place)).decode().split()}
+        except OSError:
+            return set()
 
     def fork(self, base: str, head: str, named: str) -> str:
         """Where HEAD left BASE: what BASE has got since is no change of HEAD. Where that is several commits,
@@ -193,9 +216,13 @@ class _Repository:
         """
         status, out, _ = self.git.ask("merge-base", "--all", base, head)
         found = out.decode().split() if status == 0 else []
+        cut = self._cut
+        if cut and len(found) == 1:  # it may be an older one, behind what is cut off
+            apart = self.git.run("rev-list", base, head, "--not", *found).decode().split()
+            found = found if cut.isdisjoint(apart) else []
         if not found:
             hint = f"`{named}..HEAD` compares the two as they are"
-            hint = f"{_SHALLOW}; {hint}" if self._is_shallow else hint
+            hint = f"{_SHALLOW}; {hint}" if cut else hint
             raise UsageError(f"nothing here says where HEAD left {named}", hint=hint)
         return found[0] if len(found) == 1 else base
 
@@ -214,22 +241,36 @@ class _Repository:
         return next((old for _, old, path in zip(rows, rows, rows, strict=True) if path == new), None)
 
     def inside(self, path: str) -> str | None:
-        """A path of the work tree as git has it, by its words and by where the folders above it lead."""
-        full = os.path.normpath(os.path.join(self.git.cwd, path))
-        parts = full.split("/")
-        for n in range(1, len(parts) + 1):
-            above = os.path.realpath("/".join(parts[:n]) or "/")
-            if f"{above}/".startswith(f"{self.root.rstrip('/')}/"):
-                return os.path.relpath("/".join((above, *parts[n:])), self.root)
+        """A path of the work tree as git has it. No link below the root is followed: a commit says where it
+        leads.
+        """
+        at, root, links = "/", self.root.rstrip("/"), 0
+        left = os.path.normpath(os.path.join(self.git.cwd, path)).split("/")[::-1]
+        while left and links < _MOST_LINKS:
+            part = left.pop()
+            at = os.path.dirname(at) if part == ".." else os.path.join(at, part)
+            inner = os.path.normpath("/".join((at, *left[::-1])))
+            if f"{at}/".startswith(f"{root}/") and f"{inner}/".startswith(f"{root}/"):
+                return os.path.relpath(inner, self.root)
+            if os.path.islink(at):
+                links += 1
+                left += os.readlink(at).split("/")[::-1]
+                at = "/" if os.readlink(at)[:1] == "/" else os.path.dirname(at)
         return None
 
-    def policies(self, paths: Sequence[str], base: str, named: str) -> dict[str, bytes | None]:
-        """Those of the repository as BASE has them, which no pull request changes; None: on the disk."""
+    def policies(
+        self, paths: Sequence[str], usual: Sequence[str], base: str, named: str
+    ) -> dict[str, bytes | None]:
+        """Those of the repository as BASE has them, which no pull request changes; None: on the disk. Of the
+        `usual` ones, those that lead there.
+        """
         given: dict[str, bytes | None] = {}
-        for path in paths:
+        for path in (*paths, *usual):
             inner, full = self.inside(path), os.path.join(self.git.cwd, path)
             tree = TreeAt(self.git, base) if inner else None
             real = tree.real(inner) if tree and inner else None
+            if real is None and path in usual:
+                continue
             if real is None and (tree or not os.path.exists(full)):
                 where = f" at {named}, where those of the repository are read" if tree else ""
                 first = f"commit one to {named} first" if tree else "write one"
@@ -257,10 +298,20 @@ class _Repository:
         places = ConfigFiles(
             self.root, project, f"{_NOWHERE}/l", f"{_NOWHERE}/u", user, system, home.find(env), required=False
         )
-        return compile_settings(places, {}, (), given=given, policies=[*(policies or ())])
+        named = [path for path in policies or () if path not in (user, system)]
+        return compile_settings(places, {}, (), given=given, policies=named)
 
-    def problems(self, done: Compiled, tree: TreeAt, file: str | None, named: str) -> list[str]:
-        found = [f"{named}:{one}" if one.source == file else str(one) for one in done.problems]
+    def problems(
+        self,
+        done: Compiled,
+        tree: TreeAt,
+        file: str | None,
+        named: str,
+        others: Mapping[str | None, str] = {},
+    ) -> list[str]:
+        """`others`: at which commit another file was read."""
+        at = {**others, file: named}
+        found = [f"{at[one.source]}:{one}" if one.source in at else str(one) for one in done.problems]
         local = os.path.join(os.path.dirname(file or ""), LOCAL_NAME)
         found += [f"{named}:{local}: is tracked by git"] * (local in tree.files)
         no_file = "leads to no file of this commit"

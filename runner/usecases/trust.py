@@ -82,13 +82,14 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False,
     if not table:  # nothing came with the repository
         return Demands(config.root, by="nothing")
     contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
-    played = {words for _, key, words in table["items"] if key.endswith(".rehearse")}
     items = tuple(map(tuple, table["items"]))
     if contents:
         from runner.config.trust import OTHER, RUNS  # a start may name no script
 
         kinds = {True: OTHER, False: RUNS}  # what is played, an agent does in its sandbox
-        items += tuple((kinds[name in played], f"{_CONTENT}{name}", found) for name, found in contents)
+        items += tuple(
+            (kinds[name in table["played"]], f"{_CONTENT}{name}", found) for name, found in contents
+        )
     seen = Demands(config.root, table["file"], table["digest"], tuple(table["scripts"]), items)
     if VARIABLE in env and env[VARIABLE] == seen.digest:
         unseen = _beyond_digest(seen, trust.changes(config.root, env))

@@ -9,7 +9,7 @@ from runner.workspace.git import joined, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from runner.workspace.git import Git
 
@@ -65,13 +65,15 @@ class TreeAt:
                 return found, ""
         return None, ", ".join(seen)
 
-    def ways(self, paths: Collection[str]) -> dict[str, tuple[str | None, str]]:
-        """As `follow`; beside a file, the attribute by which a checkout has another content than `read`."""
+    def ways(self, paths: Collection[str], *more: str) -> dict[str, tuple[str | None, str]]:
+        """As `follow`; beside a file, the attribute by which a checkout has another content than `read`, of
+        these and `more`.
+        """
         found = {path: self.follow(path) for path in paths}
-        made = self._made([real for real, _ in found.values() if real])
+        made = self._made([real for real, _ in found.values() if real], (*more, *_MADE))
         return {path: (real, made.get(real, "") if real else way) for path, (real, way) in found.items()}
 
-    def _made(self, paths: Collection[str]) -> dict[str, str]:
+    def _made(self, paths: Collection[str], names: Sequence[str]) -> dict[str, str]:
         """Only rules of this commit count, none of this machine."""
         rules = [path for path in self.files if path.rpartition("/")[2] == _RULES]
         rules = [one for one in rules if any(path.startswith(one.removesuffix(_RULES)) for path in paths)]
@@ -87,6 +89,7 @@ class TreeAt:
             git = self._git.but_with({"core.attributesFile": os.devnull, "core.protectNTFS": "false"})
             git = git.but(GIT_DIR=own, GIT_OBJECT_DIRECTORY=objects, GIT_ATTR_NOSYSTEM="1")
             git.run("read-tree", self.commit)
-            told = split(git.run("check-attr", "-z", "--cached", "--stdin", *_MADE, stdin=joined(paths)))
+            told = split(git.run("check-attr", "-z", "--cached", "--stdin", *names, stdin=joined(paths)))
         rows = zip(told[::3], told[1::3], told[2::3], strict=True)
-        return {path: name for path, name, value in rows if value not in ("unspecified", "unset")}
+        none = ("unspecified", "unset", "lf")  # which no file is brought to at checkout
+        return {path: name for path, name, value in rows if value not in none}

@@ -202,9 +202,9 @@ def test_a_widening_pull_request_is_told_with_its_line_and_its_tasks(repo: Chang
         ("[models.own]", '[git]\nowner = "fix"\n[models.own]', "git", "git.owner"),
         (
             "[models.own]",
-            '[runtimes.acp]\npermission_timeout = "9h"\n[models.own]',
-            "trust",
-            "runtimes.acp.permission_timeout",
+            "[models.dear]\nmodel = 'x'\nruntime = 'claude'\n[models.own]",
+            "program",
+            "models.dear.runtime",
         ),
     ],
 )
@@ -303,10 +303,47 @@ def test_a_pipeline_that_goes_on_under_another_name_keeps_its_gates_or_is_told(r
     assert told in repo.widened(edited((SHIP, LATER), (GATE, "")))
     assert told in repo.widened(edited((SHIP, LATER), ("approve = true", "approve = false")))
     assert told in repo.widened(edited((SHIP, LATER), ('name = "build"', 'name = "other"')))
+    assert told in repo.widened(
+        edited((SHIP, LATER), (GATE, f'{GATE}repair = {{ task = "fix", severity = "minor" }}\n'))
+    )
     assert told not in repo.widened(edited((SHIP, LATER)))
     assert not repo.widened(BASE[: BASE.index("[pipelines")]), "the whole of it is gone"
     without = edited((GATE, 'gate = { commands = [["make"]], no_findings = "minor" }\n'))
     assert not repo.widened(BASE, without), "one more person has to approve"
+
+
+PERSON = """\
+[[pipelines.ship.stages]]
+name = "signed"
+person = true
+gate = "approve"
+"""
+
+
+def test_a_stage_that_is_new_widens_unless_it_only_waits_for_a_person(repo: Changing) -> None:
+    def gates(text: str, base: str = BASE) -> set[str]:
+        return {key for rule, key in repo.widened(text, base) if rule == "gate"}
+
+    more = PERSON.replace('person = true\ngate = "approve"', 'needs = []\ntasks = ["fix"]')
+    assert gates(BASE + PERSON) == set()
+    assert gates(BASE + more) == {"pipelines.ship.signed"}
+    assert gates(BASE + more.replace("ship", "new")) == {"pipelines.new.signed"}
+    first = BASE[: BASE.index("[[pipelines")] + PERSON + BASE[BASE.index("[[pipelines") :]
+    assert gates(BASE + PERSON, first) == {"pipelines.ship.stages[0]", "pipelines.ship.stages[1]"}, (
+        "the order"
+    )
+
+
+def test_what_a_stage_does_not_say_is_compared_as_it_is_carried_out(repo: Changing) -> None:
+    said = 'repair = { task = "fix" }\n'
+    base = edited(('"minor", approve = true }\n', f'"critical" }}\n{said}'))
+    whole = 'repair = { task = "fix", severity = "critical", max_rounds = 3 }\nneeds = []\n'
+    assert repo.both(base, base.replace(said, whole)).changes == ()
+    fewer = repo.both(base, base.replace(said, whole.replace("3", "2"))).changes
+    assert [(one.effect, one.rule) for one in fewer] == [(NARROWS, "budget")]
+    assert {rule for rule, _ in repo.widened(base.replace(said, whole.replace("3", "4")), base)} == {"budget"}
+    lesser = whole.replace('"critical"', '"minor"')
+    assert {rule for rule, _ in repo.widened(base.replace(said, lesser), base)} == {"gate"}
 
 
 def test_a_task_that_goes_on_under_another_name_keeps_all_that_held_it_or_is_told(repo: Changing) -> None:
@@ -377,6 +414,38 @@ def test_a_range_of_versions_that_gets_wider_is_told(repo: Changing, new: str, i
     base = '[tasks.x]\nprompt = "x"\n[runtimes.codex]\nversion = ">=0.171"\n'
     told = repo.widened(base.replace(">=0.171", new), base)
     assert told == ({("program", "runtimes.codex.version")} if is_wider else set())
+
+
+def test_a_price_that_lets_more_through_is_a_budget_and_any_other_is_not(repo: Changing) -> None:
+    base = BASE.replace('"m1"', '"m1"\nprice = { input = 1, cached = 1, output = 1 }')
+    told = {
+        text: [(one.effect, one.rule) for one in repo.both(base, base.replace(price, text)).changes]
+        for price in ("price = { input = 1, cached = 1, output = 1 }",)
+        for text in (
+            "",
+            price.replace("cached = 1", "cached = 0.5"),
+            price.replace("cached = 1", "cached = 2"),
+        )
+    }
+    assert [*told.values()] == [[(WIDENS, "budget")], [(WIDENS, "budget")], [(OTHER, "budget")]]
+
+
+@pytest.mark.parametrize(("old", "new"), [("0", "false"), ("1", "true"), ("[1]", "[true]"), ('"1"', "1")])
+def test_a_value_of_another_type_is_another_value(repo: Changing, old: str, new: str) -> None:
+    base = f"[runtimes.codex.config]\nfeatures.x = {old}\n"
+    assert {rule for rule, _ in repo.widened(base.replace(old, new), base)} == {"config"}
+
+
+HARMLESS_WITH_A_NUMBER = (
+    ("[tasks.look]\n", "[tasks.look]\nlimits = { warn_at = 0.5 }\n"),
+    ("[models.own]", "[runtimes.acp]\npermission_timeout = '9h'\n[models.own]"),
+    ("[models.own]", "[models.new]\nruntime = 'codex'\nmodel = 'x'\n[models.own]"),
+)
+
+
+@pytest.mark.parametrize("pair", HARMLESS_WITH_A_NUMBER)
+def test_what_lets_no_run_do_more_widens_nothing(repo: Changing, pair: tuple[str, str]) -> None:
+    assert not repo.widened(edited(pair))
 
 
 def test_what_was_taken_from_the_settings_of_an_agent_narrows_only_as_a_whole(repo: Changing) -> None:
@@ -452,6 +521,22 @@ def test_a_script_that_is_no_longer_in_the_commit_is_told_with_the_way_out(repo:
     assert {one.before for one in repo.compared().changes} == {f"none: ci is a submodule at {names[0]}"}
 
 
+def test_a_check_that_is_played_too_is_a_check(repo: Changing) -> None:
+    played = BASE + '[tasks.play]\nprompt = "x"\nrehearse = "ci/test.sh"\n'
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
+    repo.put({"delegate.toml": played, "ci/test.sh": "exit 0\n"})
+    assert ("script", "ci/test.sh") in {(one.rule, one.file) for one in of(repo.compared(), WIDENS)}
+
+
+def test_a_plan_that_a_new_stage_names_is_told_with_its_content(repo: Changing) -> None:
+    plan = '[[pipelines.ship.stages]]\nname = "do"\nplan = "p.md"\ntask = "fix"\n'
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
+    repo.put({"delegate.toml": BASE + plan, "p.md": "a\n"})
+    assert {("gate", None), ("script", "p.md")} == {
+        (one.rule, one.file) for one in of(repo.compared(), WIDENS)
+    }
+
+
 def test_a_plan_that_a_stage_names_counts_with_its_content(repo: Changing) -> None:
     stages = """\
 [[pipelines.ship.stages]]
@@ -512,6 +597,10 @@ def test_ceilings_hold_for_every_task_at_head_and_numbers_may_not_ask_for_more(
     assert [(one.key, one.line) for one in found.breaches] == [
         ("tasks.fix", 14), ("defaults.limits.tokens", 5), ("delegation.max_depth", 30)
     ]  # fmt: skip
+    own = BASE.replace("[tasks.look]\n", "[tasks.look]\nlimits = { tokens = 10 }\n")
+    repo.put({"delegate.toml": own})
+    told = repo.compared("HEAD", policy=(str(policy),)).breaches
+    assert [one.key for one in told] == ["tasks.fix", "defaults.limits.tokens"], "whatever the last task says"
     assert found.breaches[1].after == f"`tokens` is 1000, and {policy} allows 500 in `max_tokens`"
 
 
@@ -534,6 +623,33 @@ def test_a_policy_of_the_repository_is_read_where_no_pull_request_can_change_it(
         repo.compared(policy=("/nowhere/policy.toml",))
 
 
+@pytest.mark.parametrize("how", ["link", "folder", "variable", "chain"])
+def test_a_policy_of_the_machine_that_lies_in_the_repository_is_read_there_too(
+    repo: Changing, how: str
+) -> None:
+    narrow = 'max_level = "read-only"\nverify = ["*"]\n'
+    repo.put({"delegate.toml": BASE, "ci/runner/policy.toml": narrow})
+    repo.put({"ci/runner/policy.toml": narrow.replace("read-only", "danger-full-access")})
+    own, env = Path(f"{repo.root}.home/.config"), {"HOME": f"{repo.root}.home"}
+    (own / "runner").mkdir(parents=True)
+    if how == "folder":
+        (own / "runner").rmdir()
+        (own / "runner").symlink_to(repo.root / "ci/runner")
+    elif how == "variable":
+        env["XDG_CONFIG_HOME"] = f"{repo.root}/ci"
+    else:
+        (own / "runner/policy.toml").symlink_to(repo.root / "ci/runner/policy.toml")
+    if how == "chain":  # what HEAD makes of the folder leads out again
+        repo.git("mv", "ci/runner", "ci/other")
+        (repo.root.parent / "wide").mkdir()
+        (repo.root.parent / "wide/policy.toml").write_text('verify = ["*"]\n')
+        repo.link("ci/runner", f"{repo.root.parent}/wide")
+        repo.put({})
+    found = compare(str(repo.root), env, (f"HEAD~{1 + (how == 'chain')}", None), None, ())
+    assert [one.key for one in found.breaches] == ["tasks.fix"]
+    assert ("trust", "ci/runner/policy.toml") in {(one.rule, one.file) for one in of(found, WIDENS)}
+
+
 def test_a_base_of_long_ago_does_not_bring_its_ceilings_back(repo: Changing) -> None:
     repo.put({"delegate.toml": BASE, "policy.toml": 'verify = ["*"]\n'})
     repo.git("branch", "old")
@@ -551,6 +667,10 @@ def test_a_policy_that_is_wrong_is_an_error_and_no_missing_ceiling(repo: Changin
     with pytest.raises(ConfigInvalid) as error:
         repo.compared("HEAD", policy=(f"{tmp_path}/p.toml",))
     assert "max_levle" in error.value.problems[0]
+    repo.put({"p.toml": "max_levle = 1\n"})
+    with pytest.raises(ConfigInvalid) as error:
+        repo.compared("HEAD", policy=("p.toml",))
+    assert error.value.problems[0].startswith("HEAD:p.toml:1:1: max_levle")
 
 
 # -- commits -----------------------------------------------------------------------------------------
@@ -608,6 +728,34 @@ def test_a_shallow_clone_is_told_what_to_fetch(repo: Changing, tmp_path: Path) -
         compare(str(shallow.root), {"HOME": "/none"}, (first, None), None, ())
     assert f"`{first}..HEAD` compares" in str(error.value.hint)
     assert compare(str(shallow.root), {"HOME": "/none"}, (f"{first}..HEAD", None), None, ()).changes == ()
+
+
+def test_what_a_shallow_clone_lacks_hides_no_widening(repo: Changing, tmp_path: Path) -> None:
+    """HEAD has merged an older commit of BASE, which seems to be the only one that both have."""
+    wide = edited(('"1h"', '"2h"'))
+    repo.put({"delegate.toml": wide})
+    repo.git("branch", "side")
+    repo.put({"delegate.toml": BASE}, "narrower")
+    repo.git("branch", "target")
+    for n in range(5):
+        repo.put({f"x{n}": "y"})
+    repo.put({"delegate.toml": wide})
+    repo.git("branch", "pull")
+    repo.git("checkout", "-q", "side")
+    repo.put({"side": "y"})
+    repo.git("checkout", "-q", "pull")
+    repo.git("merge", "-q", "-s", "ours", "-m", "merge", "side")
+    assert of(repo.compared("target", "pull"), WIDENS)
+    for depth, is_whole in ((4, False), (20, True)):
+        clone = f"{tmp_path}/depth{depth}"
+        repo.git("clone", "-q", f"--depth={depth}", "--no-single-branch", f"file://{repo.root}", clone)
+        span = ("origin/target", "origin/pull")
+        if is_whole:
+            assert of(compare(clone, {"HOME": "/none"}, span, None, ()), WIDENS)
+            continue
+        with pytest.raises(UsageError, match="nothing here says where HEAD left") as error:
+            compare(clone, {"HOME": "/none"}, span, None, ())
+        assert "git fetch --unshallow" in str(error.value.hint)
 
 
 def test_a_folder_without_a_repository_is_told_so(tmp_path: Path) -> None:
@@ -695,9 +843,18 @@ def test_what_git_makes_at_checkout_is_an_error_of_settings_and_told_of_a_script
         compare(f"{tmp_path}/bare", {"HOME": "/none"}, ("HEAD~1", None), None, ())
 
 
-def test_rules_of_this_machine_and_of_line_ends_make_nothing(repo: Changing) -> None:
+def test_line_ends_are_told_of_a_script_and_mean_nothing_in_settings(repo: Changing) -> None:
     repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
-    repo.put({".gitattributes": "* text=auto eol=crlf\n*.png filter=lfs -text\nci/* !ident -filter\n"})
+    repo.put({".gitattributes": "* text=auto eol=lf\n"})
+    assert repo.compared().changes == ()
+    repo.put({".gitattributes": "* text=auto eol=crlf\n"})
+    ((one),) = repo.compared().changes
+    assert (one.effect, one.rule, one.file) == (WIDENS, "script", "ci/test.sh")
+
+
+def test_rules_of_this_machine_make_nothing(repo: Changing) -> None:
+    repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
+    repo.put({".gitattributes": "*.toml eol=crlf\n*.png filter=lfs -text\nci/* !ident -filter\n"})
     repo.write(".git/info/attributes", "* ident\n")
     repo.write("mine", "* filter=x\n")
     repo.git("config", "core.attributesFile", f"{repo.root}/mine")
@@ -766,6 +923,9 @@ def test_the_settings_of_a_folder_are_the_nearest_of_each_commit(repo: Changing)
     assert repo.compared(config="delegate.toml").changes == ()
     with pytest.raises(UsageError, match="expected a file of"):
         repo.compared(config="../delegate.toml")
+    for name in ("shop/delgate.toml", "none/delegate.toml"):
+        with pytest.raises(UsageError, match=r"no such file at HEAD~1 or HEAD"):
+            repo.compared(config=name)
 
 
 def test_settings_of_other_folders_that_go_or_lead_elsewhere_are_told(repo: Changing) -> None:
