@@ -86,7 +86,7 @@ def compare(
         old, then = None, repository.compiled(before, None, env, None)
     elif new != old:
         notes.append(f"the settings of {base} are in {old}" + (f", those of {head} in {new}" if new else ""))
-    one, other = _side(then), _side(now)
+    one, other = side_of(then), side_of(now)
     was, now_has = _contents(one, before), _contents(other, after)
     told = (*changes(one, other), *_scripts(was, now_has, other))
     told += _elsewhere(before, after, (old, new)) if config is None else ()
@@ -101,7 +101,7 @@ def compare(
     return PolicyDiff(*points, _breaches(other, now), told, tuple(notes))
 
 
-def _side(done: Compiled) -> Side:
+def side_of(done: Compiled) -> Side:
     """With all that a stage does not say, as it is carried out."""
     config = config_from_json(done.config or {})
     stages = {name: Pipeline.from_json(one).to_json() for name, one in config.pipelines.items()}

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import tomllib
+from collections.abc import Iterator, Mapping
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tomlkit
 from support.work import Work
 
 from runner.config import schema
-from runner.config.widening import NARROWS, OTHER, RULES, WIDENS, SettingChange
+from runner.config.compile import compile_settings
+from runner.config.find import ConfigFiles
+from runner.config.widening import NARROWS, OTHER, RULES, WIDENS, SettingChange, Side, changes, too_many
 from runner.errors import ConfigInvalid, RunnerError, UsageError
-from runner.usecases.policy_diff import PolicyDiff, compare
+from runner.usecases.policy_diff import PolicyDiff, compare, side_of
 
 BASE = """\
 schema_version = 1
@@ -1011,6 +1017,218 @@ def test_every_table_is_compared(repo: Changing) -> None:
     text = "schema_version = 1\n" + "".join(f"[{table}]\n{line}\n" for table, line in lines.items())
     found = {one.key.partition(".")[0] for one in repo.both(base, text).changes}
     assert found == lines.keys()
+
+
+WHOLE = """\
+schema_version = 1
+[defaults]
+runtime = "codex"
+model = "m"
+sandbox = "s"
+timeout = "1h"
+limits = { tokens = 9, tree_tokens = 9, warn_at = 0.5, repeats = 9, reconnects = 9, price = 9.5 }
+verify = [["a"]]
+[runtimes.codex]
+command = "codex"
+version = ">=0.1"
+env = ["A"]
+isolated = true
+config = { a = 1, b = [1], c = { d = true }, mcp_servers = { x = { command = "y" } } }
+[runtimes.kay]
+provider = "oss"
+[runtimes.acp]
+command = "x"
+args = ["a"]
+permissions = "ask"
+permission_timeout = "1m"
+[models.m]
+model = "a"
+runtime = "codex"
+reasoning_effort = "low"
+provider = "oss"
+price = { input = 1.5, cached = 1.5, output = 1.5 }
+[sandboxes.s]
+level = "workspace-write"
+network = ["a.org"]
+writable = ["/w"]
+allow_danger = false
+deny_read = ["x"]
+[delegation]
+enabled = true
+server = "inline"
+tools = ["status"]
+max_depth = 2
+max_children = 2
+tasks = ["t"]
+on_parent_end = "leave"
+skills = false
+[recovery]
+ladder = ["fresh"]
+api_retries = 2
+backoff = "1s"
+backoff_max = "1m"
+[delegate]
+decision = "ask"
+soft_cap = 4
+hard_cap = 9
+oversize = "keep"
+balance = true
+trivial = "local"
+hub_files = ["a"]
+effort_floor = "low"
+max_parallel = 2
+max_failures = 2
+files = "strict"
+commit = "x"
+commit_message = "{title}"
+[economics]
+fixed = 1
+batch = 1
+unit = 1
+[host]
+task = "t"
+level = "guide"
+may_edit = ["a/**"]
+[git]
+owner = "human"
+[blocks.b]
+text = "x"
+[tasks.t]
+title = "T"
+prompt = "x"
+blocks = ["b"]
+files = ["a"]
+paste = ["b"]
+map = "m.md"
+runtime = "codex"
+model = "m"
+sandbox = "s"
+verify = [["a"]]
+verify_timeout = "1m"
+prepare = [["b"]]
+prepare_timeout = "1m"
+timeout = "1h"
+idle_timeout = "1m"
+start_timeout = "1m"
+grace = "1s"
+open = true
+open_timeout = "1m"
+start = "on_handoff"
+rehearse = "r.toml"
+delegation = true
+scope = ["a/**"]
+workspace = "worktree"
+on_failure = "keep"
+on_conflict = "queue"
+output_contract = "findings"
+conformance = "enforce"
+protect = ["b"]
+verify_from = "base"
+expects_change = false
+retries = 2
+limits = { tokens = 9, tree_tokens = 9, warn_at = 0.5, repeats = 9, reconnects = 9, price = 9.5 }
+patterns = ["a"]
+approach = "x"
+execution_note = "x"
+constraints = ["x"]
+testing = ["x"]
+[tasks.f]
+prompt_file = "p.md"
+model = "m"
+sandbox = "s"
+workspace = "worktree"
+[tasks.look]
+prompt = "x"
+sandbox = "read-only"
+model = "a"
+output_contract = "findings"
+[tasks.other]
+prompt = "x"
+runtime = "claude"
+model = "b"
+sandbox = "read-only"
+output_contract = "findings"
+[[pipelines.p.stages]]
+name = "plan"
+plan = "p.md"
+task = "f"
+needs = []
+gate = { commands = [["a"]], approve = true }
+[[pipelines.p.stages]]
+name = "review"
+tasks = ["look"]
+gate = { no_findings = "minor" }
+repair = { task = "f", severity = "minor", max_rounds = 2 }
+[[pipelines.p.stages]]
+name = "both"
+compare = { a = "look", b = "other", task = "look", pattern = "parallel", passes = 2 }
+[[pipelines.p.stages]]
+name = "person"
+person = true
+prompt = "x"
+gate = "approve"
+[pipelines.p]
+title = "x"
+input = ["name"]
+"""
+
+
+def _side(text: str) -> Side | None:
+    """As `compare` makes one of a commit. None where the text is wrong."""
+    places = ConfigFiles(*("/r", "/r/delegate.toml", "/r/l", "/r/u", "/r/p", "/r/s", "/h"), required=False)
+    done = compile_settings(places, {}, (), given={"/r/delegate.toml": text.encode()})
+    return None if done.problems else side_of(done)
+
+
+def _leaves(table: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    items = table.items() if isinstance(table, dict) else enumerate(table)
+    for key, value in items:
+        yield (*path, key)
+        if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+            yield from _leaves(value, (*path, key))
+
+
+def _changed(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    others = {
+        "workspace-write": "danger-full-access",
+        "1h": "none",
+        "1m": "9m",
+        "codex": "kay",
+        "p.md": "q.md",
+    }
+    return (
+        others.get(value, f"{value}x")
+        if isinstance(value, str)
+        else value + 1
+        if isinstance(value, (int, float))
+        else []
+    )
+
+
+def test_every_key_may_come_change_and_go() -> None:
+    """No value of any type breaks the comparison, nor how it is told."""
+    whole, base = tomllib.loads(WHOLE), _side(WHOLE)
+    assert base is not None
+    paths = [*_leaves(whole)]
+    there = {(path[0], path[-1]) for path in paths}
+    held = [path[:-1] for path in paths if path[:-1] not in ((), ("runtimes",)) and path[0] != "defaults"]
+    keys = {(path[0], key) for path in held for key in schema.keys_at(path)}
+    assert keys <= there, "no key of the schema is left out"
+    for path in [path for path in paths if path[:2] not in (("tasks", "look"), ("tasks", "other"))]:
+        for is_gone in (True, False):
+            text = copy.deepcopy(whole)
+            table: Any = text
+            for part in path[:-1]:
+                table = table[part]
+            if is_gone:
+                del table[path[-1]]
+            else:
+                table[path[-1]] = _changed(table[path[-1]])
+            if (other := _side(tomlkit.dumps(text))) is not None:
+                told = [one.to_json() for pair in ((base, other), (other, base)) for one in changes(*pair)]
+                assert dumps(told) and (told or is_gone or path[-1] in ("title", "needs")), path
 
 
 def test_two_thousand_tasks_are_compared_in_reasonable_time(repo: Changing) -> None:
