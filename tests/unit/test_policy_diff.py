@@ -16,7 +16,7 @@ from support.work import Work
 from runner.config import schema
 from runner.config.compile import compile_settings
 from runner.config.find import ConfigFiles
-from runner.config.widening import NARROWS, OTHER, RULES, WIDENS, SettingChange, Side, changes, too_many
+from runner.config.widening import NARROWS, OTHER, RULES, WIDENS, SettingChange, Side, changes
 from runner.errors import ConfigInvalid, RunnerError, UsageError
 from runner.usecases.policy_diff import PolicyDiff, compare, side_of
 
