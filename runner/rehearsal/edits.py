@@ -15,8 +15,10 @@ _LARGEST_PATCH = 100_000
 _AT_ONCE = 60_000
 """Bytes in one command: the kernel takes 128 KiB in a word, and base64 makes them a third longer."""
 _END = "END_OF_FILE"
-_QUOTE = 'q=$(printf "\\047")\n'
-"""Claude Code puts a command into the quotes of four shells, which make 161 of each `'`. So there is none."""
+_QUOTE = "q=\\'\n"
+"""Claude Code puts a command into the quotes of four shells, which make 161 of each `'`. So there is one at
+most; and no `$( )`, which Gemini CLI refuses.
+"""
 LINK = 0o120000
 
 
@@ -85,7 +87,7 @@ def _put(path: str, after: bytes | None, mode: int) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """As one word of a shell, without a single quote."""
+    """As one word of a shell, without a `'`."""
     if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII):
         return text
     return '"' + re.sub(r'(["$`\\])', r"\\\1", text).replace("'", "${q}") + '"'

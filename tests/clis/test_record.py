@@ -53,8 +53,11 @@ def prepared(repo: Repo) -> Repo:
         'output_contract = "final"',
         'verify = [["test", "-x", "made.txt"], ["grep", "-q", "zwei", "old.txt"]]',
     )
-    tasks = [f'[tasks.{name}]\nruntime = "{name}"\n' + "\n".join(keys) for name in ("codex", "claude")]
-    repo.config("\n".join((f'[runtimes.claude]\ncommand = "{CLIS / "claude"}"', *tasks)))
+    tasks = [
+        f'[tasks.{name}]\nruntime = "{name}"\n' + "\n".join(keys) for name in ("codex", "claude", "gemini")
+    ]
+    programs = [f'[runtimes.{name}]\ncommand = "{CLIS / name}"' for name in ("claude", "gemini")]
+    repo.config("\n".join((*programs, *tasks)))
     repo.git("add", ".")
     repo.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "settings")
     return repo
@@ -76,13 +79,13 @@ def verdict(run: Run) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("first", ["codex", "claude"])
-def test_a_cassette_comes_to_the_same_end_on_codex_and_on_claude(repo: Repo, first: str) -> None:
+@pytest.mark.parametrize("first", ["codex", "claude", "gemini"])
+def test_a_cassette_comes_to_the_same_end_on_every_agent(repo: Repo, first: str) -> None:
     run = prepared(repo).start("--rehearse", "play.toml", task=first)
     wanted = verdict(run)
     assert wanted["status"] == "succeeded", run.file("stderr.log")
     said = run.ask("record", "-o", "tape.toml")
     assert said.status == 0, said.stderr
-    for runtime in ("codex", "claude"):
+    for runtime in ("codex", "claude", "gemini"):
         again = repo.start("--rehearse", "tape.toml", task=runtime)
         assert verdict(again) == wanted, again.file("stderr.log")

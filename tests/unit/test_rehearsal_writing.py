@@ -153,7 +153,7 @@ def test_a_file_is_put_in_place_with_its_very_bytes_and_its_mode(
         for name in files:
             (folder / name).write_bytes(b"before")
     for command in edits.put(files):
-        assert len(command) < 120_000 and "'" not in command  # Claude makes 161 characters of each
+        assert len(command) < 120_000 and command.count("'") < 2  # Claude makes 161 of each
         subprocess.run(["bash", "-c", command], cwd=folder, check=True)
     for name, (data, mode) in files.items():
         path = folder / name
