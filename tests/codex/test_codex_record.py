@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.judged import call, says
+from support import waves
+from support.judged import Tree, call, says
 from support.repo import Repo, Run
-from support.stages import ends, prepares, shown, stage, starts, writes
+from support.stages import ends, finding, finds, prepares, shown, stage, starts, steps, writes
 
 from runner.rehearsal import script
-
-PLAN = "plan.toml"
 
 
 def recorded(repo: Repo, run: Run, *words: str) -> Path:
@@ -125,3 +124,40 @@ def test_a_pipeline_is_recorded_as_a_folder_that_plays_it(repo: Repo) -> None:
     replay = Run(repo, again.json()["run_id"], "feature")
     ends(replay)
     assert shown(replay) == before
+
+
+def plays_itself(repo: Repo, run: Run) -> None:
+    """From now on its runs do what they did, on the files that they found."""
+    done = run.ask("record", "-o", str(repo.home / "plays"), "--force", "--no-delays")
+    assert done.status == 0, done
+    repo.git("checkout", "-q", "--force", "HEAD")
+    repo.git("clean", "-qfd")
+
+
+def test_a_plan_is_recorded_as_a_folder_that_plays_it(repo: Repo) -> None:
+    waves.prepares(repo, [waves.writes(1, after="; date +%N > src/when.txt"), waves.writes(2)])
+    run = waves.starts(repo)
+    ends(run)
+    wanted = Tree.of(repo)
+    plays_itself(repo, run)
+    assert Tree.of(repo) != wanted
+    again = waves.starts(repo)
+    ends(again)
+    told = [[one["status"] for one in waves.ledger(of)["steps"]] for of in (run, again)]
+    assert (Tree.of(repo), told[0]) == (wanted, told[1])
+
+
+@pytest.mark.usefixtures("over")
+def test_a_review_with_a_repair_is_recorded_as_a_folder_that_plays_it(repo: Repo) -> None:
+    table = 'repair = { task = "fix", max_rounds = 2 }'
+    one = stage("review", 'tasks = ["look"]', 'gate = { no_findings = "critical" }', table)
+    plays = {"review_repair-1-1": writes("src/app.py"), "review_look.2": finds(finding("minor"))}
+    prepares(repo, one, review_look=finds(finding(), before="cat src/app.py"), **plays)
+    run = starts(repo)
+    ends(run)
+    wanted, tree = shown(run), Tree.of(repo)
+    plays_itself(repo, run)
+    again = starts(repo)
+    ends(again)
+    assert (shown(again), Tree.of(repo)) == (wanted, tree)
+    assert [one["kind"] for one in steps(again)] == ["task", "gate", "repair", "review", "gate"]
