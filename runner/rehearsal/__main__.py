@@ -39,8 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 2
-    root = options.root
-    actor = Actor(play, options.task, lambda: None if root is None else script.unlike(play, root))
+    actor = Actor(play, options.task, lambda: script.begin(play, options.root))
     server = Server(listener, actor, log)
     if options.listen_fd is None:
         print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
@@ -82,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--script", type=Path, metavar="FILE", help="what the model does (default: one answer)")
     option("--task", default="unnamed", metavar="NAME", help="the task id, {task} in texts")
     option("--contract", metavar="C", help="the task's output_contract, for the answer without a script")
-    option("--root", metavar="FOLDER", help="where the files are that a script may begin with")
+    option("--root", default=".", metavar="FOLDER", help="where the files are that a script may begin with")
     option("--manifest", type=Path, metavar="PATH", help="end together with the run of this file")
     option("--log", type=Path, metavar="FILE", help="one JSON line per request")
     option("--log-bodies", action="store_true", help="the log has the whole requests too")

@@ -15,28 +15,21 @@ from itertools import chain
 from runner.rehearsal import code_mode
 from runner.rehearsal.calls import CallId, NotOffered
 from runner.rehearsal.request import Json, ModelRequest, Output, an_object
+from runner.rehearsal.script import ScriptError
 from runner.rehearsal.texts import NothingCaptured, Texts
 from runner.rehearsal.turns import Failure, NumberedTurn, Script, Turn
 from runner.rehearsal.wire import Answer, Wire
-from runner.text.words import one_line
 
 _ASIDE = "Rehearsal: nothing to sum up; no model was asked."
 """The answer to what the agent asks for itself, e.g. the summary for a compaction."""
 
 
-class OtherFiles(Exception):
-    """The script is for other files than it is played on."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{one_line(path)} is not the file that it begins with")
-
-
 class Actor:
     """One performance of a script, for all threads of the agent that talk to the server."""
 
-    def __init__(self, script: Script, task: str, unlike: Callable[[], str | None] = lambda: None) -> None:
-        """`unlike` names a file that is not what the script begins with."""
-        self._script, self._task, self._unlike = script, task, unlike
+    def __init__(self, script: Script, task: str, begin: Callable[[], None] = lambda: None) -> None:
+        """`begin` raises ScriptError where the script cannot."""
+        self._script, self._task, self._begin = script, task, begin
         self._instance = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._position = 0
@@ -58,13 +51,13 @@ class Actor:
             self._refuse_not_offered(pending)
             number, turn = self._take()
             return self._acted(number, turn, request, wire)
-        except (NotOffered, NothingCaptured, OtherFiles) as error:
+        except (NotOffered, NothingCaptured, ScriptError) as error:
             return Answer(number, Turn(failure=Failure(f"rehearsal script: {error}", status=wire.MISTAKE)))
 
     def _take(self) -> NumberedTurn:
         with self._lock:
-            if self._position == 0 and (path := self._unlike()) is not None:
-                raise OtherFiles(path)
+            if self._position == 0:
+                self._begin()
             self._position += 1
             return self._script.at(self._position - 1)
 

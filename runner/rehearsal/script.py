@@ -39,6 +39,7 @@ from runner.text.tables import (
     whole,
     wrong,
 )
+from runner.text.words import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,23 +99,22 @@ def load(path: Path) -> Script:
     return Script(read["turns"], read.get("captures", ()), *more)
 
 
-def unlike(script: Script, root: str) -> str | None:
-    """The first file in this folder that is another one than the script begins with."""
-    return next((path for path, digest in script.begins_with if _found(root, path) != digest), None)
+def begin(script: Script, root: str) -> None:
+    """ScriptError where a file in this folder is not the one that the script begins with."""
+    for path, digest in script.begins_with:
+        if _digest(root, path) != digest:
+            raise ScriptError([f"{one_line(path)} is not the file that it begins with"])
 
 
-def _found(root: str, path: str) -> str:
+def _digest(root: str, path: str) -> str:
     """As git sees it: a folder is no file, nor is what only a link leads to."""
     at = f"{root}/{path}"
-    above = (f"{root}/{path[:n]}" for n, letter in enumerate(path) if letter == "/")
-    if any(map(os.path.islink, above)) or (os.path.isdir(at) and not os.path.islink(at)):
+    if any(os.path.islink(f"{root}/{path[:n]}") for n, letter in enumerate(path) if letter == "/"):
         return ""
     try:
         data = os.fsencode(os.readlink(at)) if os.path.islink(at) else files.read(at)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except OSError as error:
-        return str(error.strerror)
+    except (OSError, ValueError):  # a name that none can have
+        return "unreadable" if os.path.lexists(at) and not os.path.isdir(at) else ""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -175,16 +175,10 @@ def _combination(turn: dict[str, Any], path: positions.Path, problems: Found) ->
         complain("repeats a message; there is none", (*path, "repeat"), problems)
 
 
-def _begins_with(value: Any, path: positions.Path, problems: Found) -> Any:
-    if not isinstance(value, dict):
-        return wrong(value, "a table", path, problems)
-    return tuple((name, _DIGEST(item, (*path, name), problems)) for name, item in value.items())
-
-
-def _digest(value: str) -> str:
-    if not re.fullmatch(r"(?:[0-9a-f]{64})?", value):
-        raise ValueError('expected the SHA-256 of the file, or "" where there is none')
-    return value
+def _begins_with(value: Any) -> Any:
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise ValueError('expected the SHA-256 of each file, or "" where there is none')
+    return tuple(value.items())
 
 
 def _captures(value: Any, path: positions.Path, problems: Found) -> Any:
@@ -264,7 +258,6 @@ def _usage(value: Any, path: positions.Path, problems: Found) -> Any:
     return TurnUsage() if read is None else TurnUsage(**read)
 
 
-_DIGEST = checked(_digest, string)
 _PATTERN = checked(_pattern, string)
 _USAGE = table(dict.fromkeys(TurnUsage._fields, whole(0)))
 _TOOL = table(
@@ -292,7 +285,7 @@ _SCRIPT = table(
         "retries": whole(0, 100),
         "captures": _captures,
         "literal": flag,
-        "begins_with": _begins_with,
+        "begins_with": checked(_begins_with),
         "turns": array(_turn, "at least one turn ([[turns]])", least=1),
     },
     required={

@@ -11,9 +11,7 @@ from runner.rehearsal.turns import PatchCall, Script, ShellCall, ToolCall, Turn
 
 
 def written(script: Script, comments: Iterable[str] = ()) -> str:
-    """The turns of a script whose texts stand for themselves, and what files it begins with. It has these
-    comments at its top, a line each.
-    """
+    """A script whose texts stand for themselves, with these comments at its top, a line each."""
     document = tomlkit.document()
     for comment in comments:
         document.add(tomlkit.comment(comment))

@@ -1,4 +1,4 @@
-"""What an agent did and what became of files, as the turns of a script. Pure.
+"""A cassette in the making: of a `Tape` and what became of files, the turns of a script. Pure.
 
 What it edited is of the files as they were before and after, as streams name files and not what was written.
 Without commands and tools of servers each is whole where the agent edited it last. Those might change what
@@ -72,38 +72,33 @@ class Maker:
                 named.setdefault(path, []).append(n)
         acting = [n for n, call in enumerate(all_calls) if self._acts(call)]
         self._commands = [call.text for call in all_calls if call.kind is Kind.COMMAND]
-        self._often = [path for path, often in named.items() if len(often) > 1 and path in changed]
         self._unknown = sorted(named.keys() - changed.keys())
-        self._last = {path: all_calls[often[-1]] for path, often in named.items() if path in changed}
         self._put = [path for path in changed if acting or path not in named]
-        self._early: dict[Called, list[str]] = {}
-        for path in self._last if acting else ():
-            n = named[path][0 if changed[path].after is not None else -1]
-            if n < acting[-1]:
-                self._early.setdefault(all_calls[n], []).append(path)
+        self._placed: dict[Called, list[str]] = {}
+        for path in filter(changed.__contains__, named):
+            n = named[path][0 if acting and changed[path].after is not None else -1]
+            if not acting or n < acting[-1]:
+                self._placed.setdefault(all_calls[n], []).append(path)
 
     def turns(self, *, delays: bool) -> list[Turn]:
         """CassetteRefused where there is none, or one might show a secret."""
-        answers, made = self._tape.answers, list[Turn]()
+        answers, made, whole = self._tape.answers, list[Turn](), {*self._put}
         carried, waited_s, spent = "", 0.0, TurnUsage()
         for n, answer in enumerate(answers):
             calls = tuple(call for one in answer.calls for call in self._called(one))
             message = answer.message and self.shown(answer.message)
-            for text in self._whole(path for one in answer.calls for path in self._early.get(one, ())):
-                made.append(
-                    Turn("\n\n".join(filter(None, (carried, message))) or None, calls=(ShellCall(text),))
-                )
-                carried, message = "", None
+            said = "\n\n".join(filter(None, (carried, message)))
+            placed = (path for one in answer.calls for path in self._placed.get(one, ()))
+            for text in self._whole(path for path in placed if path in whole):
+                made.append(Turn(said or None, calls=(ShellCall(text),)))
+                said, carried, message = "", "", None
             is_last = n + 1 == len(answers) or answers[n + 1].exchange != answer.exchange
-            waited_s, spent = (
-                waited_s + answer.waited_s,
-                TurnUsage(*map(sum, zip(spent, answer.usage, strict=True))),
-            )
+            waited_s += answer.waited_s
+            spent = TurnUsage(*map(sum, zip(spent, answer.usage, strict=True)))
             if not (calls or answer.failure or (is_last and message)):  # alone it would end the agent's turn
-                carried = "\n\n".join(filter(None, (carried, message)))
+                carried = said
                 continue
-            if carried and calls:
-                message = "\n\n".join(filter(None, (carried, message)))
+            message = said or None if calls else message
             self._unsaid += bool(carried and not calls)
             turn = Turn(message, calls=calls, usage=spent) if answer.failure is None else self._failed(answer)
             waited_s = round(min(waited_s, LONGEST_DELAY_S), 1)
@@ -144,8 +139,7 @@ class Maker:
     def _called(self, call: Called) -> Iterator[Call]:
         where = f"in line {call.line} of its stream"
         if call.kind is Kind.FILE_CHANGE:
-            own = [path for path, last in self._last.items() if last is call]
-            yield from self._edited(path for path in own if path not in self._put)
+            yield from self._edited(path for path in self._placed.get(call, ()) if path not in self._put)
         elif call.kind is Kind.COMMAND and call.text.strip():
             typed = self._sure(call.text, f"the command {where}")
             if self._manifest.rehearsal and typed[:2] == "(\n" and typed[-2:] == "\n)":
@@ -220,7 +214,6 @@ class Maker:
         for names, text in (
             (left, "no script can make these calls, which are left out"),
             (sorted(self._servers), "it needs these MCP servers"),
-            (self._often, "edited more than once, and whole only at the last"),
             (self._put, "put in place as they were, before the last answer"),
             (old, "these name the folder of that run, in its old place"),
             (forced, "`rm -f`, which not every agent runs where it can ask nobody"),

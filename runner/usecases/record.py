@@ -114,10 +114,9 @@ def _cassette(run: RunDir, manifest: Manifest, path: str, *, delays: bool) -> tu
         beside = f"; not committed then: {few(dirty, _MOST_NAMED)}" if dirty else ""
         head.append(f"base commit {taken.position.head}{beside}")
     comments = [one_line(maker.shown(f"{text[:1].upper()}{text[1:]}.")) for text in (*head, *notes)]
-    begins = (
-        (name, sha256(of.before).hexdigest() if of.before is not None else "") for name, of in changed.items()
-    )
-    script = Script(tuple(turns), begins_with=tuple(sorted(begins)))
+    befores = ((name, changed[name].before) for name in sorted(changed))
+    begins = tuple((name, "" if data is None else sha256(data).hexdigest()) for name, data in befores)
+    script = Script(tuple(turns), begins_with=begins)
     return Cassette(run.run_id, path, len(turns), notes), written(script, comments)
 
 

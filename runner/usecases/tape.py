@@ -1,4 +1,4 @@
-"""What the agent of a run did, request by request, as the turns of a script. Edge: disk, reading.
+"""The tape of a run: what its agent said and did, answer by answer, as its stream tells. Edge: disk, reading.
 
 Calls that were under way at the same time are those of one answer of the model; what begins once one of them
 has ended is of the next.
@@ -31,10 +31,10 @@ _MOVE = re.compile(
     r"""(?<![\w./-])(?:cd|pushd|popd|(?:git|make|tar) -C)\b *(?:'[^']*'|"[^"]*"|[^\s;&|()])*"""
 )
 _LEADS = re.compile(r"""\s*cd +(?!-)('[^'\n]+'|"[^"$`\\\n]+"|[\w./@%+=:,-]+) *(?:&&|;|\n|$)""")
+_ANEW = re.compile(r"""\s*cd +["']?/""")
 _STAYS = re.compile(
     r"(?:^|[\n;&|{!]|\b(?:then|do|else)\b)\s*(?:cd|pushd|popd)\b(?! [\"']?\.[\"']?(?:[\s;&|]|$))"
 )
-_ENDS = re.compile(r"\b(?:exit|exec)\b")
 _HERE = re.compile(r"<<-?\s*(['\"]?)(\w+)\1([^\n]*)\n.*?^\s*\2$", re.S | re.M)
 _STARTED = {Kind.COMMAND_STARTED: Kind.COMMAND, Kind.TOOL_STARTED: Kind.TOOL_CALL}
 
@@ -46,10 +46,8 @@ class Called:
         self.kind, self.line = kind, line
         self.text, self.arguments = "", ""
         self.has_ended = False
-        self.failed: bool | None = None
-        """None where it has not ended, or a `cd` in it has failed and it has not."""
-        self.is_back = False
-        """Whether Claude has left a folder again that is outside of its tree."""
+        self.went = ""
+        """Where its `cd` led: `on`, `nowhere`, or `back`, as Claude leaves a folder outside of its tree."""
 
 
 class Reply:
@@ -150,8 +148,9 @@ class Tape(Reader):
             return
         call = self._begin(activity, activity.kind, now) if call is None else call
         call.kind, call.has_ended = activity.kind, True
-        call.failed = True if activity.failed else None if "cd: " in activity.output else False
-        call.is_back = activity.output.rpartition("\n")[2].startswith("Shell cwd was reset to ")
+        is_back = activity.output.rpartition("\n")[2].startswith("Shell cwd was reset to ")
+        went = "back" if is_back else "" if "cd: " in activity.output else "on"
+        call.went = "nowhere" if activity.failed else went
         self._tell(call, activity)
 
     def _tell(self, call: Called, activity: Activity) -> None:
@@ -175,29 +174,27 @@ class Tape(Reader):
         exchange = 0
         for answer in self.answers:
             calls = [call for call in answer.calls if call.kind is Kind.COMMAND]
-            at = at and (at if answer.exchange == exchange else None)
+            at = at if answer.exchange == exchange else ()
             exchange = answer.exchange
             for call in calls:
                 said, call.text = call.text, self._from_top(call.text)
                 if self._runtime.shell != "kept":
                     continue
-                to, is_anew = self._moved(said, at)
-                if at is None and not is_anew:
-                    where = f"in line {call.line} of its stream"
-                    why = f"the command {where} begins in a folder that is not known"
-                    hint = "an earlier one went there, and a replay begins each at the top of the tree"
-                    raise CassetteRefused(why, hint=hint)
-                if at and not is_anew:
-                    way = " && ".join(f"cd -P -- {shlex.quote(folder)}" for folder in at)
+                begun = () if _ANEW.match(said) else at
+                if begun is None:
+                    why = f"the command in line {call.line} of its stream begins in an unknown folder"
+                    raise CassetteRefused(why, hint="one before it may have gone to another")
+                if begun:
+                    way = " && ".join(f"cd -P -- {shlex.quote(folder)}" for folder in begun)
                     call.text = f"{way} || exit\n{said}"
-                if to != at or call.is_back:  # it stays where it was unless all of it went well
-                    to = () if call.is_back else to if call.failed is False else at if call.failed else None
-                    at = to if call is calls[-1] else None
+                to = self._moved(said, begun)
+                if to != at or call.went == "back":
+                    of = {"on": to, "nowhere": at, "back": ()}
+                    at = of.get(call.went) if call is calls[-1] else None
 
-    def _moved(self, said: str, at: tuple[str, ...] | None) -> tuple[tuple[str, ...] | None, bool]:
-        """Where the next command begins if this one goes well, and whether it does the same from anywhere."""
-        begun, lead = at, _LEADS.match(said)
-        is_anew = lead is not None and lead[1].strip("'\"").startswith("/")
+    def _moved(self, said: str, begun: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Where the next command begins if this one goes well."""
+        at: tuple[str, ...] | None = begun
         while lead := _LEADS.match(said):
             target, said = lead[1].strip("'\""), said[lead.end() :]
             inside = relative(target, self.roots)
@@ -206,8 +203,7 @@ class Tape(Reader):
             elif at is not None and inside != ".":
                 at = (*at, inside)
         rest = said if at else relative(said, self.roots)
-        is_unsure = _stays(rest) or (at != begun and _ENDS.search(rest))
-        return None if is_unsure else at, is_anew
+        return None if _stays(rest) or (at != begun and re.search(r"\b(?:exit|exec)\b", rest)) else at
 
     def _from_top(self, text: str) -> str:
         for move in _MOVE.finditer(text):

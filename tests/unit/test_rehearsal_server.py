@@ -78,7 +78,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         path.write_text(f"schema_version = 1\n{turns}", encoding="utf-8")
         listener = socket.create_server(("127.0.0.1", 0))
         play = script.load(path)
-        actor = Actor(play, "hello", lambda: script.unlike(play, str(tmp_path)))
+        actor = Actor(play, "hello", lambda: script.begin(play, str(tmp_path)))
         server = Server(listener, actor, log or Log(None))
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
