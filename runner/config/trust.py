@@ -60,10 +60,11 @@ _NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks", "pipelines")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
 _INTERPRETERS = (
     *(*SHELLS, "python", "python2", "python3", "pypy", "pypy3", "node", "deno", "bun", "tsx", "ts-node"),
-    *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
+    *("perl", "ruby", "php", "lua", "pwsh", "Rscript", "tclsh", "expect", "julia", "groovy", "scala", "java"),
+    *("elixir", "escript", "racket", "guile", "nu"),
 )
 _AFTER_OPERANDS = (
-    *("chroot", "docker", "flock", "nerdctl", "parallel", "podman", "runuser", "script", "ssh", "su"),
+    *("chroot", "docker", "find", "flock", "nerdctl", "parallel", "podman", "runuser", "script", "ssh", "su"),
     "xargs",
 )
 """Launchers with words before the command that are no options: which word it is cannot be known."""
@@ -76,9 +77,17 @@ _LAUNCHERS = (
     *("uv", "uvx", "poetry", "pipenv", "pdm", "rye", "hatch", "pixi", "conda", "mise", "direnv", "dotenv"),
     *("npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bundle"),
 )
-_VERBS = ("run", "exec", "x", "dlx", "tool", "if", "then", "else", "elif", "while", "until", "do", "!")
+_VERBS = (
+    *("run", "exec", "x", "dlx", "tool", "if", "then", "else", "elif", "while", "until", "do", "!"),
+    *("eval", "trap"),
+)
 """Words of launchers and of shells before a command."""
-_BETWEEN = str.maketrans(dict.fromkeys(";&|(){}", "\n"))
+_BETWEEN = str.maketrans({**dict.fromkeys(";&|(){}`", "\n"), "<": " "})
+_NOT_RUN = r"[0-9&]*>+[&|]?\s*[^\s;&|()<>`]+|\$\{?PWD\}?/"
+"""In a line of a shell: where output goes, and a folder that is the same."""
+_FOLDERS = ("cd", "pushd", "-C", "--chdir", "--directory", "--cwd", "--prefix")
+"""What has a folder behind it, in which the rest of a command runs."""
+_MOST_FOLDERS = 16
 _STARTS = ("mcp_servers", "notify", "hooks", "projects", "command", "shell_environment_policy", "exporter")
 _DATA = (".log", ".jsonl", ".csv", ".tsv", ".db", ".db3", ".sqlite", ".sqlite3", ".pid", ".sock", ".lock")
 _LONGEST_NAME = 1024
@@ -142,7 +151,7 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
             yield word
         if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
             yield from _of_line(word)
-        if name in _INTERPRETERS or name.rstrip("0123456789.") in _INTERPRETERS:
+        if word in (".", "source") or name.rstrip("0123456789.") in _INTERPRETERS:
             yield from _interpreted(name, words[::-1])
             return
         is_launched, is_open = is_launched or name in _LAUNCHERS, is_open or name in _AFTER_OPERANDS
@@ -184,6 +193,8 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
             yield from _of_line(word)
             return
         is_option = word.startswith("-")
+        if is_option and "=" in word:
+            yield word.partition("=")[2]
         if not is_option and not (name in ("bun", "deno") and word in _VERBS):
             yield word
             if not was_option or "/" in word or "." in word:
@@ -193,7 +204,9 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
 
 
 def _of_line(line: str) -> Iterator[str]:
-    for part in line.translate(_BETWEEN).split("\n"):
+    import re
+
+    for part in re.sub(_NOT_RUN, " ", line).translate(_BETWEEN).split("\n"):
         yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
 
 
@@ -305,7 +318,8 @@ def _files(path: Path, value: Any) -> Iterator[str]:
     if _is_commands(path):
         for command in value:
             words = " ".join(command).translate(_BETWEEN).split()
-            yield from _with_inner([*scripts_of(command)], words)
+            names = [*_with_inner([*scripts_of(command)], words)]
+            yield from (f"{folder}{name}" for folder in _folders(words) for name in names)
     elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
         if "/" in value:
             yield value
@@ -316,18 +330,36 @@ def _files(path: Path, value: Any) -> Iterator[str]:
         yield from _with_inner(named, named)
 
 
+def _folders(words: Sequence[str]) -> Iterator[str]:
+    """Where a command may run, with a slash: at the root, in each folder that it names, and in those below
+    one another.
+    """
+    below, named = "", dict.fromkeys([""])
+    for before, word in zip(("", *words), words, strict=False):
+        option, _, value = word.partition("=")
+        folder = (word if before in _FOLDERS else value if option in _FOLDERS else "").strip("'\"")
+        if folder and len(named) < _MOST_FOLDERS:
+            below = f"{below}{folder}/"
+            named |= {f"{folder}/": None, below: None}
+    yield from named
+
+
 def _with_inner(named: Sequence[str], words: Sequence[str]) -> Iterator[str]:
     """With what an interpreter executes where a folder is named, or a module by one of the words."""
     yield from (*named, *files_of_modules(words), *files_of_folders(words))
 
 
 def _inside(root: str, name: str) -> Iterator[str]:
-    """The path below `root` that `name` is, if it can be one."""
+    """The path below `root` that `name` is, if it can be one; with `..` as it stands too, since the folder
+    before it may be a link.
+    """
     if name[:1] in ("", "-", "~") or len(name) > _LONGEST_NAME or "\n" in name or "\0" in name:
         return
     path = os.path.normpath(os.path.join(root, name))
     if path.startswith(root.rstrip("/") + "/"):
         yield os.path.relpath(path, root)
+        if "/../" in name and name[:1] != "/":
+            yield name
 
 
 def may_be_started(text: str) -> bool:

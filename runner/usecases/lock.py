@@ -119,13 +119,12 @@ def _named(own: Config) -> dict[str, set[str]]:
         "prompts": [name for one in own.tasks.values() for name in (one.prompt_file, one.map)],
         "rehearsals": [one.rehearsal_script for one in own.tasks.values()],
         "plans": [stage.get("plan") for one in own.pipelines.values() for stage in one["stages"]],
-        "scripts": own.trust.get("scripts", ()),
     }
     paths = {
         kind: {os.path.relpath(os.path.join(own.root, name), own.root) for name in names if name}
         for kind, names in found.items()
     }
-    paths["scripts"] -= paths["rehearsals"]
+    paths["scripts"] = {*own.trust.get("scripts", ())} - paths["rehearsals"]
     return {kind: {name for name in names if name[:3] != "../"} for kind, names in paths.items()}
 
 

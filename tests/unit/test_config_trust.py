@@ -318,6 +318,22 @@ def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains(
         ("tasks.b", 'verify = [["uv", "run", "python", "-m", "tools.check"]]', "tools/__init__.py"),
         ("tasks.b", 'verify = [["sh", "-c", "cd /; python3 -mtools"]]', "tools.py"),
         ("tasks.b", 'prepare = [["coverage", "run", "-m", "tools"]]', "tools/__main__.py"),
+        ("tasks.b", "verify = ['sh -c \"cd web && ./check.sh\"']", "web/check.sh"),
+        ("tasks.b", "verify = ['sh -c \"cd web/a; cd ..; ./check.sh\"']", "web/check.sh"),
+        ("tasks.b", "verify = ['sh -c \"cd web && python3 -m tools\"']", "web/tools.py"),
+        ("tasks.b", "verify = ['env -C web ./check.sh']", "web/check.sh"),
+        ("tasks.b", "verify = ['env --chdir=web sh check']", "web/check"),
+        ("tasks.b", "verify = ['uv run --directory web check.py']", "web/check.py"),
+        ("tasks.b", "verify = ['sh -c \". ci/t\"']", "ci/t"),
+        ("tasks.b", "verify = ['sh -c \"source t && eval ci/u\"']", "t"),
+        ("tasks.b", "verify = ['sh -c \"eval ci/u\"']", "ci/u"),
+        ("tasks.b", "verify = ['sh -c \"sh<t\"']", "t"),
+        ("tasks.b", "verify = ['sh -c \"2>/dev/null ci/t>out 2>&1\"']", "ci/t"),
+        ("tasks.b", "verify = ['sh -c \"x `ci/t`\"']", "ci/t"),
+        ("tasks.b", "verify = ['sh -c \"$PWD/ci/t\"']", "ci/t"),
+        ("tasks.b", "verify = ['bash --init-file=ci/t -i']", "ci/t"),
+        ("tasks.b", "verify = ['find . -exec ci/t \";\"']", "ci/t"),
+        ("tasks.b", "verify = ['tclsh t']", "t"),
         (
             "pipelines.p",
             'stages = [{ name = "s", tasks = ["a"], gate = [["sh", "ci/gate.sh"]] }]',
@@ -338,6 +354,27 @@ def test_the_content_of_a_script_in_the_repository_counts(repo, table: str, line
     assert len({absent, one, found.digest}) == 3
     (kind,) = (kind for kind, key, _ in found.items if f"content of {file}" in key)
     assert kind == ("other" if "rehearse" in line else "runs")
+
+
+@pytest.mark.parametrize("command", ["pytest a.py", "make a.py", "sh -c 'mypy a.py'", "sh -c 'cat x > a.py'"])
+def test_a_file_that_a_check_only_looks_at_may_change_unasked(repo, command: str) -> None:
+    """Agents are there to change it."""
+    text = with_("tasks.b", f'verify = ["{command}"]')
+    before = demanded(repo, text).digest
+    (repo.root / "a.py").write_text("x", encoding="utf-8")
+    track(repo.root, "a.py")
+    assert demanded(repo, text).digest == before
+
+
+def test_a_way_back_from_a_link_is_the_one_that_the_system_goes(repo) -> None:
+    text = with_("tasks.b", 'verify = [["sh", "link/../t.sh"]]')
+    (repo.root / "deep/sub").mkdir(parents=True)
+    (repo.root / "link").symlink_to("deep/sub")
+    (repo.root / "deep/t.sh").write_text("one", encoding="utf-8")
+    track(repo.root, "link", "deep/t.sh")
+    one = demanded(repo, text).digest
+    (repo.root / "deep/t.sh").write_text("two", encoding="utf-8")
+    assert demanded(repo, text).digest != one
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link to nothing", "huge"])
