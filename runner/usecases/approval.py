@@ -16,6 +16,7 @@ from runner.ledger.lanes import AlreadyDecided, HandleNotFound, ProposalOutdated
 from runner.text.terminal import is_blank
 from runner.text.words import few
 from runner.usecases import ledger as ledgers
+from runner.usecases.takers import continued, settled
 from runner.value import Count, Value
 from runner.verify.places import of_project
 
@@ -98,8 +99,6 @@ def ask(run: RunDir, stage: str, prompt: str, file: str | None, told: str | None
     where it is about the same file: as long as it is open, whatever became of the file since, and once it was
     decided, by whoever saw what is there now. The one that was `told` has been heeded, and is asked anew.
     """
-    from runner.usecases.review import continued
-
     ledger, found = ledgers.ledger_of(run), legible(run.repo, file) if file else None
     digest = None if found is None else found.digest  # whoever approves it is told why not
     # Before the look at what is decided: HandleNotFound where a person is faster than this.
@@ -145,8 +144,8 @@ def asked_of(ledger: Ledger) -> list[LedgerEntry]:
 
 
 def pending(ledger: Ledger) -> tuple[LedgerEntry, ...]:
-    """What waits there for a decision, the newest first."""
-    return tuple(ledger.entry(one.id) for one in ledger.state().open if one.approval is not None)
+    """What waits there for a decision that some run heeds, the newest first."""
+    return tuple(ledger.entry(one.id) for one in settled(ledger).state.open if one.approval is not None)
 
 
 def meant(ledger: Ledger, stage: str | None, *, is_id: bool = False) -> LedgerEntry:
@@ -166,6 +165,11 @@ def meant(ledger: Ledger, stage: str | None, *, is_id: bool = False) -> LedgerEn
         if (was := _decided(ledger, one.id)) is not None:
             how = f"{APPROVED if was.approved else REJECTED} by {was.signer} at {was.at}"
             raise AlreadyDecided(f"{one.text('approval')} was {how}", hint=hint or "")
+        if ledger.state().lane_of(one.id) is not None:
+            text = (
+                f"run `{one.run_id}` has asked about {one.text('approval')}, and no run goes on with that one"
+            )
+            raise ApprovalNotFound(text, hint=hint or "nothing heeds an answer; the stage asks anew")
     what = "nothing" if stage is None else f"no stage `{stage[:80]}`"
     raise ApprovalNotFound(f"{what} waits for an approval in {ledger.relative}", hint=hint)
 

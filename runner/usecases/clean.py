@@ -166,7 +166,7 @@ def _of_pipelines(root: str, older_than_s: float) -> tuple[set[str], set[str]]:
     resumed. What a person has cancelled counts until it is as old as that; nothing that is over counts if
     that is 0.
     """
-    from runner.usecases.review import continued  # whoever has no pipelines does not pay for it
+    from runner.usecases.takers import continued  # whoever has no pipelines does not pay for it
 
     last, needed = set[str](), set[str]()
     for run in (RunDir(root, task, run_id) for task, run_id in index.folders(root)):

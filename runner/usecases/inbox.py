@@ -17,9 +17,9 @@ from runner.model import Phase
 from runner.state.authentic import FOREIGN, tasks_of
 from runner.state.feed import FeedReader
 from runner.state.plan_ledger import way_on
-from runner.state.store import RunDir, runs_of
+from runner.state.store import RunDir
 from runner.usecases import events, logs, look, talk
-from runner.usecases.takers import settled
+from runner.usecases.takers import heeding, settled
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -260,24 +260,19 @@ def _of_lane(ledger: Ledger, lane: Lane, entry: LedgerEntry) -> Iterator[Item]:
 
 
 def _approval(ledger: Ledger, entry: LedgerEntry, stage: str) -> Iterator[Item]:
-    """Of a pipeline that heeds the decision now, or once it is resumed: the newest run of it says which."""
+    """Of a pipeline that heeds the decision now, or once it is resumed."""
     from runner.usecases.approval import legible  # hardly ever one waits
-    from runner.usecases.review import continued
 
-    for run in runs_of(ledger.repo, entry.actor):
-        try:
-            found, is_over = run.read_ledger(), run.read_manifest().is_done
-        except (RunnerError, ValueError):
-            continue  # it cannot be resumed, or never was a pipeline
-        if found.is_complete or all(one.run_id != entry.run_id for one in continued(run)):
-            return
-        file, way = entry.text("file"), f"runner approve {ledger.task_id} {stage}"
-        about = f"{file}{'' if legible(ledger.repo, file) else ' (still to be written)'}: " if file else ""
-        then = "its pipeline has stopped, and heeds that once it is resumed\n" if is_over else ""
-        text = f"{stage} waits for your approval: {about}{entry.text('ask')}\n{then}".rstrip()
-        ways = (way, f"{way} --reject", *([way_on(found.file, run.task_id)] if is_over else []))
-        yield _item(ledger, "approval", entry, text).replace(commands=ways)
+    if (heeds := heeding(ledger.repo, entry.actor, entry.run_id)) is None:
         return
+    run, found = heeds
+    is_over = run.read_manifest().is_done
+    file, way = entry.text("file"), f"runner approve {ledger.task_id} {stage}"
+    about = f"{file}{'' if legible(ledger.repo, file) else ' (still to be written)'}: " if file else ""
+    then = "; its pipeline has stopped, and heeds that once it is resumed" if is_over else ""
+    text = f"{stage} waits for your approval: {about}{entry.text('ask')}{then}"
+    ways = (way, f"{way} --reject", *([way_on(found.file, run.task_id)] if is_over else []))
+    yield _item(ledger, "approval", entry, text).replace(commands=ways)
 
 
 def _trust(root: str) -> list[Item]:

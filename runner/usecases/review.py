@@ -10,7 +10,7 @@ import os
 
 from runner.disk.files import no_follow, read
 from runner.errors import Conflict, InvocationBroken, RunnerError
-from runner.model import Level, is_name
+from runner.model import Level
 from runner.state.authentic import Why, own_ledger, refuse_foreign, refuse_forged, why_foreign
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
@@ -23,6 +23,7 @@ from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
 from runner.usecases.logs import redactor, refusals, shown_checks, unknown_secrets
 from runner.usecases.look import Shown, look, show
+from runner.usecases.takers import continued
 from runner.value import Value, json_value
 from runner.verify import record as records
 from runner.verify import report as reports
@@ -306,18 +307,6 @@ def _tries(run: RunDir) -> dict[str, Manifest]:
             with contextlib.suppress(RunnerError):
                 found[child.run_id] = child.read_manifest()
     return found
-
-
-def continued(run: RunDir) -> Iterator[RunDir]:
-    """A run of a plan, and those whose work it goes on with."""
-    seen: set[str] = set()
-    while run.run_id not in seen:
-        seen.add(run.run_id)
-        yield run
-        with contextlib.suppress(ValueError):
-            before = run.read_ledger().resumed_from
-            if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
-                run = RunDir.of(run.repo, before)
 
 
 def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:

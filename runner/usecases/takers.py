@@ -2,7 +2,7 @@
 
 The end of a run is told by its own supervisor. Where that could not (it was killed, another one had the lock,
 the folder is gone), whoever reads the ledger looks, and tells it: no run that is over has a lane. And none
-has one without having heard of it.
+has one without having heard of it. Nobody is asked what no run would heed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from runner.errors import ManifestBroken, RunnerError, RunNotFound
 from runner.invocation import SharedLedger
 from runner.ledger.entry import HUMAN, MAIN, RUNNER, EntryType, NewEntry, id_of, is_of_person
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import LaneStatus, ProposalStatus, over
-from runner.model import Outcome
+from runner.ledger.lanes import Lane, LaneStatus, ProposalStatus, over
+from runner.model import Outcome, is_name
 from runner.processes import cgroup
 from runner.processes.proc import everything, is_alive, marker
 from runner.state.authentic import Why, own_invocation, tasks_of, why_foreign
-from runner.state.store import RunDir, manifest_path_of
+from runner.state.store import RunDir, is_run_id, manifest_path_of, runs_of
 from runner.usecases.look import is_held, look
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from runner.ledger.lanes import State
     from runner.model import Json
     from runner.resolve.handed import Handed
+    from runner.state.plan_ledger import PlanLedger
 
 _MOST_LOOKED_AT = 1000
 """Entries before a handoff among which the notes on it are looked for."""
@@ -41,9 +42,51 @@ _MOST_LOOKED_AT = 1000
 def settled(ledger: Ledger, seen: Look | None = None) -> Look:
     """The ledger as it is believed (or was `seen`), once the end is told of each run that is over and has a
     lane, or has proposed what awaits a person and did not succeed. Where that cannot be written, what
-    is returned says it all the same. LedgerBroken or ForeignLedger.
+    is returned says it all the same; and what a run of a pipeline has asked and none heeds any more is open
+    no longer. LedgerBroken or ForeignLedger.
     """
-    seen = ledger.believed() if seen is None else seen
+    found = _caught_up(ledger, ledger.believed() if seen is None else seen)
+    return found.replace(state=found.state.replace(lanes=tuple(_heeded(ledger, found.state.lanes))))
+
+
+def continued(run: RunDir) -> Iterator[RunDir]:
+    """A run of a plan, and those whose work it goes on with."""
+    seen: set[str] = set()
+    while run.run_id not in seen:
+        seen.add(run.run_id)
+        yield run
+        with contextlib.suppress(ValueError):
+            before = run.read_ledger().resumed_from
+            if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
+                run = RunDir.of(run.repo, before)
+
+
+def heeding(repo: str, task: str, asker: str | None) -> tuple[RunDir, PlanLedger] | None:
+    """The run of a pipeline that heeds, now or once it is resumed, what is decided of a question of its run
+    `asker`, and its progress: the newest one, or none where that has begun anew.
+    """
+    for run in runs_of(repo, task):
+        try:
+            found = run.read_ledger()
+            run.read_manifest()
+        except (RunnerError, ValueError):
+            continue  # it cannot be resumed, or never was a pipeline
+        is_of_it = not found.is_complete and any(one.run_id == asker for one in continued(run))
+        return (run, found) if is_of_it else None
+    return None
+
+
+def _heeded(ledger: Ledger, lanes: tuple[Lane, ...]) -> Iterator[Lane]:
+    for lane in lanes:
+        one = lane.handoff
+        if one is None or one.approval is None or heeding(ledger.repo, one.maker, one.maker_run):
+            yield lane
+        else:
+            yield Lane(lane.name, LaneStatus.RETURNED, None, None, lane.seq)
+
+
+def _caught_up(ledger: Ledger, seen: Look) -> Look:
+    """Once the ends that `settled` names are told."""
     ends: dict[str, Json] = {}
     for run, _, handoff in _awaited(ledger, seen.state):
         if (told := end_of(run)) is None and handoff is not None:

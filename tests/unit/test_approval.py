@@ -409,26 +409,44 @@ def test_what_was_decided_after_the_conductor_was_killed_counts_when_it_is_resum
     assert approval.ask(anew, "prd", "Is it?", DOCUMENT) != entry, "a pipeline that begins anew asks anew"
 
 
-def test_a_rejection_while_nobody_lived_counts_until_it_was_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [None, DOCUMENT])
+def test_a_rejection_while_nobody_lived_counts_until_it_was_told(file: str | None, tmp_path: Path) -> None:
     write(tmp_path)
     killed = a_pipeline(tmp_path, 1_000_000.0)
-    for file in (None, DOCUMENT):
-        first = approval.ask(killed, "prd", "Go on?", file)
-        decide(killed, approves=False, note="Not yet.")
-        resumed = a_pipeline(tmp_path, 2_000_000.0, killed)
-        assert approval.ask(resumed, "prd", "Go on?", file) == first
-        found = approval.decision(resumed, first)
-        assert found is not None and (found.approved, found.note) == (False, "Not yet.")
-        second = approval.ask(resumed, "prd", "Go on?", file, told=first)
-        assert [one.id for one in approval.pending(Ledger(killed.repo, "feature"))] == [second] != [first]
-        decide(resumed, approves=False)
-        again = a_pipeline(tmp_path, 3_000_000.0, resumed)
-        assert approval.ask(again, "prd", "Go on?", file, told=first) == second, "that one was not told yet"
-        third = approval.ask(again, "prd", "Go on?", file, told=second)
-        decide(again)
-        assert approval.ask(again, "prd", "Go on?", file, told=second) == third
-        found = approval.decision(again, third)
-        assert found is not None and found.approved
+    first = approval.ask(killed, "prd", "Go on?", file)
+    decide(killed, approves=False, note="Not yet.")
+    resumed = a_pipeline(tmp_path, 2_000_000.0, killed)
+    assert approval.ask(resumed, "prd", "Go on?", file) == first
+    found = approval.decision(resumed, first)
+    assert found is not None and (found.approved, found.note) == (False, "Not yet.")
+    second = approval.ask(resumed, "prd", "Go on?", file, told=first)
+    assert [one.id for one in approval.pending(Ledger(killed.repo, "feature"))] == [second] != [first]
+    decide(resumed, approves=False)
+    again = a_pipeline(tmp_path, 3_000_000.0, resumed)
+    assert approval.ask(again, "prd", "Go on?", file, told=first) == second, "that one was not told yet"
+    third = approval.ask(again, "prd", "Go on?", file, told=second)
+    decide(again)
+    assert approval.ask(again, "prd", "Go on?", file, told=second) == third
+    found = approval.decision(again, third)
+    assert found is not None and found.approved
+
+
+def test_what_a_run_has_asked_is_nobodys_question_once_the_pipeline_begins_anew(tmp_path: Path) -> None:
+    cancelled, ledger = a_pipeline(tmp_path, 1_000_000.0), Ledger(str(tmp_path), "feature")
+    entry = approval.ask(cancelled, "prd", "Go on?", None)
+    assert [one.id for one in approval.pending(ledger)] == [entry], "it can be resumed"
+    anew = a_pipeline(tmp_path, 2_000_000.0)
+    assert approval.pending(ledger) == () and inbox.waiting(str(tmp_path)) == []
+    told = ledgers.state(ledger)
+    assert told["next_speaker"] is None and [lane["handoff"] for lane in told["lanes"]] == [None]
+    for named in (None, "prd", entry):
+        error = refused(decide, anew, named)
+        assert (error.code, cancelled.run_id in error.message) == ("approval_not_found", True)
+    second = approval.ask(anew, "prd", "Go on?", None)
+    assert [one.id for one in approval.pending(ledger)] == [second] != [entry]
+    decide(anew)
+    found = approval.decision(anew, second)
+    assert found is not None and found.approved
 
 
 def test_several_stages_wait_side_by_side_and_each_is_decided_by_its_name(tmp_path: Path) -> None:
