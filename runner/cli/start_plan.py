@@ -16,6 +16,7 @@ from runner.conduct import consent, preflight, start_plan
 from runner.conduct.plan_record import Options
 from runner.errors import ExitStatus, UsageError
 from runner.plan.overview import as_text
+from runner.state.plan_ledger import StepKind
 from runner.text.words import count
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ _NOT_WITH_PLAN = {
     "start": "--resume goes on where a plan ended",
     "effort": "a unit has an `effort` of its own; --set delegate.effort_floor=high raises all of them",
 }
+_BESIDE = {StepKind.REPAIR: " (may follow, for each finding)", StepKind.PERSON: " (waits for a person)"}
 
 
 def begin(args: Namespace) -> Manifest | int:
@@ -164,16 +166,19 @@ def _pass_gates(prepared: PreparedPlan) -> None:
 
 def _show(args: Namespace, prepared: PreparedPlan) -> int:
     """--dry-run: the decision, and of every run exactly what would be executed. Nothing is touched."""
-    steps = start_plan.dry_run(prepared, os.environ)
+    steps = [*start_plan.dry_run(prepared, os.environ)]
     delegate = prepared.config.delegate
     if args.format == "json":
         shown = [
             {"n": step.n, **_stage(step), "invocation": {**one.to_json(), "prompt": one.prompt}}
             for step, one in steps
+            if one is not None
         ]
+        looks = [_stage(step) for step, one in steps if one is None]
         decision = None if prepared.decision is None else prepared.decision.to_json()
         left = list(prepared.ledger.left)
-        emit({"decision": decision, "runs": shown, "left": left, "delegate": delegate.to_json()})
+        told = {"decision": decision, "runs": shown, "gates": looks, "left": left}
+        emit({**told, "delegate": delegate.to_json()})
         return ExitStatus.OK
     if prepared.decision is not None:
         pen.say(as_text(prepared.decision))
@@ -184,8 +189,9 @@ def _show(args: Namespace, prepared: PreparedPlan) -> int:
         commits = f"each {'change' if prepared.ledger.stages else 'batch'} is committed to {where}"
     pen.say(f"{commits}; {delegate.max_failures} failures in a row stop the plan\n")
     for step, one in steps:
-        pen.say(paint(step.called, "bold"))
-        pen.say(invocation_text(one))
+        pen.say(paint(step.called, "bold") + _BESIDE.get(step.kind, ""))
+        if one is not None:
+            pen.say(invocation_text(one))
     return ExitStatus.OK
 
 

@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
     try:
         given, found = plan_record.load(run)
         work = work_of(thawed(run, env), run, given)
+        work.say = say
         found = Conductor(run, work, found, dict(os.environ), say).carry_out()
     except (RunnerError, OSError) as error:
         refused = unwritable(error) if isinstance(error, OSError) else error

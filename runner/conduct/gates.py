@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from runner.conduct import plan_record
 from runner.conduct.compared import ComparedRuns
 from runner.conduct.verify_together import Verifying, verify
 from runner.disk.files import replace_bytes
@@ -20,11 +21,11 @@ from runner.usecases import ledger as ledgers
 from runner.usecases.review import about, asked_after, found_before, is_done_beside, unrepaired
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
-from runner.verify.review import SEVERITIES, ReviewFinding, followed, once, unsaid
+from runner.verify.review import PLACES, SEVERITIES, ReviewFinding, followed, gravest_first, once, unsaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from runner.conduct.plan_record import PipelineAssignment
     from runner.conduct.stage_plan import StagePlans
@@ -45,8 +46,15 @@ _STOPPED = (Status.FAILED, Status.PARKED)
 class Gates:
     """Of one run of a pipeline."""
 
-    def __init__(self, config: Config, run: RunDir, given: PipelineAssignment, plans: StagePlans) -> None:
-        self._config, self._run, self._given, self._plans = config, run, given, plans
+    def __init__(
+        self,
+        config: Config,
+        run: RunDir,
+        given: PipelineAssignment,
+        plans: StagePlans,
+        say: Callable[[str], None],
+    ) -> None:
+        self._config, self._run, self._given, self._plans, self._say = config, run, given, plans, say
         self.compared = ComparedRuns(config, run, given)
         self._asked: dict[int, tuple[str | None, str]] = {}
         """Step -> the digest of the document when a person was asked last, and the entry."""
@@ -183,7 +191,7 @@ class Gates:
                 return self._another_round(ledger, stage, step, grave)
         if (gravest := stage.gate.no_findings) is not None and (grave := _as_grave(left, gravest)):
             return ledger.not_passed(step.n, stop or _left(grave))
-        if stage.gate.commands and (failed := self._failed(stage, ledger, env)) is not None:
+        if stage.gate.commands and (failed := self._failed(stage, step, ledger, env)) is not None:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
         earlier = unsaid(self._earlier(ledger, stage), found)
         if later := [*found, *idle, *earlier]:
@@ -193,17 +201,21 @@ class Gates:
         doubt = Reason(told[0].code, "; ".join(one.message for one in told)) if told else None
         return ledger.passes(step.n, why=doubt)
 
-    def _failed(self, stage: Stage, ledger: PlanLedger, env: Mapping[str, str]) -> str | None:
-        """What its commands say, each of which is run as the checks of a run are."""
+    def _failed(self, stage: Stage, step: Step, ledger: PlanLedger, env: Mapping[str, str]) -> str | None:
+        """What its commands say, each of which is run as the checks of a run are. That takes its time, so
+        whoever looks meanwhile sees them at work.
+        """
+        plan_record.keep(self._run, ledger.began(step.n, None))
+        self._say(f"{step.called}: {Status.RUNNING}")
         names = {*own_invocation(self._run).env_names}
-        for step in ledger.steps:
-            if step.run is not None and not step.is_reader:
-                run = RunDir.of(self._run.repo, step.run)
+        for one in ledger.steps:
+            if one.run is not None and not one.is_reader:
+                run = RunDir.of(self._run.repo, one.run)
                 names &= {*own_invocation(run).env_names}
         tasks = self._config.tasks
         timeout_s = max(tasks[name].verify_timeout_s for name in stage.runs or tasks)
         commands = [Verifying(argv, None, tuple(names), timeout_s) for argv in stage.gate.commands]
-        secrets = {name for one in self._config.runtimes.values() for name in one.env}
+        secrets = {name for runtime in self._config.runtimes.values() for name in runtime.env}
         redactor = Redactor(env[name] for name in sorted(secrets) if name in env)
         return verify(self._run, self._config.root, commands, env, redactor, f"gate-{stage.name}")
 
@@ -335,19 +347,24 @@ def _left(findings: Sequence[ReviewFinding], when: str = "") -> Reason:
     return Reason("findings_left", f"{number} left{when}: {_named(findings)}")
 
 
+def _gone(one: ReviewFinding) -> str:
+    return PLACES.get(one.place or "", "")
+
+
 def _track(run: RunDir, stage: str, findings: Sequence[ReviewFinding]) -> None:
     """What a gate lets pass, in a file for later work and in an entry. What the ledger refuses is no reason
     to stop: the file has it.
     """
     path = f"{run.path}/findings-{stage}.md"
     lines = [f"# Findings of stage {stage} that were let pass", ""]
+    findings = gravest_first(findings)
     for one in findings:
-        box = f"- [ ] **{one.severity}** {one_line(one.where or 'no single file')}: {one_line(one.title)}"
-        lines += [box, f"      {one_line(one.detail, 2000)}"]
+        box = f"- [ ] **{one.severity}** {one_line(one.where or 'no single file')}{_gone(one)}: "
+        lines += [f"{box}{one_line(one.title)}", f"      {one_line(one.detail, 2000)}"]
     replace_bytes(path, ("\n".join(lines) + "\n").encode(errors="replace"))
     with contextlib.suppress(RunnerError):
         told = [
-            f"{one.severity}: {one_line(one.where, 200)}: {one_line(one.title, 200)}"
+            f"{one.severity}: {one_line(one.where, 200)}{_gone(one)}: {one_line(one.title, 200)}"
             for one in findings[:_MOST_TOLD]
         ]
         payload = {

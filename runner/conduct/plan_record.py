@@ -15,7 +15,7 @@ from runner.plan.load import read as parsed
 from runner.plan.pipeline import Pipeline
 from runner.plan.units import EFFORTS
 from runner.state.authentic import refuse_forged, write_record
-from runner.state.plan_ledger import APPROVAL, PlanLedger
+from runner.state.plan_ledger import APPROVAL, PlanLedger, Status
 from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False
@@ -212,6 +212,9 @@ def load(run: RunDir) -> tuple[Assignment | PipelineAssignment, PlanLedger]:
         ) from error
     for path, text in zip((run.plan, run.ledger), texts, strict=True):
         refuse_forged(path, text)
+    for step in found.steps:
+        if step.status is Status.RUNNING and step.run is None:  # a gate whose conductor is gone
+            found = found.waits(step.n)
     return given, found
 
 

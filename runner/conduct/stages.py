@@ -18,6 +18,7 @@ from runner.state.plan_ledger import APPROVAL, Status, Step, StepKind
 from runner.state.store import RunDir
 from runner.usecases import start
 from runner.verify import record
+from runner.verify.review import ReviewFinding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class PipelineWork(Work):
         super().__init__(config, run.task_id)
         self._run, self._given, self._pipeline = run, given, given.pipeline
         self._plans = StagePlans(config, run, given)
-        self._gates = Gates(config, run, given, self._plans)
+        self._gates = Gates(config, run, given, self._plans, lambda text: self.say(text))
         names = [name for stage in self._pipeline.stages for name in stage.runs]
         self._chosen = {name: choose(config, batch_task.request_of(given.options, name)) for name in names}
 
@@ -107,7 +108,9 @@ class PipelineWork(Work):
         return iter(made)
 
     def ahead(self, ledger: PlanLedger) -> Iterator[Step]:
-        """As if every stage passed. The template of a plan that is not read yet stands for its batches."""
+        """As if every stage passed. The template of a plan that is not read yet stands for its batches, and
+        one repair for all that may follow.
+        """
         ahead = ledger
         while True:
             ahead, before = self.grown(ahead), ahead
@@ -116,12 +119,29 @@ class PipelineWork(Work):
                 return
             for step in new:
                 ahead = ahead.passes(step.n)
-                if step.has_run:
-                    yield step
                 stage = self._pipeline.stage(step.stage or "")
-                if stage.plan is not None and step.kind is StepKind.GATE and not step.is_last:
-                    yield step.replace(kind=StepKind.TASK, task=stage.task, title=f"batches of {stage.task}")
+                made = [step]
+                if (
+                    stage.plan is not None
+                    and step.kind is StepKind.GATE
+                    and not ahead.plan_is_read(stage.name)
+                ):
+                    batches = step.replace(kind=StepKind.TASK, task=stage.task)
+                    made = [batches.replace(title=f"batches of {stage.task}")]
+                    made += self._gates.closing(stage, step.n, ())
                     ahead = ahead.replace(skipped=(*ahead.skipped, stage.name))
+                yield from self._worth_telling(stage, made)
+
+    def _worth_telling(self, stage: Stage, steps: Sequence[Step]) -> Iterator[Step]:
+        """Without a gate that waits for its runs alone; with the repairs that one can ask for."""
+        gate, repair = stage.gate, stage.repair
+        for step in steps:
+            if step.kind is not StepKind.GATE or gate.commands or gate.no_findings:
+                yield step
+            if step.kind is StepKind.GATE and repair is not None:
+                one = ReviewFinding(repair.severity, "FILE", None, "TITLE", "DETAIL", "EVIDENCE")
+                told = step.replace(kind=StepKind.REPAIR, task=repair.task, title="repair")
+                yield told.replace(about=(one.to_json(),))
 
     def checks(self) -> tuple[tuple[str, ...], ...]:
         gates = [argv for stage in self._pipeline.stages for argv in stage.gate.commands]

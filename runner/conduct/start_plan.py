@@ -263,10 +263,15 @@ def refuse_begun(prepared: PreparedPlan) -> None:
     _refuse_another(prepared, last(prepared.config.root, prepared.asked))
 
 
-def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[Step, Invocation]]:
-    """What each step that is left would execute, as far as it is known before those ahead of it have run."""
+def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[Step, Invocation | None]]:
+    """What each step that is left would execute, as far as it is known before those ahead of it have run;
+    None for a gate or a person.
+    """
     work = prepared.work
     for step in work.ahead(prepared.ledger):
+        if not step.has_run:
+            yield step, None
+            continue
         config = work.config_of(prepared.ledger, step)
         yield step, start.resolve(config, work.request_of(step), env)
 

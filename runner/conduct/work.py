@@ -7,7 +7,7 @@ from runner.state.plan_ledger import Status, StepKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runner.conduct.outcome import BatchEnd
     from runner.conduct.plan_record import Assignment
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
 
+def _is_silent(text: str) -> None:
+    """Nobody follows."""
+
+
 class Work:
     """Of one run of a conductor, with the settings that it was begun with."""
 
@@ -26,6 +30,8 @@ class Work:
         self.config, self.task_id = config, task_id
         self.is_a_look = False
         """Whether nothing is carried out: what would have to be written first is left out."""
+        self.say: Callable[[str], None] = _is_silent
+        """As that of the conductor, for what takes its time and is no run."""
 
     def choices(self) -> tuple[Choice, ...]:
         """What its runs are run with, each once. As `choose`."""
@@ -63,7 +69,7 @@ class Work:
         return batch_task.is_apart(self.config, self.task_id)
 
     def ahead(self, ledger: PlanLedger) -> Iterator[Step]:
-        """The steps that are left and have runs, as far as they are known before anything ran."""
+        """The steps that are left, as far as they are known before anything ran."""
         return (step for step in ledger.steps if step.status in (Status.WAITING, Status.RUNNING))
 
     def checks(self) -> tuple[tuple[str, ...], ...]:

@@ -289,8 +289,8 @@ class PlanLedger(Value):
 
     # -- changes -------------------------------------------------------------------------------------
 
-    def began(self, n: int, run: Lineage) -> PlanLedger:
-        """The batch is about to become this run."""
+    def began(self, n: int, run: Lineage | None) -> PlanLedger:
+        """The batch is about to become this run; None: it is a gate, whose commands are."""
         step = self.step(n)
         before = (*step.before, step.run) if step.is_reader and step.run is not None else step.before
         began = step.replace(status=Status.RUNNING, run=run, tries=step.tries + 1, why=None, before=before)

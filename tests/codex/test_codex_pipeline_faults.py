@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.judged import call, claim, says
-from support.repo import Repo
+from support.repo import Repo, Run
 from support.stages import (
+    THEN,
+    WITHIN_S,
     approve,
     asks,
     ends,
@@ -19,6 +23,7 @@ from support.stages import (
     steps,
     writes,
 )
+from support.waiting import wait_until
 from support.waves import commits, conductor_of, gated, kills, opens, waits_at_gate, work_trees
 
 pytestmark = pytest.mark.usefixtures("over")
@@ -66,6 +71,26 @@ def test_a_conductor_that_is_killed_during_a_repair_is_followed_by_one_that_asks
     found = [one for one in steps(again) if one["kind"] == "repair"]
     assert len(found) == 1 and found[0]["status"] == "succeeded"
     assert (repo.root / "src/app.py").read_text() == "answer = 42\n"
+
+
+def test_a_gate_whose_commands_run_says_so_and_is_looked_at_anew_after_a_kill(repo: Repo) -> None:
+    command = json.dumps(["sh", "-c", f"{gated(repo)}true"])
+    prepares(repo, stage("look", 'tasks = ["look"]', f"gate = [{command}]"), THEN)
+
+    def is_running(run: Run) -> bool:
+        plan = run.on_disk()["plan"]
+        at_work = [one for one in plan["batches"] if (one["kind"], one["status"]) == ("gate", "running")]
+        return [one["title"][:12] for one in at_work] == ["gate: sh -c "]
+
+    run = starts(repo)
+    wait_until(lambda: is_running(run), WITHIN_S, "a gate at work")
+    kills(conductor_of(run))
+    ends(run, "failed")
+    again = resumes(repo)
+    wait_until(lambda: is_running(again), WITHIN_S, "a gate at work again")
+    opens(repo)
+    ends(again)
+    assert [one["status"] for one in steps(again)] == ["succeeded"] * 4
 
 
 def test_what_runs_change_is_committed_a_commit_for_each(repo: Repo) -> None:

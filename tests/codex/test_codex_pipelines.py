@@ -393,13 +393,19 @@ def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(re
     prepares(
         repo,
         stage("review", 'tasks = ["look"]', *REVIEW[1:]),
-        review_look=finds(finding(), finding("important", "Another")),
+        review_look=finds(
+            finding("minor", "Spelling", file="src/gone.py"), finding(), finding("important", "Another")
+        ),
         **{"review_repair-1-1": call("sed -i s/41/42/ src/app.py") + says(claim()), "review_look.2": finds()},
     )
     run = starts(repo)
     ends(run)
-    assert told(repo, run) == ["important"]
-    assert "Another" in run.file("findings-review.md") and "It is wrong" not in run.file("findings-review.md")
+    assert told(repo, run) == ["important", "minor"]
+    kept = [line for line in run.file("findings-review.md").splitlines() if line.startswith("- [ ]")]
+    assert kept == [
+        "- [ ] **important** src/app.py:1: Another",
+        "- [ ] **minor** src/gone.py:1 (no such file): Spelling",
+    ]
 
 
 def test_a_repair_that_leaves_half_of_its_work_in_the_tree_ends_its_stage(repo: Repo) -> None:
@@ -512,7 +518,12 @@ def test_a_dry_run_shows_every_run_and_changes_nothing(repo: Repo) -> None:
     done = repo.cli(*start_words(repo, *given, "--dry-run"))
     assert done.status == 0, done.stdout + done.stderr
     runs = [one["invocation"]["task_id"] for one in done.json()["runs"]]
-    assert runs == ["look", "also", "fix", "build", "look", "also", "fix"]
+    assert runs == ["look", "also", "fix", "build", "look", "also", "fix", "fix"]
+    gates = [f"{one['stage']} {one['title']}" for one in done.json()["gates"]]
+    assert gates == [
+        *("prd docs/csv.md", "implement plans/csv.toml", "implement gate: test -e src/m2.py"),
+        *("review gate: no critical findings", "testing gate: grep -q 42 src/app.py"),
+    ]
     told = repo.cli(
         *(word for word in start_words(repo, *given, "--dry-run") if word not in ("--format", "json"))
     )
