@@ -6,7 +6,7 @@ import re
 
 from runner.model import Outcome, Reason
 from runner.runtimes.base import End, Kind
-from runner.text.words import shortened
+from runner.text.words import ending, shortened
 
 # Texts and not compiled: `re` compiles them at their first use, and a start needs none of them.
 _NOISE = (
@@ -39,12 +39,12 @@ REFUSED_HINT = "the provider refused the request: check the model id and the bas
 def essence(stderr: str) -> str:
     """The end of stderr without blank lines, backtraces, repetitions and what every run prints."""
     kept = dict.fromkeys(line.rstrip() for line in stderr.splitlines() if not re.fullmatch(_NOISE, line))
-    return "\n".join(kept)[-_DETAIL_CHARS:]
+    return ending("\n".join(kept), _DETAIL_CHARS)
 
 
 def told(end: End) -> str:
     """The text of the failed turn, cut: a provider may put a whole page into it."""
-    return (end.failure or "")[:_DETAIL_CHARS]
+    return shortened(end.failure or "", _DETAIL_CHARS)
 
 
 def first_line(text: str, limit: int = 300) -> str:

@@ -163,7 +163,7 @@ class Reader:
             at = self._at(offset)
             latest = latest if at is None else at
             if not isinstance(record, dict):
-                yield latest, LogLine(stamp(at), "unread", self._text(_short(raw)))
+                yield latest, LogLine(stamp(at), "unread", _short(self._text(raw.decode(errors="replace"))))
                 continue
             for activity in self._read(record):
                 duration = self._duration(activity, at)
@@ -356,9 +356,9 @@ def last_lines(output: str, most: int = 5) -> str:
     return "\n".join([f"[{count(skipped, 'line')} before]", *shown] if skipped > 0 else shown)
 
 
-def _short(raw: bytes) -> str:
-    text = raw[:2000].decode(errors="replace")
-    return text if len(raw) <= 2000 else f"{text} [{len(raw) - 2000} bytes more]"
+def _short(text: str) -> str:
+    """Of a text without secrets: a part of one would not be found."""
+    return text if len(text) <= 2000 else f"{text[:2000]} [{len(text) - 2000} characters more]"
 
 
 def _seconds(at: str) -> float | None:

@@ -85,3 +85,17 @@ def test_a_secret_in_a_command_that_failed_before_the_agent_is_in_no_record_of_t
     assert code is not None or "[redacted]" in str(done.json()["failed_before"])
     (run,) = repo.runs()
     assert parts(run.file("manifest.json") + run.file("events.jsonl") + done.stdout + done.stderr) == []
+
+
+def test_of_a_line_that_is_shown_while_the_agent_works_nothing_of_a_secret_is_left(repo: Repo) -> None:
+    repo.task(more=MARKED)
+    env = {"MYSEC": SECRET}
+    repo.waiting_codex(before='printf "%01985d%s and more\\n" 0 "$MYSEC"')
+    run = repo.start(env=env)
+    repo.begun()
+    for words in (("logs", run.id), ("logs", run.id, "--json")):
+        told = repo.cli(*words, env=env)
+        assert "[redacted] and more" not in told.stdout and " characters more]" in told.stdout
+        assert parts(told.stdout) == []
+    repo.open_gate()
+    run.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from runner.redact.redactor import Redactor
 from runner.runtimes import endings
 from runner.runtimes.base import End, Kind
 from runner.verify.classify import classify
@@ -45,3 +46,12 @@ def test_a_status_of_the_service_is_an_ending_whatever_stands_beside_it(
 @pytest.mark.parametrize("status", [None, 200])
 def test_without_a_status_of_an_error_the_program_has_to_conclude_by_other_signs(status: int | None) -> None:
     assert endings.answered(end(status), "it", "log in") is None
+
+
+def test_where_a_text_was_cut_a_secret_in_it_is_known_as_one() -> None:
+    secret = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456"
+    redact = Redactor([secret]).redact_text
+    told = endings.told(end(None, "x" * 1990 + secret))
+    assert redact(f"{told}\nand more") == "x" * 1990 + "ABCDEFG...\nand more"
+    ours = f"{'y' * 30} {'z ' * 990}\nlast"
+    assert redact(f"begin\n{endings.essence(secret + ours)}").startswith("begin\nz z ")
