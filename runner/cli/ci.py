@@ -14,6 +14,7 @@ from runner.cli.render import emit, exit_status
 from runner.disk import files
 from runner.errors import ExitStatus, RuntimeMissing, Unwritable, UsageError
 from runner.model import Outcome
+from runner.state.store import RUNS
 from runner.text.words import count
 from runner.usecases import find, review
 from runner.value import json_bytes
@@ -21,12 +22,13 @@ from runner.verify.report_text import as_markdown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from runner.usecases.review import Reviewed
     from runner.verify.report import Report
 
 _STDOUT, _NEVER = "-", "none"
+_ADDED = ("summary", "outputs")
 _FILES = ("summary", "junit", "sarif", "code_quality", "dotenv", "outputs")
 _WORDS = (*(str(one) for one in Outcome if one is not Outcome.SUCCEEDED), "budget", UNFINISHED, _NEVER)
 
@@ -74,8 +76,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def run_ci_report(args: Namespace) -> int:
-    paths = _paths(args)
     runs = [*{run.run_id: run for run in map(run_named, args.run)}.values()]
+    paths = _paths(args, {find.find_root(here()), *(run.repo for run in runs)})
     if len(runs) > 1 and (args.dotenv or args.outputs):
         raise UsageError("--dotenv and --outputs are of one run")
     for run in runs:
@@ -85,8 +87,8 @@ def run_ci_report(args: Namespace) -> int:
         more = {"report": paths.get("summary", "").removeprefix(_STDOUT), "patch": review.kept_patch(run)}
         told.append(values(one.report, one.manifest, {**paths, **more}))
     made = {name: _made(name, found, told, path) for name, path in paths.items()}
-    for name, data in made.items():
-        _write(name, paths[name], data)
+    for name in sorted(made, key=_ADDED.__contains__):  # whoever tries again would add it twice
+        _write(name, paths[name], made[name])
     if args.annotations:
         from runner.ci.annotations import commands
 
@@ -100,7 +102,7 @@ def run_ci_report(args: Namespace) -> int:
     return _verdict(args.fail_on, found)
 
 
-def _paths(args: Namespace) -> dict[str, str]:
+def _paths(args: Namespace, repos: Iterable[str]) -> dict[str, str]:
     """What is to be written, each file looked at: UsageError, or Unwritable."""
     paths = {name: path for name in _FILES if (path := getattr(args, name)) is not None}
     if args.annotations and args.format == "json":
@@ -113,8 +115,8 @@ def _paths(args: Namespace) -> dict[str, str]:
             raise UsageError(
                 f"{option} names no file", hint="`-` is for a summary alone; is a variable not set?"
             )
-        if path != _STDOUT and not _can_be_written(path):
-            raise Unwritable(f"{option}: {path} is no plain file, in no folder, or behind a link")
+        if path != _STDOUT and (why := _why_not(os.path.join(here(), path), repos, name in _ADDED)):
+            raise Unwritable(f"{option}: {path} {why}")
     names = paths.values()
     if len({os.stat(one)[1:3] if os.path.exists(one) else os.path.realpath(one) for one in names}) < len(
         paths
@@ -123,15 +125,19 @@ def _paths(args: Namespace) -> dict[str, str]:
     return paths
 
 
-def _can_be_written(path: str) -> bool:
-    """No link of the work tree is followed: an agent may have put one where a job writes its reports."""
-    folder, top = os.path.dirname(os.path.join(here(), path)), os.path.realpath(find.find_root(here()))
-    if any(one.startswith(f"{top}/") for one in files.links(folder)):
-        return False
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except OSError:
-        return os.path.isdir(folder)
+def _why_not(path: str, repos: Iterable[str], is_added: bool) -> str | None:
+    """No link of a repository is followed: an agent may have put one where a job writes its reports."""
+    folder = os.path.dirname(path)
+    for top in map(os.path.realpath, repos):
+        if any(one.startswith(f"{top}/") for one in files.links(folder)):
+            return "is behind a link of the repository"
+        inside = os.path.realpath(path).removeprefix(f"{top}/").split("/")
+        if ".git" in inside or inside[0] == RUNS:
+            return "is in a folder of git or runner"
+    if not os.path.isdir(folder) or (os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode)):
+        return "is no plain file, or in no folder"
+    where = path if is_added and os.path.lexists(path) else folder  # a file is replaced as a whole
+    return None if os.access(where, os.W_OK) else "cannot be written"
 
 
 def _made(name: str, found: Sequence[Reviewed], told: Sequence[dict[str, str]], path: str) -> bytes:
@@ -195,12 +201,12 @@ def _write(name: str, path: str, data: bytes) -> None:
         pen.say(data.decode(), end="")
         return
     try:
-        if name in ("summary", "outputs"):
+        if name in _ADDED:
             files.append(path, data)
         else:
             files.replace_bytes(path, data, mode=0o644)
     except OSError as error:
-        raise files.unwritable(error) from error
+        raise files.unwritable(OSError(error.errno, error.strerror, path)) from error
 
 
 def _verdict(words: Sequence[str] | None, found: Sequence[Reviewed]) -> int:

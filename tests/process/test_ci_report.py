@@ -118,6 +118,9 @@ def test_what_cannot_be_written_is_refused_before_anything_is(repo: Repo) -> Non
         (("--sarif", "fifo"), "unwritable", 9),
         (("--sarif", "link"), "unwritable", 9),
         (("--summary", "link"), "unwritable", 9),
+        (("--summary", ".git/config"), "unwritable", 9),
+        (("--junit", f".runs/work/cli/{run}/junit.xml"), "unwritable", 9),
+        (("--summary", "/proc/s.md"), "unwritable", 9),
         (("--sarif", "folder"), "unwritable", 9),
         (("--sarif", "no/s.sarif"), "unwritable", 9),
         (("--sarif", "inside/s.sarif"), "unwritable", 9),
@@ -137,6 +140,9 @@ def test_what_cannot_be_written_is_refused_before_anything_is(repo: Repo) -> Non
             words
         )
     assert repo.cli("ci", "report", "nothing", "--sarif", "ok.json").status == 4
+    manifest, link = repo.root / f".runs/work/cli/{run}/manifest.json", f"{repo.root}/inside/s.sarif"
+    refused = repo.cli("ci", "report", manifest, "--sarif", link, "--json", cwd=repo.base)
+    assert (refused.status, refused.error["code"]) == (9, "unwritable"), "nor from outside of its repository"
     assert sorted(os.listdir(repo.root)) == before and not os.listdir(repo.root / "folder")
     outer = repo.note("reports")
     outer.mkdir()
