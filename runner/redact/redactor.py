@@ -44,6 +44,10 @@ class Redactor:
         clean = Stream(self._in_short, 0).finish(data) if is_short else self.redact_bytes(data)
         return text if clean is data else clean.decode("utf-8", "surrogatepass")
 
+    def redact_name(self, name: str) -> str:
+        """The name of a file without whole secrets: nobody cuts one, and its words may end a value."""
+        return self.redact_bytes(name.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
     def redact_bytes(self, data: bytes) -> bytes:
         """The bytes without secrets; the same object if there are none. They need not be UTF-8."""
         return self.stream().finish(data)

@@ -75,8 +75,8 @@ class Cleaner:
 
     def _path(self, path: str) -> str:
         """Exact, unless a secret is in it as it would be shown."""
-        clean = self.word(path)
-        return clean if clean != clean_terminal(path) else self._redactor.redact_text(path)
+        clean = self._redactor.redact_name(clean_terminal(path))
+        return clean if clean != clean_terminal(path) else self._redactor.redact_name(path)
 
     def record(self, value: Any, *, is_foreign: bool = False, is_path: bool = False) -> Any:
         """Every text in a JSON value, the keys left as they are."""

@@ -124,13 +124,14 @@ def _alone(run: RunDir) -> Reviewed:
     notes: list[str] = []
     found = _result(run, manifest, notes)
     allowed, declared = _allowed(run, manifest, notes)
-    redact = redactor(run, manifest).redact_text
+    hider = redactor(run, manifest)
+    redact = hider.redact_text
     known = found or Record.unjudged(manifest.attempt, _checks(run), declared, manifest.conformance)
     refused = refusals(run, manifest)
     if refused and unknown_secrets(run, manifest):
         refused = (WITHHELD,) * len(refused)
     told = ledger_part.part(run) if shown.foreign is None else None
-    made = reports.report(manifest.to_json(), allowed, known, redact, refused, told)
+    made = reports.report(manifest.to_json(), allowed, known, redact, refused, told, hider.redact_name)
     made = made.replace(residual_risk=(*map(redact, _foreign(shown)), *made.residual_risk))
     change = () if shown.foreign is not None else _where(run, manifest)
     if shown.foreign is None:
@@ -176,7 +177,7 @@ def _with_batches(
                 lost += [one.replace(step=name) for one in unsaid(more, asked)]
                 told = told.replace(review_findings=None)
             elif step.kind is StepKind.SYNTHESIS and step.status in (Status.SUCCEEDED, Status.DONE):
-                said = reports.redacted(kept(run, step.stage), redactor(run, manifest).redact_text)
+                said = _redacted(kept(run, step.stage), run, manifest)
                 told = told.replace(review_findings=said)
         except RunnerError as error:
             notes.append(f"{name} is not in this report: {error.message}")
@@ -198,14 +199,18 @@ def _with_batches(
     return of_plan(own, found, plan.left, missing, earlier)
 
 
+def _redacted(found: Sequence[ReviewFinding], run: RunDir, manifest: Manifest) -> tuple[ReviewFinding, ...]:
+    hider = redactor(run, manifest)
+    return tuple(reports.redacted(one, hider.redact_text, hider.redact_name) for one in found)
+
+
 def _before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
     """As `found_before`, for people."""
     if not step.before:
         return ()
     try:
         last = RunDir.of(run.repo, step.before[-1])
-        redact = redactor(last, last.read_manifest()).redact_text
-        return [reports.redacted(one, redact) for one in found_before(run, step)]
+        return _redacted(found_before(run, step), last, last.read_manifest())
     except RunnerError:
         return ()
 

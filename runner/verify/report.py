@@ -89,11 +89,13 @@ def report(
     redact: Callable[[str], str] = str,
     refused: Sequence[str] = (),
     ledger: Json | None = None,
+    names: Callable[[str], str] | None = None,
 ) -> Report:
     """The report of a run from its manifest's JSON, what was found about it, what its program `refused`, and
     what the `ledger` has of it.
 
-    Texts are cleaned for a terminal and passed through `redact`; paths are not cleaned, as scripts use them.
+    Texts are cleaned for a terminal and passed through `redact`; paths are not cleaned, as scripts use them,
+    and pass through `names`.
     """
     reason, claim = manifest["reason"], found.claim
     settings = found.conformance or _declared(manifest)
@@ -118,7 +120,7 @@ def report(
         ledger=redacted(ledger, clean_terminal),
         review_findings=None if claim is None else gravest_first(claim.findings),
     )
-    clean: Report = redacted(made, redact)
+    clean: Report = redacted(made, redact, names)
     return clean
 
 
@@ -183,14 +185,17 @@ def _cleaned(text: str | None) -> str | None:
     return None if text is None else clean_terminal(text)
 
 
-def redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    """The same with every text redacted, at any depth."""
+def redacted(value: Any, redact: Callable[[str], str], names: Callable[[str], str] | None = None) -> Any:
+    """The same with every text redacted, at any depth; names of files by `names`, where it is given."""
     if isinstance(value, str):
         return redact(value)
+    if isinstance(value, ReportedFiles):
+        redact = names or redact
     if isinstance(value, Value):
-        return type(value).of(redacted(getattr(value, name), redact) for name in value._fields)
+        ways = ((name, names or redact if name == "file" else redact) for name in value._fields)
+        return type(value).of(redacted(getattr(value, name), way, names) for name, way in ways)
     if isinstance(value, (list, tuple)):
-        return tuple(redacted(item, redact) for item in value)
+        return tuple(redacted(item, redact, names) for item in value)
     if isinstance(value, dict):
-        return {key: redacted(item, redact) for key, item in value.items()}
+        return {key: redacted(item, redact, names) for key, item in value.items()}
     return value

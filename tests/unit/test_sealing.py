@@ -131,3 +131,11 @@ def test_names_of_files_stay_exact_and_a_secret_that_one_shows_goes() -> None:
     split = f"{VALUE[:9]}\x1b[0m{VALUE[9:]}"
     assert cleaner.record({"changed": [VALUE, split]}) == {"changed": ["[redacted]"] * 2}
     assert cleaner.record({"message": names[0]}) == {"message": "src/visible.py"}
+
+
+def test_a_file_whose_name_ends_a_value_keeps_it_and_one_with_a_value_in_it_does_not() -> None:
+    cleaner = Cleaner(Known(("/home/ci/project/deploy/kube.yaml", VALUE), ()))
+    names = ["deploy/kube.yaml", "kube.yaml", f"a/{VALUE}.txt", "a/\u200bkube.yaml"]
+    told = cleaner.record({"changed": names, "file": "deploy/kube.yaml", "evidence": ["deploy/kube.yaml"]})
+    assert told["changed"] == [*names[:2], "a/[redacted].txt", names[3]] and told["file"] == names[0]
+    assert told["evidence"] == ["[redacted]"], "of another text nobody knows whether it was cut"
