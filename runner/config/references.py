@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from runner.config import layers
 from runner.config.effective import linked, task_of
+from runner.config.sent import kept_behind
 from runner.config.values import INPUT_PATTERN, LEVELS, SEVERITIES, STAGE_KINDS
 from runner.git_change import GIT_OWNERS
 from runner.model import Price
@@ -89,6 +90,12 @@ def missing_files(
                     f"found {found(path)}, which is outside of the repository; expected a file in {root}"
                 )
                 problems.append(layer.problem(where, message))
+            elif (
+                layer.source == committed and (why := _kept(root, path, task, merged)) and name != "rehearse"
+            ):
+                problems.append(
+                    layer.problem(where, f"found {found(path)}, which {why}; expected another file")
+                )
     return tuple(problems)
 
 
@@ -102,6 +109,15 @@ def _is_no_prompt(path: str) -> str | None:
     if "\0" in text:
         return "which has a NUL character"
     return None if text.strip() else "which is empty"
+
+
+def _kept(root: str, path: str, task: dict[str, Any], merged: dict[str, Any]) -> str | None:
+    """As a start says it."""
+    named = merged["sandboxes"].get(task.get("sandbox", merged["defaults"]["sandbox"]), {})
+    denied = [
+        os.path.normpath(os.path.join(root, os.path.expanduser(one))) for one in named.get("deny_read", ())
+    ]
+    return kept_behind(root, path, os.path.realpath(os.path.join(root, path)), denied)
 
 
 def _is_within(path: str, root: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
+from runner.config.sent import kept_back, kept_behind
 from runner.disk.files import NoFile, follow, no_follow, read_up_to
 from runner.errors import PromptInvalid
 from runner.model import MAX_PROMPT_CHARS
@@ -31,13 +32,6 @@ OUTSIDE_HINT = (
 MOST_FILES = 200
 MOST_BYTES = 262_144
 """Of all that is pasted: a quarter of what a prompt may have."""
-_SECRETS = (
-    ".env .env.* *.env .envrc .netrc .npmrc .pypirc .htpasswd .git-credentials credentials credentials.*"
-    " .pgpass .my.cnf .s3cfg .dockercfg .vault-token .aws .azure .docker .kube .gnupg *.gpg *.ppk"
-    " *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.tfstate* id_rsa* id_dsa* id_ecdsa* id_ed25519* .ssh"
-)
-"""Names of files, or of folders above them, in small letters."""
-_LOCKS = "*.lock *.lockb *.lockfile *-lock.json *-lock.yaml npm-shrinkwrap.json go.sum .runs"
 _MAPS = ("docs/CODEBASE_MAP.md", "CODEBASE_MAP.md", "docs/ARCHITECTURE.md", "docs/architecture.md")
 
 
@@ -75,7 +69,8 @@ def _map_text(choice: Choice) -> str | None:
         return None
     # A relative one was found by its name: see `find_map`.
     inside = within(choice.config, choice.task.id, "map") if not asked else None if asked[0] == "/" else root
-    return text(path, hint="name another file with --map FILE, or `map` in the task", inside=inside)
+    hint = "name another file with --map FILE, or `map` in the task"
+    return text(path, hint=hint, inside=inside, denied=choice.sandbox.deny_read)
 
 
 def within(config: Config, task_id: str, name: str) -> str | None:
@@ -87,7 +82,7 @@ def within(config: Config, task_id: str, name: str) -> str | None:
     return config.root if comes_with_repository(config.trust, config.origins, task_id, name) else None
 
 
-def text(path: str, hint: str | None = None, inside: str | None = None) -> str:
+def text(path: str, hint: str | None = None, inside: str | None = None, denied: Sequence[str] = ()) -> str:
     """At most one character more than a prompt may have: enough to say that it is too long."""
     try:
         with open(follow(path)[0], encoding="utf-8", newline="") as file:
@@ -95,6 +90,8 @@ def text(path: str, hint: str | None = None, inside: str | None = None) -> str:
             place = os.readlink(f"/proc/self/fd/{file.fileno()}")
             if inside is not None and not is_inside(place, os.path.realpath(inside)):
                 raise PromptInvalid(f"{path} is outside of the repository", hint=OUTSIDE_HINT)
+            if inside and (why := kept_behind(inside, os.path.relpath(path, inside), place, denied)):
+                raise PromptInvalid(f"{path} {why}", hint="name a file itself, or one that git tracks")
             return file.read(MAX_PROMPT_CHARS + 1)
     except UnicodeDecodeError as error:
         raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None
@@ -143,13 +140,9 @@ def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
 
 def _read(root: str, name: str, denied: Iterable[str], room: int) -> bytes:
     """At most one byte more than there is room for. OSError with the reason why it is not to be pasted."""
-    path, parts = os.path.join(root, name), name.lower().rstrip("/").split("/")
-    for known, reason in ((_SECRETS, "may have secrets"), (_LOCKS, "is not made by hand")):
-        if any(covers(known.split(), part) for part in parts):
-            raise NoFile(reason)
-    if any(is_inside(path, folder) for folder in denied):
-        raise NoFile("is kept from the agent by its sandbox")
-    fd = no_follow(path, os.O_RDONLY)
+    if reason := kept_back(root, name, denied):
+        raise NoFile(reason)
+    fd = no_follow(os.path.join(root, name), os.O_RDONLY)
     try:
         # A folder on the way may be a link, now or since a moment ago.
         if os.readlink(f"/proc/self/fd/{fd}") != os.path.join(os.path.realpath(root), name):

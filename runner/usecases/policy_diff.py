@@ -10,6 +10,7 @@ import os
 from runner.config.commands import breaches_of
 from runner.config.compile import compile_settings
 from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, ConfigFiles
+from runner.config.sent import kept_back
 from runner.config.snapshot import config_from_json
 from runner.config.trust import digest_of
 from runner.config.widening import BREACH, OTHER, WIDENS, SettingChange, Side, changes, too_many
@@ -89,6 +90,7 @@ def compare(
     one, other = side_of(then), side_of(now)
     was, now_has = _contents(one, before), _contents(other, after)
     told = (*changes(one, other), *_scripts(was, now_has, other))
+    told += _sent(_led(one, before), _led(other, after))
     told += _elsewhere(before, after, (old, new)) if config is None else ()
     for path in filter(None, map(repository.inside, given)):
         if before.files.get(before.real(path) or "") != after.files.get(after.real(path) or ""):
@@ -149,6 +151,27 @@ def _scripts(before: _Contents, after: _Contents, head: Side) -> list[SettingCha
         for name, now in after.items()
         if (was := before.get(name, (None, None, False) if now[2] else now))[:2] != now[:2]
     ]
+
+
+def _led(side: Side, tree: TreeAt) -> dict[str, str | None]:
+    """Of each prompt and map that is a file: where a link leads that leads to what no start sends."""
+    root, found = side.config.root, dict[str, str | None]()
+    for task in side.config.tasks.values():
+        denied = side.config.sandboxes[task.sandbox].deny_read
+        for path in filter(None, (task.prompt_file, task.map)):
+            name = os.path.relpath(os.path.join(root, path), root)
+            real, way = tree.follow(name)
+            why = kept_back(root, real, denied) if real and real != name else None
+            found[name] = (why and f"leads to {real}, which {why}") or way or found.get(name)
+    return found
+
+
+def _sent(before: dict[str, str | None], after: dict[str, str | None]) -> tuple[SettingChange, ...]:
+    return tuple(
+        SettingChange(WIDENS, "sends", before.get(name), way, name, file=name)
+        for name, way in after.items()
+        if way and way != before.get(name)
+    )
 
 
 def _elsewhere(before: TreeAt, after: TreeAt, seen: Sequence[str | None]) -> tuple[SettingChange, ...]:

@@ -488,8 +488,8 @@ def own_text(config: Config, task: Task) -> str:
         raise PromptInvalid(f"task `{task.id}` has no prompt of its own")
     from runner.usecases import material  # most prompts stand in the settings
 
-    inside = material.within(config, task.id, "prompt_file")
-    return material.text(os.path.join(config.root, task.prompt_file), inside=inside)
+    inside, denied = material.within(config, task.id, "prompt_file"), config.sandboxes[task.sandbox].deny_read
+    return material.text(os.path.join(config.root, task.prompt_file), inside=inside, denied=denied)
 
 
 def _of_files(choice: Choice) -> dict[str, Any]:

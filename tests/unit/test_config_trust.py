@@ -633,6 +633,36 @@ def test_a_committed_file_names_no_text_outside_of_the_repository(repo, key: str
     assert "TOPSECRET" in start.resolve(repo.load(), start.Request("a"), repo.env).prompt
 
 
+@pytest.mark.parametrize("key", ["prompt_file", "map"])
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (".env", "may have secrets"),
+        ("made.md", "is not in git"),
+        ("private/a.md", "is kept from the agent by its sandbox"),
+        ("shared.md", None),
+    ],
+)
+def test_a_link_gets_no_file_into_a_prompt_that_would_not_be_pasted(
+    repo, key: str, target: str, why: str | None
+) -> None:
+    for name in (".env", "made.md", "private/a.md", "shared.md"):
+        (repo.root / name).parent.mkdir(exist_ok=True)
+        (repo.root / name).write_text("WORD", encoding="utf-8")
+    (repo.root / "p.md").symlink_to(target)
+    track(repo.root, "p.md", ".env", "private", "shared.md")
+    prompt = "" if key == "prompt_file" else 'prompt = "x"\n'
+    shy = '[sandboxes.shy]\nlevel = "workspace-write"\ndeny_read = ["private"]\n'
+    problems = repo.problems(f'{shy}[tasks.a]\nsandbox = "shy"\n{prompt}{key} = "p.md"\n')
+    if why is None:
+        assert problems == []
+        assert "WORD" in start.resolve(repo.load(), start.Request("a"), repo.env).prompt
+        return
+    assert [f"leads to {target}, which {why}" in one for one in problems] == [True]
+    with pytest.raises(PromptInvalid, match=f"p.md leads to {target}, which {why}"):
+        start.resolve(repo.load(), start.Request("a"), repo.env)
+
+
 def test_a_rehearsal_script_outside_of_the_repository_is_refused(repo) -> None:
     (repo.root.parent / "play.toml").write_text("schema_version = 1\n", encoding="utf-8")
     (problem,) = repo.problems('[tasks.a]\nprompt = "x"\nrehearse = "../play.toml"\n')

@@ -527,6 +527,29 @@ def test_a_script_that_is_no_longer_in_the_commit_is_told_with_the_way_out(repo:
     assert {one.before for one in repo.compared().changes} == {f"none: ci is a submodule at {names[0]}"}
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("../.env", "prompts/fix.md is a link to ../.env"),
+        ("/etc/passwd", "prompts/fix.md is a link to /etc/passwd"),
+        ("../ci/test.sh", None),
+        ("../secrets/key", "leads to secrets/key, which is kept from the agent by its sandbox"),
+        ("../id_rsa", "leads to id_rsa, which may have secrets"),
+    ],
+)
+def test_a_prompt_that_becomes_a_link_to_what_is_kept_back_is_told(
+    repo: Changing, target: str, told: str | None
+) -> None:
+    text = BASE.replace('prompt = "Fix."', 'prompt_file = "prompts/fix.md"')
+    files = {"delegate.toml": text, "ci/test.sh": "make test\n", "prompts/fix.md": "Fix.\n", "id_rsa": "x\n"}
+    repo.put({**files, "secrets/key": "x\n"})
+    repo.remove("prompts/fix.md")
+    repo.link("prompts/fix.md", target)
+    repo.put({})
+    found = [(one.rule, one.file, one.after) for one in of(repo.compared(), WIDENS)]
+    assert found == ([("sends", "prompts/fix.md", told)] if told else [])
+
+
 def test_a_check_that_is_played_too_is_a_check(repo: Changing) -> None:
     played = BASE + '[tasks.play]\nprompt = "x"\nrehearse = "ci/test.sh"\n'
     repo.put({"delegate.toml": BASE, "ci/test.sh": "make test\n"})
