@@ -127,7 +127,9 @@ def _spelt_ways(values: Iterable[str]) -> set[bytes]:
     found: set[bytes] = set()
     for value in _findable(values):
         raw = _encoded(value)
-        found |= {raw.hex().encode(), raw.hex().upper().encode()}
+        for digits, form in ((raw.hex(":").encode(), b"%%%02x"), (raw.hex(":").upper().encode(), b"%%%02X")):
+            found |= {digits, digits.replace(b":", b""), b"\\x" + digits.replace(b":", b"\\x")}
+            found |= {_percent(raw, form, safe) for safe in (b"", b"/")}
         for shift in (0, 1, 2):
             text = binascii.b2a_base64(bytes(shift) + raw, newline=False).rstrip(b"=")[(0, 2, 3)[shift] :]
             found |= {text, text.replace(b"+", b"-").replace(b"/", b"_")}
@@ -138,18 +140,35 @@ def _spelt_ways(values: Iterable[str]) -> set[bytes]:
     return found
 
 
+def _percent(raw: bytes, form: bytes, safe: bytes) -> bytes:
+    return compiled(rb"[^A-Za-z0-9_.~%b-]" % safe).sub(lambda one: form % one[0][0], raw)
+
+
 def find_edges(spelt: Spellings, buf: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Spans of what cuts have left of values, at both ends of each part between the marks of cuts."""
+    """Spans of what cuts have left of values, at both ends of each part between the marks of cuts; also where
+    line ends, colours and such split it.
+    """
     if _fits(_NAME, buf):
         return
+
+    def words(view: bytes, *_: int) -> Iterator[tuple[int, int]]:  # as in `find_exact`
+        yield from (span for span in _edges(spelt, view) if view[slice(*span)].strip(_DIGITS))
+
+    for first, last in (*_edges(spelt, buf), *find_split(words, buf, 0, len(buf))):
+        yield from _spans(buf, first, last, not buf[first:last].strip(_DIGITS))
+
+
+def _edges(spelt: Spellings, buf: bytes) -> Iterator[tuple[int, int]]:
     left = 0
     for cut, following in (*(cut.span() for cut in compiled(_CUT).finditer(buf)), (len(buf), 0)):
         part = buf[left:cut].lstrip(b" \t\r\n]")
         left = cut - len(part)
         part = part.rstrip(b" \t\r\n[")
         end = left + len(part)
-        for first, last in ((left, left + spelt.begins(part)), (end - spelt.ends(part), end)):
-            yield from _spans(buf, first, last, not buf[first:last].strip(_DIGITS))
+        if head := spelt.begins(part):
+            yield left, left + head
+        if tail := spelt.ends(part):
+            yield end - tail, end
         left = following
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -28,6 +30,11 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "base64url": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
     "hex": lambda text: text.encode().hex(),
     "HEX": lambda text: text.encode().hex().upper(),
+    "hex with colons": lambda text: text.encode().hex(":"),
+    "\\x hex": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "percent": lambda text: quote(text, safe=""),
+    "percent but slashes": lambda text: quote(text),
+    "percent in small letters": lambda text: re.sub("%..", lambda one: one[0].lower(), quote(text, safe="")),
     "shell": lambda text: shlex.quote(text)[1:-1] if "'" in text else text,
 }
 
@@ -64,6 +71,8 @@ def test_no_eight_characters_of_a_value_are_left_where_a_text_was_cut(
         (f"{SECRET[:9]}\n[runner: 12 bytes were cut out here]\n{SECRET[9:]}", None),
         (f"[...]{SECRET[5:]}x", f"[...]{MARK}x"),
         (SECRET[4:28], MARK),
+        (f"{SECRET[4:18]}\n{SECRET[18:]} rest", f"{MARK} rest"),
+        (f"x {SECRET[:10]}\x1b[31m{SECRET[10:30]}...", f"x {MARK}..."),
         (f"a {SECRET[:5]}", f"a {SECRET[:5]}"),
         (f"a {SECRET[:12]} b", f"a {SECRET[:12]} b"),
     ],
@@ -77,6 +86,11 @@ def test_of_values_that_overlap_nothing_is_left_where_they_were_cut() -> None:
     redactor = Redactor(["first-Word-42", "Word-42-second-Word", "other-Value-7"])
     assert redactor.redact_text("x first-Word-42-second") == f"x {MARK}"
     assert redactor.redact_text("ther-Value-7 and Word-42-second-Wo...") == f"{MARK} and {MARK}..."
+
+
+def test_base64_with_line_ends_is_hidden_where_it_was_cut() -> None:
+    told, redact = base64.encodebytes((SECRET * 4).encode()).decode(), Redactor([SECRET * 4]).redact_text
+    assert redact(f"{told[:-20]}...") == f"{MARK}..." and redact(f"{told[20:]}rest")[:10] == MARK
 
 
 def test_a_word_of_ours_that_a_value_begins_with_stays_what_it_is() -> None:
