@@ -45,6 +45,8 @@ def run_lock(args: Namespace) -> int:
     for path in seen.loose:
         pen.note(f"{plain(path)} is not pinned: it is not in git (`git add`), or too large")
     if args.check and breaking:
-        raise LockDrift(f"{count(len(breaking), 'thing')} not as {name} says")
+        unknown = next(iter(seen.unknown.values()), None)  # which `runner lock` would be refused for
+        hint = unknown.hint if unknown else None
+        raise LockDrift(f"{count(len(breaking), 'thing')} not as {name} says", hint=hint)
     pen.say(f"{pen.paint('wrote', 'green')} {name}" if is_written else f"{name} holds")
     return ExitStatus.OK

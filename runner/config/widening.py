@@ -347,7 +347,8 @@ def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
             path, gate = ("pipelines", name, "stages", n), stage["gate"]
             repair = {**(stage["repair"] or {})}
             rounds = repair.pop("max_rounds", 0)
-            rest = {**stage, "repair": repair, "gate": None, "prompt": None}
+            person = True if stage["person"] == "" else stage["person"]
+            rest = {**stage, "person": person, "repair": repair, "gate": None, "prompt": None}
             rest = {key: one for key, one in rest.items() if one not in (None, [], {})}
             facts = {
                 key: Fact(*_RULES["gate", key], gate[key] or None, (*path, "gate"))

@@ -77,7 +77,8 @@ def compare(
         path.removeprefix(f"{repository.root}/"): base for path in given if given[path]
     }
     if wrong := repository.problems(now, after, new, head, read):
-        raise ConfigInvalid(f"{count(len(wrong), 'problem')} at {head}", hint="", problems=wrong)
+        at = base if all(one.startswith(f"{base}:") for one in wrong) else head
+        raise ConfigInvalid(f"{count(len(wrong), 'problem')} at {at}", hint="", problems=wrong)
     notes = []
     if old is None or repository.problems(then, before, old, base):
         why = "has no settings" if old is None else "has settings that are wrong"

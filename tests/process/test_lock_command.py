@@ -239,6 +239,8 @@ def test_a_runtime_that_is_not_installed_is_no_pass_and_no_lock(project: Repo) -
     assert status == 9 and "not compared: no `no-such-codex` on PATH" in drift[0]
     done = project.cli("lock", "--json", env=env)
     assert (done.status, done.error["code"]) == (8, "runtime_missing")
+    text = project.cli("lock", "--check", env=env).stderr
+    assert done.error["hint"] in text and "`runner lock` writes" not in text
 
 
 def test_a_program_that_hangs_has_lost_nothing_and_is_unknown(project: Repo) -> None:
