@@ -369,6 +369,7 @@ def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side)
             fresh.setdefault(subject[::2], {}).setdefault(name, {})[repr(one.value)] = one.value
     tables = {subject[0] for subject in fresh}
     free: dict[str, Any] = {"approve": None, "no_findings": None, "commands": (), "stage": None}
+    free |= {"rounds of repair": 0}
     free |= {name: one.value for name, one in before["defaults",].items()}
     for subject, facts in before.items():
         if subject in after or subject[0] not in ("tasks", "pipelines"):

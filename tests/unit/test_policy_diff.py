@@ -348,6 +348,8 @@ def test_what_a_stage_does_not_say_is_compared_as_it_is_carried_out(repo: Changi
     fewer = repo.both(base, base.replace(said, whole.replace("3", "2"))).changes
     assert [(one.effect, one.rule) for one in fewer] == [(NARROWS, "budget")]
     assert {rule for rule, _ in repo.widened(base.replace(said, whole.replace("3", "4")), base)} == {"budget"}
+    more = base.replace(said, whole.replace("3", "4")).replace(SHIP, LATER)
+    assert repo.widened(more, base) == {("gate", "pipelines.ship.build")}, "under another name too"
     lesser = whole.replace('"critical"', '"minor"')
     assert {rule for rule, _ in repo.widened(base.replace(said, lesser), base)} == {"gate"}
 
