@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from hashlib import sha256
 
+from runner.text.terminal import is_blank
 from runner.text.words import ending, one_line
 from runner.value import Value
 from runner.verify.inspect import Severity
@@ -106,7 +107,7 @@ def of_reviews(report: Report) -> list[Notice]:
             Notice(
                 rule=one.severity,
                 level=LEVELS[SEVERITIES.index(one.severity)],
-                title=one.title,
+                title=f"{one.severity} finding" if is_blank(one.title) else one.title,
                 detail="\n\n".join(
                     filter(None, (PLACES.get(one.place or "", "").strip(), one.detail, one.evidence))
                 ),

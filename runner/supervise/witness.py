@@ -15,7 +15,7 @@ from runner.disk.files import read_text
 from runner.model import Level, Outcome
 from runner.runtimes import PLAN
 from runner.state.manifest import CLOSING, between
-from runner.text.terminal import plain
+from runner.text.terminal import named
 from runner.text.words import and_more, count, one_line, shortened
 from runner.value import json_value
 from runner.verify.inspect import WHILE_CHECKED, Severity
@@ -202,7 +202,7 @@ def patch(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
         "summary": f"{seen}{manifest.status}{reason}{_findings(_told_against(found))}",
         "status": status,
         "evidence": [manifest.manifest_path if found is None else _beside(manifest, "result.json")],
-        "files": [] if is_back else [_line(plain(name)) for name in (changed or ())[:_MOST_FILES]],
+        "files": [] if is_back else [_line(named(name)) for name in (changed or ())[:_MOST_FILES]],
     }
 
 

@@ -67,6 +67,11 @@ def plain(words: str) -> str:
     return "".join(char if has_place(char) else rf"\u{ord(char):04x}" for char in shown)
 
 
+def named(path: str) -> str:
+    """The name of a file as `plain` has it, and blanks that no line would keep as escapes."""
+    return _compiled(r"^ | $|(?<= ) ").sub(r"\\u0020", plain(path))
+
+
 def _escape(found: re.Match[str]) -> str:
     units = found[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

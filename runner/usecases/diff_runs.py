@@ -19,7 +19,7 @@ from runner.state.authentic import own_invocation, refuse_foreign, why_foreign
 from runner.state.manifest import between
 from runner.state.store import runs_of
 from runner.text.differences import Difference, differences
-from runner.text.terminal import clean_terminal, plain
+from runner.text.terminal import clean_terminal, named
 from runner.text.words import count, numbered, shortened
 from runner.usecases import accept, review
 from runner.usecases.logs import redactor, unknown_secrets, unknown_values
@@ -219,7 +219,7 @@ class _Side:
                 shadow = taken.replace(root=self._run.path).shadow  # its own work tree may be gone
                 for path, _, _, mode, name in shadow.differing(taken.tree, tree):
                     made[path] = f"{mode:o} {name[:12]}" if mode else "deleted"
-        return None if seen is None or self._is_plan else {plain(path): made.get(path) for path in seen}
+        return None if seen is None or self._is_plan else {named(path): made.get(path) for path in seen}
 
     def _findings(self) -> Pairs | None:
         found, claimed = record.load(self._run.result), self._report.review_findings
@@ -228,7 +228,7 @@ class _Side:
         if self._is_plan or not is_judged or (claimed is None and is_review):
             return None
         seen: Pairs = [(f"{one.code}: {one.message}", str(one.severity)) for one in self._report.findings]
-        return seen + [(f"{plain(one.file)}: {one.title}", one.severity) for one in claimed or ()]
+        return seen + [(f"{named(one.file)}: {one.title}", one.severity) for one in claimed or ()]
 
     def _steps(self) -> Known | None:
         try:

@@ -10,7 +10,7 @@ import posixpath
 from runner.git_change import OWN_REFS, GitChange, owning_task
 from runner.model import Level
 from runner.text.globs import covers
-from runner.text.terminal import plain
+from runner.text.terminal import named
 from runner.text.words import and_more, count, one_line
 from runner.value import Misfit, StrEnum, Value
 from runner.verify.own_checks import OwnChecks, guarded
@@ -431,7 +431,7 @@ def _contradictions(claim: Claim | None, checks: Sequence[Check]) -> Iterable[Fi
 
 
 def _finding(code: str, severity: Severity, message: str, evidence: Sequence[str]) -> Finding:
-    return Finding(code, severity, message, tuple(map(plain, and_more(evidence, _NAMED))))
+    return Finding(code, severity, message, tuple(map(named, and_more(evidence, _NAMED))))
 
 
 def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

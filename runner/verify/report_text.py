@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from runner.text.terminal import clean_terminal, plain
+from runner.text.terminal import clean_terminal, named
 from runner.text.words import and_more, ending, failed_before, one_line
 from runner.verify.review import PLACES
 
@@ -68,7 +68,7 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     files = report.files
     yield "files changed", _changed(files, show)
     if files.claimed is not None and set(files.claimed) != set(files.observed or ()):
-        yield "files changed, according to the agent", _listed([show(plain(path)) for path in files.claimed])
+        yield "files changed, according to the agent", _listed([show(named(path)) for path in files.claimed])
     checks = [f"{show(check.command)} {_result(check)}" for check in report.checks] or [_unchecked(report)]
     before = failed_before(report.failed_before)
     yield "checks", [*checks, *([] if before is None else [show(before)])]
@@ -133,7 +133,7 @@ def _changed(files: ReportedFiles, show: Callable[[object], str]) -> list[str]:
     if files.observed is None:
         return ["not known"]
     outside, note = set(files.outside_scope or ()), " (outside the scope)"
-    return _listed([show(plain(path)) + (note if path in outside else "") for path in files.observed])
+    return _listed([show(named(path)) + (note if path in outside else "") for path in files.observed])
 
 
 def _found(finding: Finding, show: Callable[[object], str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.text.terminal import plain
+from runner.text.terminal import named
 from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class ReviewFinding(Value):
     @property
     def where(self) -> str:
         """For people."""
-        file = plain(self.file)
+        file = named(self.file)
         return file if self.line is None or not file else f"{file}:{self.line}"
 
     @property

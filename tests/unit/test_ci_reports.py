@@ -275,6 +275,11 @@ def test_names_of_files_are_exact_in_documents_and_seen_whole_by_people() -> Non
     assert "vis%E2%80%8Bible" in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
 
 
+def test_a_finding_without_words_is_told_as_what_is_known_of_it() -> None:
+    (one,) = of_run(a_report(CRITICAL.replace(title="\u200b ", detail="", evidence="")))
+    assert (one.title, one.file, one.line) == ("critical finding", CRITICAL.file, CRITICAL.line)
+
+
 def test_code_quality_of_too_many_has_the_gravest_of_all_runs() -> None:
     minor = CRITICAL.replace(severity="minor")
     many = [minor.replace(title=f"{n}", file=f"{n}") for n in range(6000)]

@@ -159,6 +159,15 @@ def test_secrets_leave_no_part_of_a_report() -> None:
     assert "[redacted]" in as_text(made)
 
 
+def test_names_that_differ_in_their_blanks_never_look_the_same() -> None:
+    names = ("a b", "a  b", " a b", "a b ", "a   b")
+    made = a_report(None, Observed(names))
+    assert plain(made)["files"]["observed"] == [*names], "programs get them as they are"
+    for text in (as_text(made), as_markdown(made)):
+        seen = [line.split() for line in text.splitlines() if "b" in line and "a" in line[:12]]
+        assert len({*map(tuple, seen)}) >= len(names) and r"a \u0020\u0020b" in text
+
+
 def test_the_texts_show_what_matters() -> None:
     for text in (as_text(a_report()), as_markdown(a_report())):
         for part in (
