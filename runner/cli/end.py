@@ -99,7 +99,7 @@ def _took(m: Manifest) -> str | None:
 
 
 def _spent(run: RunDir, m: Manifest) -> tuple[str | None, str | None]:
-    """Its tokens and its price; of a plan those of its batches, and of how many the price is not known."""
+    """Its tokens and its price; of a plan those of its runs, and of how many the price is not known."""
     if m.plan is None:
         return tokens_text(m), None if m.cost is None else f"price {price_text(m.cost, 4)}"
     from runner.usecases import review, stats  # few runs are of plans
@@ -108,7 +108,7 @@ def _spent(run: RunDir, m: Manifest) -> tuple[str | None, str | None]:
     total, unknown = (sums.input_tokens or 0) + (sums.output_tokens or 0), sums.cost_unknown
     but = f" (without {count(unknown, 'run')} whose price is not known)" if unknown else ""
     return (
-        f"{total:,} tokens of its batches" if total else None,
+        f"{total:,} tokens of its runs" if total else None,
         None if sums.cost is None else f"price {price_text(sums.cost, 4)}{but}",
     )
 

@@ -9,6 +9,7 @@ from runner.cli.actions import add_actions
 from runner.cli.parser import Namespace, Parser, add_settings, settings
 from runner.cli.render import answer, fitted
 from runner.errors import ExitStatus, PlanInvalid
+from runner.model import Level
 from runner.plan.pipeline import Pipeline, steps
 from runner.resolve.choose import find_pipeline
 from runner.text.durations import about
@@ -55,10 +56,11 @@ def run_pipeline_show(args: Namespace) -> int:
     step, rows = steps(one), look.runs(config.root, task=None, everything=True)
     tasks = {name: _task(config, name, rows) for stage in one.stages for name in stage.runs}
     plans = {stage.name: _of_plan(config, stage.plan) for stage in one.stages if stage.plan}
-    lines = [f"{one.name}: {one_line(one.title or '')}", f"input: {', '.join(one.input) or 'nothing'}"]
+    head = f"{one.name}: {one_line(one.title)}" if one.title else one.name
+    lines = [head, f"input: {', '.join(one.input) or 'nothing'}"]
     for stage in sorted(one.stages, key=lambda stage: step[stage.name]):
         lines += ["", f"{step[stage.name]}. {stage.name}"]
-        lines += [f"   {what:<11}{text}" for what, text in _picture(stage, tasks, plans)]
+        lines += [f"   {what:<10} {text}" for what, text in _picture(stage, tasks, plans)]
     answer(args, {**one.to_json(), "steps": step, "tasks": tasks, "plans": plans}, fitted("\n".join(lines)))
     return ExitStatus.OK
 
@@ -95,19 +97,31 @@ def _picture(stage: Stage, tasks: dict[str, Any], plans: dict[str, Any]) -> Iter
         size = f"{count(of['batches'], 'batch', 'batches')}, {about(of['seconds'])}" if of else "unknown"
         yield "plan", f"{one_line(stage.plan)}: {size}"
     if stage.person is not None:
-        yield "person", one_line(f"{stage.person} {stage.prompt or ''}")
+        asked = [one_line(text) for text in (stage.person, stage.prompt) if text]
+        yield from zip(("person", ""), asked or ["no document"], strict=False)
     both, repair, batch = stage.compare, stage.repair, [("batch", stage.task)] if stage.task else []
     roles = [*(("task", name) for name in stage.tasks), *batch]
-    roles += [(both.pattern, both.a), (both.pattern, both.b), ("synthesis", both.task)] if both else []
+    if both:
+        passes = ("advocacy", "synthesis")[2 - both.passes :]
+        roles += [(both.pattern, both.a), (both.pattern, both.b), *((name, both.task) for name in passes)]
+    levels = {tasks[name]["level"] for name in stage.tasks}
+    are_beside = len(stage.tasks) > 1 and levels == {Level.READ_ONLY}
     for role, name in [*roles, *([("repair", repair.task)] if repair else [])]:
         run = tasks[name]
-        told = ["unknown" if run["seconds"] is None else about(run["seconds"])]
+        told = ["time unknown" if run["seconds"] is None else about(run["seconds"])]
         told += [] if run["tokens"] is None else [f"{run['tokens']:,} tokens"]
         told += ["own tree"] if run["workspace"] == "worktree" else []
         yield role, f"{name}: {', '.join((run['level'], run['runtime'], *told))}"
+        if are_beside and (role, name) == ("task", stage.tasks[-1]):
+            yield "", "side by side"
     if repair:
-        yield "", f"each {repair.severity} finding or graver, {count(repair.max_rounds, 'round')} at most"
+        yield "", f"each {_as_grave(repair.severity)}, {count(repair.max_rounds, 'round')} at most"
     gate = [f"`{one_line(join(argv))}`" for argv in stage.gate.commands]
-    gate += [f"no {stage.gate.no_findings} finding or graver"] if stage.gate.no_findings else []
+    gate += [f"no {_as_grave(stage.gate.no_findings)}"] if stage.gate.no_findings else []
     gate += ["a person approves"] if stage.gate.approve else []
     yield "gate", ", ".join(gate) or "succeeded"
+
+
+def _as_grave(severity: str) -> str:
+    """A finding that counts there."""
+    return f"{severity} finding" if severity == "critical" else f"finding that is {severity} or graver"

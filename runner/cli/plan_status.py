@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.cli.pen import paint
-from runner.text.words import one_line, shortened
+from runner.text.words import count, one_line, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,16 +68,18 @@ def _stages(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[s
     stages = plan["stages"]
     said = [one["status"] for one in stages]
     skipped = f", {said.count('skipped')} skipped" if "skipped" in said else ""
-    yield f"{plan['file']}: {said.count('passed')} of {len(stages)} stages passed{skipped}"
+    yield f"{plan['file']}: {said.count('passed')} of {count(len(stages), 'stage')} passed{skipped}"
     for stage in stages:
         word = paint(f"{stage['status']:<11}", _STAGES.get(stage["status"], "dim"))
         yield f"  {word}  {_line(stage['name'])}"
+        named = {one["n"]: f"{one['stage']}: {one['title']}" for one in plan["batches"]}
+        names = {n: _line(name.removeprefix(f"{stage['name']}: ")) for n, name in named.items()}
         for one in plan["batches"]:
             if one["stage"] == stage["name"]:
                 word = paint(f"{one['status']:<11}", _COLOURS.get(one["status"], "dim"))
                 task = f": {one['task_id']}" if one["kind"] in ("compare", "synthesis", "repair") else ""
-                title = shortened(_line(f"{one['title']}{task}"), _UNITS_WIDTH)
-                yield f"    {word}  {title}  {_after(one, called)}".rstrip()
+                told = {**one, "waits_for": [names.get(n, n) for n in one["waits_for"]]}
+                yield f"    {word}  {_line(one['title'] + task)}  {_after(told, called)}".rstrip()
     yield from _ending(plan)
 
 

@@ -187,7 +187,7 @@ def _show(args: Namespace, prepared: PreparedPlan) -> int:
     else:
         where = "the current branch" if delegate.commit is True else f"branch {delegate.commit}"
         commits = f"each {'change' if prepared.ledger.stages else 'batch'} is committed to {where}"
-    pen.say(f"{commits}; {delegate.max_failures} failures in a row stop the plan\n")
+    pen.say(f"{commits}; {delegate.max_failures} failures in a row stop it\n")
     for step, one in steps:
         pen.say(paint(step.called, "bold") + _BESIDE.get(step.kind, ""))
         if one is not None:

@@ -25,11 +25,11 @@ from runner.verify.review import PLACES, SEVERITIES, ReviewFinding, followed, gr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from runner.conduct.plan_record import PipelineAssignment
     from runner.conduct.stage_plan import StagePlans
-    from runner.model import Config
+    from runner.conduct.work import Work
     from runner.plan.pipeline import Gate, Stage
 
 _MOST_REPAIRS = 20
@@ -46,16 +46,9 @@ _STOPPED = (Status.FAILED, Status.PARKED)
 class Gates:
     """Of one run of a pipeline."""
 
-    def __init__(
-        self,
-        config: Config,
-        run: RunDir,
-        given: PipelineAssignment,
-        plans: StagePlans,
-        say: Callable[[str], None],
-    ) -> None:
-        self._config, self._run, self._given, self._plans, self._say = config, run, given, plans, say
-        self.compared = ComparedRuns(config, run, given)
+    def __init__(self, work: Work, run: RunDir, given: PipelineAssignment, plans: StagePlans) -> None:
+        self._work, self._config, self._run, self._given, self._plans = work, work.config, run, given, plans
+        self.compared = ComparedRuns(work.config, run, given)
         self._asked: dict[int, tuple[str | None, str]] = {}
         """Step -> the digest of the document when a person was asked last, and the entry."""
 
@@ -206,7 +199,7 @@ class Gates:
         whoever looks meanwhile sees them at work.
         """
         plan_record.keep(self._run, ledger.began(step.n, None))
-        self._say(f"{step.called}: {Status.RUNNING}")
+        self._work.say(f"{step.called}: {Status.RUNNING}")
         names = {*own_invocation(self._run).env_names}
         for one in ledger.steps:
             if one.run is not None and not one.is_reader:

@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
 class BreakerOpen(Conflict):
     code = "breaker_open"
-    default_hint = "check what failed; then --reset-breaker lets the plan continue"
+    default_hint = "check what failed; then --reset-breaker lets it continue"
 
 
 class PlanRuns(Conflict):
     code = "plan_runs"
-    default_hint = "`runner wait RUN` waits for it, `runner cancel RUN` ends it"
 
 
 def refuse_surroundings(
@@ -87,7 +86,10 @@ def refuse_unverified(choice: Choice, plan: Plan, parts: Sequence[Part]) -> None
 
 def refuse_running(manifest: Manifest) -> None:
     if not manifest.is_done:
-        raise PlanRuns(f"run `{manifest.run_id}` is running this plan: it is `{manifest.status}`")
+        what = "pipeline" if (manifest.plan or {}).get("stages") else "plan"
+        text = f"run `{manifest.run_id}` is running this {what}: it is `{manifest.status}`"
+        ways = ("`runner status {0}` says what it is at", "`runner cancel {0}` ends it")
+        raise PlanRuns(text, hint=", ".join(ways).format(manifest.run_id))
 
 
 def refuse_open(ledger: PlanLedger, reset: bool) -> None:

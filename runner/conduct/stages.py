@@ -45,7 +45,7 @@ class PipelineWork(Work):
         super().__init__(config, run.task_id)
         self._run, self._given, self._pipeline = run, given, given.pipeline
         self._plans = StagePlans(config, run, given)
-        self._gates = Gates(config, run, given, self._plans, lambda text: self.say(text))
+        self._gates = Gates(self, run, given, self._plans)
         names = [name for stage in self._pipeline.stages for name in stage.runs]
         self._chosen = {name: choose(config, batch_task.request_of(given.options, name)) for name in names}
 
@@ -120,12 +120,8 @@ class PipelineWork(Work):
             for step in new:
                 ahead = ahead.passes(step.n)
                 stage = self._pipeline.stage(step.stage or "")
-                made = [step]
-                if (
-                    stage.plan is not None
-                    and step.kind is StepKind.GATE
-                    and not ahead.plan_is_read(stage.name)
-                ):
+                made, is_unread = [step], stage.plan is not None and not ahead.plan_is_read(stage.name)
+                if is_unread and step.kind is StepKind.GATE:
                     batches = step.replace(kind=StepKind.TASK, task=stage.task)
                     made = [batches.replace(title=f"batches of {stage.task}")]
                     made += self._gates.closing(stage, step.n, ())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runner.state.plan_ledger import PlanLedger, Step
 
 _STOPPED = (Status.FAILED, Status.PARKED)
+_OF_PEOPLE = {"findings_left", "no_progress", "too_many_findings"}
 _DONE = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
 
 
@@ -50,6 +51,11 @@ def _hint(ledger: PlanLedger, task_id: str, code: str) -> str | None:
     command = way_on(ledger.file, task_id, resets=code == BREAKER_OPEN)
     if code == BREAKER_OPEN:
         return f"check what failed; then `{command}` continues"
+    why = {step.why.code for step in ledger.steps if step.why and step.status in _STOPPED}
+    if code == BATCHES_LEFT and why <= _OF_PEOPLE and why:
+        return f"repair it yourself; then `{command}` looks again"
+    if code == BATCHES_LEFT and why == {"plan_invalid"}:
+        return f"mend the plan; then `{command}` asks you about it"
     if code == BATCHES_LEFT:
         more = "" if ledger.stages else "; --done UNIT skips a unit that you have done yourself"
         return f"`{command}` tries the rest{more}"
@@ -62,7 +68,9 @@ def _end(ledger: PlanLedger) -> tuple[str, str]:
         left = ", ".join(ledger.left)
         return BREAKER_OPEN, f"{in_a_row(ledger)}; left: {left}"
     if breaker.parked is not None:
-        return breaker.parked.code, breaker.parked.message
+        where = [one for one in ledger.steps if one.stage and one.why == breaker.parked and one.task]
+        names = [f"{one.called}{'' if one.task == one.title else f' ({one.task})'}: " for one in where[:1]]
+        return breaker.parked.code, "".join([*names, breaker.parked.message])
     if ledger.is_complete:
         return "completed", "nothing is left"
     stopped = [step for step in ledger.steps if step.stage and step.why and step.status in _STOPPED]

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
 
-def _is_silent(text: str) -> None:
-    """Nobody follows."""
-
-
 class Work:
     """Of one run of a conductor, with the settings that it was begun with."""
 
@@ -30,8 +26,8 @@ class Work:
         self.config, self.task_id = config, task_id
         self.is_a_look = False
         """Whether nothing is carried out: what would have to be written first is left out."""
-        self.say: Callable[[str], None] = _is_silent
-        """As that of the conductor, for what takes its time and is no run."""
+        self.say: Callable[[str], object] = str
+        """As that of the conductor, for what takes its time and is no run; nobody follows a look."""
 
     def choices(self) -> tuple[Choice, ...]:
         """What its runs are run with, each once. As `choose`."""

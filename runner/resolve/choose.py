@@ -86,7 +86,9 @@ def find_task(config: Config, task_id: str) -> Task:
         return config.tasks[task_id]
     except KeyError:
         from runner.text.words import shortened
-    raise TaskNotFound(f"no task `{shortened(task_id, 80)}`", hint=near_match(task_id, config.tasks, "task"))
+    hint = near_match(task_id, config.tasks, "task")
+    hint = f"it is a pipeline: --pipeline {task_id}" if task_id in config.pipelines else hint
+    raise TaskNotFound(f"no task `{shortened(task_id, 80)}`", hint=hint)
 
 
 def find_pipeline(config: Config, name: str) -> Pipeline:

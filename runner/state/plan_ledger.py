@@ -118,7 +118,8 @@ class Step(Value):
     @property
     def called(self) -> str:
         """For people: the batch, or the place in its stage."""
-        return f"{self.stage}: {self.title}" if self.stage else f"batch {self.n}"
+        title = f"{self.title}, round {self.turn}" if self.kind is StepKind.REVIEW else self.title
+        return f"{self.stage}: {title}" if self.stage else f"batch {self.n}"
 
     @property
     def script(self) -> str:
@@ -170,8 +171,7 @@ class PlanLedger(Value):
     breaker: Breaker
     local: tuple[str, ...] = ()
     """Units that are not delegated."""
-    done: tuple[str, ...] = ()
-    """Units that a person says are done."""
+    done: tuple[str, ...] = ()  # as a person says
     base: str | None = None
     """The commit that the plan began with."""
     tip: str | None = None

@@ -94,7 +94,9 @@ def text(path: str, hint: str | None = None, inside: str | None = None, denied: 
                 raise PromptInvalid(f"{path} {why}", hint="name a file itself, or one that git tracks")
             return file.read(MAX_PROMPT_CHARS + 1)
     except UnicodeDecodeError as error:
-        raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None
+        raise PromptInvalid(
+            f"{path} is not valid UTF-8 (byte {error.start + 1})", hint="save it as UTF-8"
+        ) from None
     except OSError as error:
         raise PromptInvalid(f"cannot read {path}: {error.strerror}", hint=hint) from None
 

@@ -134,7 +134,7 @@ def _of_kept(one: ReviewFinding, sources: dict[str, ReviewFinding]) -> Iterator[
 def _of_rebuttal(one: Remark, lines: list[str] | None) -> Iterator[str]:
     quote = one_line(one.quote)
     if lines is None:
-        yield f"`{one_line(one.file, 100)}` is no file of the project that can be looked at"
+        yield f"`{one_line(one.file, 100)}` is not in git (commit it first), or cannot be read"
     elif one.line is None or not 1 <= one.line <= len(lines):
         yield f"`{one_line(one.file, 100)}` has no such line"
     elif len(quote.replace(" ", "")) < _SHORTEST or sum(map(str.isalnum, quote)) < _FEWEST:

@@ -363,7 +363,8 @@ def test_a_repair_that_did_not_help_is_no_reason_to_forget_what_it_was_asked_for
     ends(again)
     assert reason_of(again, "review") == "not_repaired" and told(repo, again) == ["critical", "minor"]
     kept = again.file("findings-review.md")
-    assert "**critical** src/app.py:1:" in kept and "**minor** src/app.py:50:" in kept
+    gone = "**minor** src/app.py:50 (no such line):"
+    assert "**critical** src/app.py:1:" in kept and gone in kept
 
 
 def test_findings_of_one_name_at_two_places_are_two(repo: Repo) -> None:

@@ -16,7 +16,7 @@ from runner.cli.pen import cleaned
 from runner.cli.plan_status import plan_text
 from runner.cli.render import manifest_text
 from runner.model import Lineage, Reason
-from runner.state.plan_ledger import Breaker, PlanLedger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step, StepKind
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"
@@ -67,6 +67,22 @@ def test_the_breaker_says_why_nothing_more_begins() -> None:
     assert "breaker: open, 1 of 1 failures in a row" in plan_text(opened.shown())
     parked = one.parked(1, Reason("auth_or_quota", "not logged in\n401"))
     assert "breaker: parked, auth_or_quota: not logged in 401" in plan_text(parked.shown()).splitlines()
+
+
+def test_steps_of_a_pipeline_are_named_where_others_wait_for_them() -> None:
+    command = f"gate: {'pytest tests ' * 7}"
+    steps = (
+        Step(1, (), stage="duo", kind=StepKind.SYNTHESIS, title="synthesis", task="join"),
+        Step(2, (), (1,), stage="duo", kind=StepKind.GATE, title=command, is_last=True),
+        Step(3, (), (1,), stage="then", kind=StepKind.TASK, title="look", task="look"),
+    )
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("duo", "then"))
+    text = plan_text(ledger.failed(1, Reason("synthesis_rejected", "A1 is gone")).shown())
+    assert text.startswith("pipeline p: 0 of 2 stages passed\n")
+    assert f"blocked      {command.strip()}  waits for synthesis\n" in text
+    assert "blocked      look  waits for duo: synthesis\n" in text
+    one = PlanLedger("pipeline p", None, (), Breaker(3), stages=("duo",))
+    assert plan_text(one.shown()).startswith("pipeline p: 0 of 1 stage passed\n")
 
 
 def test_a_plan_that_is_done_lists_nothing_as_left() -> None:

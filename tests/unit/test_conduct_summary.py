@@ -16,7 +16,7 @@ from runner.conduct.summary import Ended, ended
 from runner.model import Lineage, Outcome, Reason
 from runner.runtimes.base import Activity, End, Kind
 from runner.runtimes.plan import ENDED, RUNTIME
-from runner.state.plan_ledger import Breaker, PlanLedger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step, StepKind
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"
@@ -67,6 +67,24 @@ def test_what_is_left_is_told_with_the_reason_of_every_batch() -> None:
         "- batch 5 (U6): running",
         "not delegated, left to you: L1",
     ]
+
+
+def test_the_end_of_a_pipeline_says_which_step_is_in_the_way_and_what_a_person_can_do() -> None:
+    steps = (
+        Step(1, (), stage="duo", kind=StepKind.COMPARE, title="b", task="audit"),
+        Step(2, (), stage="duo", kind=StepKind.REVIEW, title="look", task="look", turn=2),
+        Step(3, (), (2,), stage="duo", kind=StepKind.GATE, title="gate"),
+    )
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("duo",))
+    parked = ended(ledger.parked(1, Reason("auth_or_quota", "API Error: 529")), "p")
+    assert parked.message == "duo: b (audit): API Error: 529"
+    assert ended(ledger.parked(2, WHY), "p").message == "duo: look, round 2: `pytest` failed"
+    for code, hint in (
+        ("no_progress", "repair it yourself; then `runner start --pipeline p --resume` looks again"),
+        ("plan_invalid", "mend the plan; then `runner start --pipeline p --resume` asks you about it"),
+        ("verify_failed", "`runner start --pipeline p --resume` tries the rest"),
+    ):
+        assert ended(ledger.not_passed(3, Reason(code, "1 finding")), "p").hint == hint
 
 
 def test_several_batches_in_the_way_are_all_named() -> None:

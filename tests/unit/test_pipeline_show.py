@@ -90,11 +90,36 @@ def test_stages_stand_in_the_order_of_their_needs_and_one_number_is_side_by_side
 def test_each_run_says_what_it_may_and_by_whom_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     text = picture(capsys)
 
-    assert "   task       look: read-only, codex, unknown\n" in text
-    assert "   parallel   other: read-only, claude, unknown\n" in text
-    assert "   batch      build: workspace-write, codex, unknown, own tree\n" in text
+    assert "   task       look: read-only, codex, time unknown\n" in text
+    assert "   parallel   other: read-only, claude, time unknown\n" in text
+    assert "   batch      build: workspace-write, codex, time unknown, own tree\n" in text
     assert "   gate       `make 'a b'`, `true`\n" in text
-    assert "   person     docs/{name}.md Is it right?\n   gate       a person approves\n" in text
+    assert (
+        "   person     docs/{name}.md\n              Is it right?\n   gate       a person approves\n" in text
+    )
+
+
+def test_each_role_and_each_severity_is_in_words(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = """
+[[pipelines.feature.stages]]
+name = "duo"
+compare = { a = "look", b = "other", task = "look", pattern = "adversarial", passes = 2 }
+[[pipelines.feature.stages]]
+name = "review"
+tasks = ["look", "other"]
+gate = { no_findings = "important" }
+repair = { task = "build", severity = "important", max_rounds = 1 }
+"""
+    settings = SETTINGS.replace('title = "A', '# "A')
+    (repository / "delegate.toml").write_text(settings + more)
+    text = picture(capsys)
+    assert text.startswith("feature\n")
+    assert "   adversarial look: " in text and "   advocacy   look: " in text
+    assert "time unknown\n              side by side\n   repair     build: " in text
+    assert "each finding that is important or graver, 1 round at most\n" in text
+    assert "   gate       no finding that is important or graver\n" in text
 
 
 def test_what_a_repository_wrote_moves_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -366,7 +366,7 @@ def test_the_last_lines_on_a_plan_say_what_all_its_batches_have_cost(
         Path(plan.control, "children", f"{batch.task_id}@{batch.run_id}").touch()
         known = {"usage": Usage(1_000_000, 400_000, 100_000), "price": Price(2.0, 0.5, 10.0)}
         batch.write_manifest(batch.read_manifest().replace(parent=lineage_of(plan), **known))
-    assert took().endswith(" 2,200,000 tokens of its batches, price 4.8000")
+    assert took().endswith(" 2,200,000 tokens of its runs, price 4.8000")
     batches[1].write_manifest(batches[1].read_manifest().replace(price=None))
     assert took().endswith(", price 2.4000 (without 1 run whose price is not known)")
     Path(plan.ledger).write_text("no ledger")
