@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
@@ -15,7 +16,7 @@ from runner.usecases import trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from runner.usecases.trust import Demands
 
@@ -141,17 +142,23 @@ def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
         kind, key, words = row[0], row[1], trust.words_of(row)
         name = key.rpartition(".")[2] if key.startswith("tasks.") else key
         alike.setdefault((kind, name, words), []).append(key)
-    lines = []
+    lines, stage = [], re.compile(r'"name": "([^"]+)"')
+    stages = {row[1]: named[1] for row in items if row[1].endswith("]") and (named := stage.search(row[2]))}
     for kind, heading in _HEADINGS.items():
-        rows = [(_named(keys), plain(words)) for (of, _, words), keys in alike.items() if of == kind]
+        rows = [(_named(keys, stages), plain(words)) for (of, _, words), keys in alike.items() if of == kind]
         if rows:
             width = min(44, max(len(key) for key, _ in rows))
             lines += [f"\n  {heading}:", *(f"    {key:<{width}}  {words}" for key, words in rows)]
     return lines or ["start agents with its prompts, and nothing else."]
 
 
-def _named(keys: Sequence[str]) -> str:
-    return plain(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+def _named(keys: Sequence[str], stages: Mapping[str, str]) -> str:
+    """Those of a stage by its name."""
+    key = keys[0]
+    for place, name in stages.items():
+        if f"{key}.".startswith(f"{place}."):
+            key = f"{place.partition('.stages[')[0]}.{name}{key.removeprefix(place)}"
+    return plain(key) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
 
 
 def _show(args: Namespace, found: Demands) -> None:

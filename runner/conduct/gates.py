@@ -38,7 +38,6 @@ _MOST_TOLD = 20
 _NO_REVIEWS = (StepKind.BATCH, StepKind.REPAIR)
 _REVIEWS = (StepKind.TASK, StepKind.REVIEW)
 _REJECTED = "not_approved"
-_AGAIN = "\n(it has changed since it was approved)"
 _SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
 _STOPPED = (Status.FAILED, Status.PARKED)
 
@@ -133,7 +132,7 @@ class Gates:
         if not is_to_sign:  # `inbox` shows what is still to be written
             return ledger if digest is None else ledger.passes(step.n, digest)
         if step.n not in self._asked or self._asked[step.n][0] != digest:
-            prompt = _asks(stage, place) + (_AGAIN if step.why == CHANGED else "")
+            prompt = _asks(stage, place)
             told = step.asked if step.why is not None and step.why.code == _REJECTED else None
             self._asked[step.n] = (digest, approval.ask(self._run, stage.name, prompt, place, told))
         entry = self._asked[step.n][1]

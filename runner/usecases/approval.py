@@ -13,6 +13,7 @@ from runner.disk.files import follow, read_up_to
 from runner.errors import Conflict, RunnerError, UsageError
 from runner.ledger.entry import APPROVED, HUMAN, REJECTED, EntryType, is_of_person
 from runner.ledger.lanes import AlreadyDecided, HandleNotFound, ProposalOutdated
+from runner.state.plan_ledger import CHANGED
 from runner.text.terminal import is_blank
 from runner.text.words import few
 from runner.usecases import ledger as ledgers
@@ -108,9 +109,13 @@ def ask(run: RunDir, stage: str, prompt: str, file: str | None, told: str | None
         decided, counts = decision(run, last.id), ledger.state().lane_of(last.id) is not None
         if decided is not None:
             counts = decided.digest == digest and last.id != told
-        counts &= last.text("file") == (file or "")
-        if counts and any(one.run_id == last.run_id for one in continued(run)):
+        is_same = last.text("file") == (file or "") and any(
+            one.run_id == last.run_id for one in continued(run)
+        )
+        if counts and is_same:
             return last.id
+        if is_same and decided is not None and decided.approved and decided.digest != digest:
+            prompt += f"\n({CHANGED.message})"
     first = stage if before is None else ledger.entry(before).text("lane")
     names = (first, *(f"{stage[:56]}-{n + 2}" for n in range(len(state.lanes) + 1)))
     taken = {one.name for one in state.lanes if one.handoff and one.handoff.approval != stage}

@@ -195,7 +195,7 @@ def _with_batches(
     if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
         notes.append(f"{runs} tokens")
-    own = own.replace(gates=_gates(plan), review_findings=tuple(once(lost)))
+    own = own.replace(gates=(*_gates(run, plan, own.outcome is not None),), review_findings=(*once(lost),))
     return of_plan(own, found, plan.left, missing, earlier)
 
 
@@ -229,12 +229,17 @@ def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
     return found
 
 
-def _gates(plan: PlanLedger) -> tuple[str, ...]:
-    return tuple(
-        f"{step.called}: {step.status}" + (f" ({step.why.message})" if step.why else "")
-        for step in plan.steps
-        if not step.has_run and step.status is not Status.REPLACED
-    )
+def _gates(run: RunDir, plan: PlanLedger, is_over: bool) -> Iterator[str]:
+    """What has become of what is no run, in the words of `status`, and who has signed it."""
+    from runner.usecases.approval import decision
+
+    for step, shown in zip(plan.steps, plan.shown(is_over=is_over)["batches"], strict=True):
+        if not step.has_run and step.status is not Status.REPLACED:
+            why, signed = f" ({step.why.message})" if step.why else "", None
+            with contextlib.suppress(RunnerError):  # nobody believes that ledger
+                signed = decision(run, step.asked) if step.asked and step.status is Status.SUCCEEDED else None
+            by = f", approved by {signed.signer}" if signed and signed.approved else ""
+            yield f"{step.called}: {shown['status']}{by}{why}"
 
 
 def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]:

@@ -154,6 +154,7 @@ def tells_its_end(repo: Repo, run: Run) -> None:
     kept = run.file("findings-review.md")
     assert "**minor** src/app.py:1: A word" in kept and "41\n" not in kept
     report = repo.json("report", run.id)
+    assert any(one.startswith("prd: docs/csv.md: succeeded, approved by ") for one in report["gates"])
     assert [one["title"] for one in report["review_findings"]] == ["A word"]
     assert report["files"]["observed"] == [
         "plans/csv.toml",

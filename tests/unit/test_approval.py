@@ -431,6 +431,17 @@ def test_a_rejection_while_nobody_lived_counts_until_it_was_told(file: str | Non
     assert found is not None and found.approved
 
 
+def test_whoever_approved_what_has_changed_since_is_told_so_after_a_kill_too(tmp_path: Path) -> None:
+    write(tmp_path)
+    killed, ledger = a_pipeline(tmp_path, 1_000_000.0), Ledger(str(tmp_path), "feature")
+    approval.ask(killed, "prd", "Is it?", DOCUMENT)
+    decide(killed)
+    write(tmp_path, "Something else.\n")
+    approval.ask(a_pipeline(tmp_path, 2_000_000.0, killed), "prd", "Is it?", DOCUMENT)
+    (asked,) = approval.pending(ledger)
+    assert asked.text("ask") == "Is it?\n(it has changed since it was approved)"
+
+
 def test_what_a_run_has_asked_is_nobodys_question_once_the_pipeline_begins_anew(tmp_path: Path) -> None:
     cancelled, ledger = a_pipeline(tmp_path, 1_000_000.0), Ledger(str(tmp_path), "feature")
     entry = approval.ask(cancelled, "prd", "Go on?", None)

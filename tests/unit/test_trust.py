@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.trust import explanation
 from runner.errors import Unwritable
 from runner.state import trust
 from runner.state.watched import digest_of
+from runner.usecases.trust import Demands
 
 FILE = "delegate.toml"
 ITEMS = (("run", "tasks.a.verify", "make test"),)
@@ -251,3 +253,12 @@ def test_a_group_with_the_name_of_its_user_and_no_other_member_is_nobody_else() 
         [sys.executable, "-c", _AS_DAEMON, *asked], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[False, False, True, True, False, False]"
+
+
+def test_what_a_stage_does_is_listed_by_its_name() -> None:
+    items = (
+        ("runs", "pipelines.p.stages[1].gate.commands", "make test"),
+        ("other", "pipelines.p.stages[1]", '{"tasks": ["a"], "name": "review"}'),
+    )
+    text = explanation(Demands("/repo", items=items))
+    assert "pipelines.p.review.gate.commands  make test" in text and "stages[" not in text
