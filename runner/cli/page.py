@@ -111,6 +111,10 @@ def _sections(d: Dossier, report: Report) -> Iterator[str]:
     if report.review_findings:
         said = (one.replace(severity=_t(one.severity)) for one in report.review_findings)
         yield _section("Review findings", _list(review_line(one, _code) for one in said))
+    if report.repaired:
+        yield _section(
+            "Repaired, and not found again", _list(review_line(one, _code) for one in report.repaired)
+        )
     yield _section("Changes", *_changes(d, report))
     yield _section(
         "Settings", _settings(d, report), _folded("The command", _pre(d.command)) if d.command else ""

@@ -17,7 +17,7 @@ from runner.state.plan_ledger import Status, StepKind
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal, is_blank
 from runner.text.words import few, indented, one_line
-from runner.usecases import review
+from runner.usecases import findings
 from runner.verify import places, record
 from runner.verify.claim import Claim
 from runner.verify.review import KeptFindings
@@ -149,7 +149,7 @@ class ComparedRuns:
 
     def findings(self, step: Step, claim: Claim) -> tuple[ReviewFinding, ...]:
         """What a run has found. A synthesis keeps what was found, in the words of those who found it."""
-        return review.kept(self._run, step.stage) if step.kind is StepKind.SYNTHESIS else claim.findings
+        return findings.kept(self._run, step.stage) if step.kind is StepKind.SYNTHESIS else claim.findings
 
     def _code(self, ledger: PlanLedger, path: str) -> str | None:
         """The text of a file that can rebut: git has it, or a step was seen to change it. What lies beside

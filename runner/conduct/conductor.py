@@ -88,14 +88,17 @@ class Conductor:
             if self._look():
                 continue
             for step in self._next():
+                if self._work.grown(self.ledger) is not self.ledger:
+                    break  # a document has changed: who approves it is asked before anything reads it
                 self._begin(step)
-            if self._at_work:
-                if ended := self._await():
-                    self._finish(ended)
-            elif any(not step.has_run for step in self.ledger.runnable()):
-                time.sleep(_POLL_S)
             else:
-                return self.ledger
+                if self._at_work:
+                    if ended := self._await():
+                        self._finish(ended)
+                elif any(not step.has_run for step in self.ledger.runnable()):
+                    time.sleep(_POLL_S)
+                else:
+                    return self.ledger
 
     def _settled(self) -> set[str]:
         """What finished batches have changed, without what is still to be committed."""

@@ -18,7 +18,14 @@ from runner.state.store import RunDir
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
-from runner.usecases.review import about, asked_after, found_before, is_done_beside, unrepaired
+from runner.usecases.findings import (
+    about,
+    asked_after,
+    found_before,
+    is_done_beside,
+    lines_moved,
+    unrepaired,
+)
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
 from runner.verify.review import PLACES, SEVERITIES, ReviewFinding, followed, gravest_first, once, unsaid
@@ -101,7 +108,8 @@ class Gates:
             elif step.status is Status.WAITING and step.why == CHANGED:
                 others = [one.name for one in self._given.pipeline.stages]
                 is_needed = any(stage.name in self._given.pipeline.before(name) for name in others)
-                if is_needed and not self._is_read_yet(ledger, step):  # and nothing that needs it can begin
+                is_settled = not self._is_read_yet(ledger, step) and not _is_at_work(ledger, step)
+                if is_needed and is_settled:  # nothing that needs it can begin, or come up
                     ledger = ledger.not_passed(step.n, CHANGED)
         return ledger
 
@@ -140,6 +148,8 @@ class Gates:
             ledger = ledger.asking(step.n, entry)
         said = approval.decision(self._run, entry)
         if said is None:
+            if not approval.is_open(self._run, entry):  # a person has set the ledger aside
+                del self._asked[step.n]
             return ledger
         if said.digest != digest or (said.approved and place is not None and digest is None):
             del self._asked[step.n]  # that was another document: the next look asks anew
@@ -172,20 +182,24 @@ class Gates:
         if found is None:
             why = Reason("lost", "the results of its reviews are gone")
             return ledger.not_passed(step.n, why)
-        found_idle, stop = unrepaired(ledger, stage.name), None
-        idle = unsaid((one for _, one in found_idle), found)
+        found_idle, moved, stop = unrepaired(ledger, stage.name), lines_moved(ledger), None
+        idle = unsaid((one for _, one in found_idle), found, moved)
         # What an earlier round has left, a person may have repaired since.
         now = [one for by, one in found_idle if by.turn == step.turn and not is_done_beside(ledger, by, one)]
-        left = [*found, *unsaid(now, found)]
+        left = [*found, *unsaid(now, found, moved)]
         if stage.repair is not None and (grave := _as_grave(left, stage.repair.severity)):
             stop = self._no_more(ledger, stage, step, grave)
             if stop is None:
                 return self._another_round(ledger, stage, step, grave)
         if (gravest := stage.gate.no_findings) is not None and (grave := _as_grave(left, gravest)):
             return ledger.not_passed(step.n, stop or _left(grave))
+        place = None if stage.person is None else self._given.place(stage)
+        before = place and self._digest(place)
         if stage.gate.commands and (failed := self._failed(stage, step, ledger, env)) is not None:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
-        earlier = unsaid(self._earlier(ledger, stage), found)
+        if place and self._digest(place) != before:  # or it would be asked for again, and they run again
+            return ledger.not_passed(step.n, Reason(CHANGED.code, f"{place} changed while its gate ran"))
+        earlier = unsaid(self._earlier(ledger, stage), found, moved)
         if later := [*found, *idle, *earlier]:
             _track(self._run, stage.name, later)
         unseen = _unseen([*idle, *(_as_grave(earlier, gravest) if gravest is not None else ())])
@@ -251,7 +265,7 @@ class Gates:
             if step.run is not None and step.kind in _REVIEWS and ledger.is_outdone(step):
                 kept = record.load(RunDir.of(self._run.repo, step.run).result)
                 mine = followed(mine, () if kept is None or kept.claim is None else kept.claim.findings)
-            found += unsaid(mine, asked_after(ledger, step))
+            found += unsaid(mine, asked_after(ledger, step), lines_moved(ledger))
         return once(found)
 
     def _no_more(
@@ -294,6 +308,16 @@ class Gates:
         for one in gone:
             ledger = ledger.replaced(one.n, None)
         return ledger.grown((*made, *closing))
+
+
+def _is_at_work(ledger: PlanLedger, document: Step) -> bool:
+    """Whether something on top of it may still ask for more runs: a run, or a gate that is looked at next."""
+    over = {one.n for one in ledger.steps if one.status in (*_SUCCEEDED, Status.REPLACED)}
+    return any(
+        one.status is Status.RUNNING
+        or (one.kind is StepKind.GATE and one.status is Status.WAITING and over.issuperset(one.after))
+        for one in map(ledger.step, ledger.on_top_of([document.n]))
+    )
 
 
 def _is_known(ledger: PlanLedger, stage: Stage) -> bool:

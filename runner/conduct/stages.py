@@ -209,7 +209,7 @@ class PipelineWork(Work):
         """
         stages = [self._pipeline.stage(name) for name in self._pipeline.before(stage.name)]
         is_opinion = step.kind is StepKind.COMPARE
-        known = [one.name for one in stages if not (is_opinion and one.gate.no_findings)]
+        known = [one.name for one in stages if not (is_opinion and (one.gate.no_findings or one.compare))]
         for one in ledger.steps:
             is_made = (
                 stage.name == one.stage and step.title == "b" and one.title == "a" and one.n in step.after

@@ -232,7 +232,7 @@ class PlanLedger(Value):
         """Whether a later review or synthesis of its stage stands for what this one has found."""
         later = [one for one in self.of_stage(step.stage or "") if one.n > step.n and one.status in _OVER]
         if step.kind in (StepKind.COMPARE, StepKind.SYNTHESIS):
-            return any(one.kind is StepKind.SYNTHESIS for one in later)
+            return any(one.title == "synthesis" for one in later)  # an advocacy only argues
         return any(one.kind is StepKind.REVIEW and one.task == step.task for one in later)
 
     def plan_is_read(self, stage: str) -> bool:

@@ -130,6 +130,11 @@ def decision(run: RunDir, entry: str) -> Approval | None:
     return _decided(ledgers.ledger_of(run), entry)
 
 
+def is_open(run: RunDir, entry: str) -> bool:
+    """Whether that waits for a person there."""
+    return ledgers.ledger_of(run).state().lane_of(entry) is not None
+
+
 def _decided(ledger: Ledger, asked: str) -> Approval | None:
     replies = [] if ledger.state().lane_of(asked) else ledger.entries(kinds=(EntryType.REPLY,))
     for one in replies:

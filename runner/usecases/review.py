@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 
-from runner.disk.files import no_follow, read
+from runner.disk.files import no_follow
 from runner.errors import Conflict, InvocationBroken, RunnerError
 from runner.model import Level
-from runner.state.authentic import Why, own_ledger, refuse_foreign, refuse_forged, why_foreign
+from runner.state.authentic import Why, own_ledger, refuse_foreign, why_foreign
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import children
@@ -21,32 +21,31 @@ from runner.text.words import count
 from runner.usecases import ledger_part
 from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
+from runner.usecases.findings import asked_after, found_before, kept, lines_moved, repaired, unrepaired
 from runner.usecases.logs import redactor, refusals, shown_checks, unknown_secrets
 from runner.usecases.look import Shown, look, show
 from runner.usecases.takers import continued
-from runner.value import Value, json_value
+from runner.value import Value
 from runner.verify import record as records
 from runner.verify import report as reports
 from runner.verify.checks import Check
 from runner.verify.inspect import Allowed, allowed_by
 from runner.verify.record import Record
 from runner.verify.report import ReportedFiles
-from runner.verify.review import SEVERITIES, KeptFindings, ReviewFinding, followed, once, unsaid
+from runner.verify.review import ReviewFinding, unsaid
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from runner.model import Json
     from runner.state.manifest import Manifest
     from runner.state.plan_ledger import PlanLedger, Step
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
 
-_LARGEST = 16 << 20
-_NEAR = 20
-"""Lines between two findings that may be one."""
 HAS_SECRET = "this patch has the value of a secret in it: patches are exact and never redacted"
 
 
@@ -101,7 +100,8 @@ def report(run: RunDir) -> Reviewed:
     steps: list[tuple[str, Reviewed]] = []
     missing: list[str] = []
     made = _with_batches(reviewed.report, run, plan, notes, steps, missing)
-    made = made.replace(gates=tuple(map(redact, made.gates)))
+    names = ("gates", "repaired", "review_findings")
+    made = made.replace(**{name: reports.redacted(getattr(made, name), redact) for name in names})
     return Reviewed(made, tuple(notes), reviewed.manifest, steps=tuple(steps), missing=tuple(missing))
 
 
@@ -159,12 +159,12 @@ def _with_batches(
     """The report of a plan, from those of its batches' latest runs: these become `steps` or are `missing`."""
     from runner.verify.plan_report import of_plan
 
-    found = []
+    found, moved = [], lines_moved(plan)
     lost = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
     for step in plan.steps:
         name = step.called
         asked = asked_after(plan, step)
-        lost += [one.replace(step=name) for one in unsaid(_before(run, step), asked)]
+        lost += [one.replace(step=name) for one in unsaid(_before(run, step), asked, moved)]
         if without := sum(not os.path.exists(RunDir.of(run.repo, one).result) for one in step.before):
             notes.append(f"{name}: what {count(without, 'earlier run')} of it had found is gone")
         if step.run is None or not is_run_id(step.run.run_id):
@@ -174,10 +174,11 @@ def _with_batches(
             manifest, told = reviewed.manifest, reviewed.report
             if plan.is_outdone(step):
                 more = () if step.kind is StepKind.COMPARE else told.review_findings or ()
-                lost += [one.replace(step=name) for one in unsaid(more, asked)]
+                lost += [one.replace(step=name) for one in unsaid(more, asked, moved)]
                 told = told.replace(review_findings=None)
-            elif step.kind is StepKind.SYNTHESIS and step.status in (Status.SUCCEEDED, Status.DONE):
-                said = _redacted(kept(run, step.stage), run, manifest)
+            elif step.kind is StepKind.SYNTHESIS:  # in the words of the analyses, once it was accepted
+                is_kept = step.title == "synthesis" and step.status in (Status.SUCCEEDED, Status.DONE)
+                said = _redacted(kept(run, step.stage), run, manifest) if is_kept else None
                 told = told.replace(review_findings=said)
         except RunnerError as error:
             notes.append(f"{name} is not in this report: {error.message}")
@@ -189,14 +190,23 @@ def _with_batches(
         if step.status not in (Status.DONE, Status.REPLACED):
             steps.append((name, reviewed))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
+    still = [one for _, told in found for one in told.review_findings or ()]
+    own = own.replace(
+        gates=(*_gates(run, plan, own.outcome is not None),),
+        review_findings=tuple(unsaid(lost, still, moved)),
+    )
+    unfound = tuple(unsaid(repaired(plan), [*lost, *still], moved))
+    return of_plan(own, found, plan.left, missing, _spent(run, plan, notes)).replace(repaired=unfound)
+
+
+def _spent(run: RunDir, plan: PlanLedger, notes: list[str]) -> Sequence[Json]:
+    """By the tries before the latest ones."""
     latest = {step.run.run_id for step in plan.steps if step.run is not None}
-    tries = _tries(run)
-    earlier = [manifest.usage.to_json() for name, manifest in tries.items() if name not in latest]
+    earlier = [manifest.usage.to_json() for name, manifest in _tries(run).items() if name not in latest]
     if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
         runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
         notes.append(f"{runs} tokens")
-    own = own.replace(gates=(*_gates(run, plan, own.outcome is not None),), review_findings=(*once(lost),))
-    return of_plan(own, found, plan.left, missing, earlier)
+    return earlier
 
 
 def _redacted(found: Sequence[ReviewFinding], run: RunDir, manifest: Manifest) -> tuple[ReviewFinding, ...]:
@@ -215,20 +225,6 @@ def _before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
         return ()
 
 
-def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
-    """What a review had found before it was run anew, or a synthesis had kept."""
-    found: Sequence[ReviewFinding] = ()
-    if step.before and step.kind is StepKind.SYNTHESIS:
-        is_over = step.status in (Status.SUCCEEDED, Status.DONE)
-        for conductor in reversed([*continued(run)][is_over:]):
-            with contextlib.suppress(RunnerError, ValueError):
-                found = followed(found, kept(conductor, step.stage))
-    for one in step.before if step.kind in (StepKind.TASK, StepKind.REVIEW) else ():
-        said = records.load(RunDir.of(run.repo, one).result)
-        found = followed(found, said.claim.findings if said is not None and said.claim else ())
-    return found
-
-
 def _gates(run: RunDir, plan: PlanLedger, is_over: bool) -> Iterator[str]:
     """What has become of what is no run, in the words of `status`, and who has signed it."""
     from runner.usecases.approval import decision
@@ -240,64 +236,6 @@ def _gates(run: RunDir, plan: PlanLedger, is_over: bool) -> Iterator[str]:
                 signed = decision(run, step.asked) if step.asked and step.status is Status.SUCCEEDED else None
             by = f", approved by {signed.signer}" if signed and signed.approved else ""
             yield f"{step.called}: {shown['status']}{by}{why}"
-
-
-def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]:
-    """What repairs of a stage have left as it was, each with the newest that was asked for it: it was
-    rejected, or has changed nothing.
-    """
-    over = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
-    repairs = [step for step in plan.of_stage(stage) if step.kind is StepKind.REPAIR and step.status in over]
-    newest = {one.identity: step.turn for step in repairs for one in about(step)}
-    asked = [(step, one) for step in repairs for one in about(step)]
-    again = [one.replace(severity=SEVERITIES[0]) for step, one in asked if newest[one.identity] == step.turn]
-    found = []
-    for turn in sorted({step.turn for step in repairs}):
-        # Where more of that name were asked for than later, one of them was not asked for again.
-        lost = unsaid((one for by, one in asked if newest[one.identity] > by.turn == turn), again)
-        found += [
-            (step, one)
-            for step, one in asked
-            if step.turn == turn and (newest[one.identity] == turn or one in lost)
-            if step.status is Status.REPLACED or not step.changed
-        ]
-    return found
-
-
-def asked_after(plan: PlanLedger, step: Step) -> list[ReviewFinding]:
-    """The findings that repairs of its stage were asked for after it, however grave they were then."""
-    repairs = [one for one in plan.of_stage(step.stage or "") if one.kind is StepKind.REPAIR]
-    later = [one for one in repairs if one.turn > step.turn]
-    return [one.replace(severity=SEVERITIES[0]) for repair in later for one in about(repair)]
-
-
-def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bool:
-    """Whether a repair of the same round, of a finding near this one, has changed its file: two reviews may
-    have found one thing, so that nothing was left to do for the other.
-    """
-    return repair.status is not Status.REPLACED and any(
-        finding.file in step.changed and one.file == finding.file
-        for step in plan.of_stage(repair.stage or "")
-        if step.kind is StepKind.REPAIR and step.turn == repair.turn and step.status is not Status.REPLACED
-        for one in about(step)
-        if one.line == finding.line or (one.line and finding.line and abs(one.line - finding.line) <= _NEAR)
-    )
-
-
-def about(step: Step) -> list[ReviewFinding]:
-    """The findings that a step is about."""
-    return [ReviewFinding.from_json(finding) for finding in step.about]
-
-
-def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:
-    """What the synthesis of a stage has kept. Conflict or ForeignRun where that cannot be used."""
-    path = f"{run.path}/kept-{stage}.json"
-    try:
-        data = read(path, _LARGEST)
-    except OSError as error:
-        raise Conflict(f"{path} cannot be read: {error.strerror}") from error
-    refuse_forged(path, data)
-    return KeptFindings.from_json(json_value(data)).findings
 
 
 def runs_of_plan(run: RunDir) -> list[Manifest]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.conformance import Agreement, Conformance, Conformity
 from runner.verify.report import Claims, Report, ReportedFiles
-from runner.verify.review import gravest_first, unsaid
+from runner.verify.review import gravest_first
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def of_plan(
         ),
         usage=_spent([*(one.usage for _, one in batches), *earlier]),
         residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
-        review_findings=gravest_first([*unsaid(own.review_findings or (), said), *said]) if says else None,
+        review_findings=gravest_first([*(own.review_findings or ()), *said]) if says else None,
         refused=_named((name, one.refused) for name, one in batches),
     )
 

@@ -78,6 +78,8 @@ class Report(Value):
     """What the ledger of its task has of it, and how the lanes are now; None where there is none."""
     review_findings: tuple[ReviewFinding, ...] | None = None
     """What a review claims to have found, the gravest first; None where there is no result."""
+    repaired: tuple[ReviewFinding, ...] = ()
+    """What runs of a pipeline have repaired, and no review has found again since."""
     gates: tuple[str, ...] = ()
     """What became of each gate and document of a pipeline."""
 

@@ -78,6 +78,8 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
         yield "findings", [line for finding in report.findings for line in _found(finding, show)]
     if report.review_findings:
         yield "review findings", _listed([review_line(one, show) for one in report.review_findings])
+    if report.repaired:
+        yield "repaired, and not found again", _listed([review_line(one, show) for one in report.repaired])
     claims = report.claims
     if claims.status is not None:
         said = [f"its checks: {show(claims.verification_summary)}"] if claims.verification_summary else []

@@ -7,11 +7,13 @@ from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Any, Self
 
 SEVERITIES = ("critical", "important", "minor")
 """The gravest first."""
+NEAR = 20
+"""Lines between two findings that may be one."""
 PLACES = {"no_file": " (no such file)", "no_line": " (no such line)", "outside": " (outside)"}
 """What is said of a place that is not there."""
 
@@ -51,6 +53,10 @@ class ReviewFinding(Value):
         """By which it is known again after the lines around it have moved."""
         return self.file, " ".join(self.title.lower().split())
 
+    def is_near(self, other: Self) -> bool:
+        """Whether lines that a person has added could be all that is between them."""
+        return self.line is None or other.line is None or abs(self.line - other.line) <= NEAR
+
     @property
     def rank(self) -> int:
         """0 is the gravest."""
@@ -76,11 +82,13 @@ def once(findings: Iterable[ReviewFinding]) -> list[ReviewFinding]:
     return [*known.values()]
 
 
-def unsaid(findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding]) -> list[ReviewFinding]:
-    """Those that are not among what was `said`, at least as grave. What was said once stands for one: for the
-    gravest that it can, and the nearest, as lines move.
+def unsaid(
+    findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding], moved: Collection[str] = ()
+) -> list[ReviewFinding]:
+    """Those that are not among what was `said` near them, at least as grave; anywhere in files whose lines
+    have `moved`. What was said once stands for one: for the gravest that it can, and the nearest.
     """
-    ours, theirs = [*findings], [*said]
+    ours, theirs = once(findings), [*said]
     by_name: dict[tuple[str, str], list[int]] = {}
     for k, one in enumerate(theirs):
         by_name.setdefault(one.identity, []).append(k)
@@ -88,7 +96,7 @@ def unsaid(findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding]) -> 
         (one.rank, -theirs[k].rank, abs((one.line or 0) - (theirs[k].line or 0)), n, k)
         for n, one in enumerate(ours)
         for k in by_name.get(one.identity, ())
-        if theirs[k].rank <= one.rank
+        if theirs[k].rank <= one.rank and (one.file in moved or one.is_near(theirs[k]))
     )
     found, used = set[int](), set[int]()
     for *_, n, k in pairs:

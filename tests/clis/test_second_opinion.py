@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.clis import CLIS
 from support.judged import call, says
-from support.repo import Repo
+from support.repo import Repo, Run
 from support.stages import (
     ends,
     finding,
@@ -87,13 +87,54 @@ def test_a_synthesis_that_drops_a_finding_is_rejected_and_tried_again(two: Repo)
     assert [step(again, "both", title)["tries"] for title in ("a", "b", "synthesis")] == [1, 1, 2]
 
 
+def lines(repo: Repo, run: Run) -> list[tuple[str, str]]:
+    """Which step the report names for what was found."""
+    report = repo.cli("report", run.id, "--format", "json").json()
+    return sorted((one["step"], one["title"]) for one in report["review_findings"])
+
+
+def test_what_both_have_found_is_told_until_a_synthesis_was_accepted_also_after_an_advocacy(
+    two: Repo,
+) -> None:
+    twice = (two.root / "delegate.toml").read_text().replace('task = "also" }', 'task = "also", passes = 2 }')
+    two.write("delegate.toml", twice)
+    two.says("commit", "-qam", "two passes")
+    plays(two, "both.advocacy", _synthesis())
+    plays(two, "both.synthesis", _synthesis("A1"))
+    run = starts(two)
+    ends(run, "failed")
+    assert lines(two, run) == [("both: a", "It is wrong"), ("both: b", "It has no name")]
+    assert "It is gone" not in two.cli("report", run.id).stdout
+    plays(two, "both.synthesis", _synthesis("A1", "B1"))
+    again = resumes(two)
+    ends(again)
+    assert lines(two, again) == [("both: synthesis", "It has no name"), ("both: synthesis", "It is wrong")]
+
+
+def test_what_a_side_found_that_failed_is_told_though_it_finds_something_else_when_run_anew(
+    two: Repo,
+) -> None:
+    text = (two.root / "delegate.toml").read_text()
+    two.write(
+        "delegate.toml", text.replace("[tasks.look]\n", '[tasks.look]\nverify = [["test", "-e", "ok"]]\n')
+    )
+    two.says("commit", "-qam", "with a check")
+    run = starts(two)
+    ends(run, "failed")
+    two.write("ok", "1\n")
+    plays(two, "both.a", finds(finding("critical", "Style")))
+    again = resumes(two)
+    ends(again)
+    assert ("both: a", "It is wrong") in lines(two, again)
+
+
 def test_only_what_git_has_rebuts(two: Repo) -> None:
     (two.root / "note.py").write_text("answer = 41\n")
     rebuttal = {"finding": "B1", "line": 1, "quote": "answer = 41", "reasoning": "It is right."}
     plays(two, "both.synthesis", _synthesis("A1", rebuttals=[{**rebuttal, "file": "note.py"}]))
     run = starts(two)
     ends(run, "failed")
-    assert "`note.py` is no file of the project" in step(run, "both", "synthesis")["why"]["message"]
+    assert "`note.py` is not in git (commit it first)" in step(run, "both", "synthesis")["why"]["message"]
     plays(two, "both.synthesis", _synthesis("A1", rebuttals=[{**rebuttal, "file": "src/app.py"}]))
     ends(resumes(two))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.judged import call, claim, says
-from support.repo import Repo
+from support.repo import Repo, Run
 from support.stages import (
     PRD,
     THEN,
@@ -154,6 +154,99 @@ def test_nobody_is_asked_any_more_once_nothing_that_needs_the_document_can_begin
     approve(resumed, "prd")
     ends(resumed)
     assert step(resumed, "prd", "docs/prd.md")["asked"] == again
+
+
+def test_what_a_run_at_work_may_still_ask_for_keeps_the_question_open(repo: Repo) -> None:
+    review = stage(
+        "b",
+        'tasks = ["look"]',
+        'needs = ["prd"]',
+        'gate = { no_findings = "critical" }',
+        'repair = { task = "fix" }',
+    )
+    prepares(
+        repo,
+        PRD,
+        review,
+        stage("d", 'tasks = ["also"]', "needs = []"),
+        stage("e", 'tasks = ["more"]', "needs = []"),
+        stage("c", 'tasks = ["build"]', 'needs = ["prd", "d"]'),
+        more='[tasks.more]\nprompt = "Look once more."\n',
+        files={"docs/prd.md": "One.\n"},
+        b_look=finds(finding(), before=f"{gated(repo)}true"),
+        d_also=call(f"{gated(repo, 'other')}true") + says("no result"),
+        e_more=call(f"{gated(repo, 'third')}true") + says("Done."),
+        c_build=writes("two"),
+        **{"b_repair-1-1": call("sed -i s/41/42/ src/app.py") + says(claim()), "b_look.2": finds()},
+    )
+    text = (repo.root / "delegate.toml").read_text()
+    repo.write(
+        "delegate.toml",
+        text.replace('prompt = "Look as well."', 'prompt = "Look as well."\noutput_contract = "final"'),
+    )
+    run = starts(repo)
+    first = asks(run, "prd")
+    approve(run, "prd")
+    waits_at_gate(run_of(run, "b", "look"))
+    repo.write("docs/prd.md", "Two.\n")
+    opens(repo, "third")
+    again = asks(run, "prd", other_than=first)
+    opens(repo, "other")
+    wait_until(lambda: step(run, "d", "also")["status"] == "failed", what="the end of what c needs, too")
+    approve(run, "prd")
+    opens(repo)
+    ends(run, "failed")
+    assert step(run, "prd", "docs/prd.md")["asked"] == again
+    assert "b repair repair 1-1: succeeded" in shown(run)
+
+
+def test_a_document_that_changes_between_two_starts_is_asked_for_before_the_second(repo: Repo) -> None:
+    names = [f"one{n}" for n in range(4)]
+    prepares(
+        repo,
+        PRD,
+        stage("then", f"tasks = {names}".replace("'", '"')),
+        more="".join(f'\n[tasks.{name}]\nprompt = "Look."\n' for name in names),
+        files={"docs/prd.md": "One.\n"},
+        **{f"then_{name}": call(f"{gated(repo)}true") + says("Done.") for name in names},
+    )
+    run = starts(repo)
+    first = asks(run, "prd")
+    approve(run, "prd")
+    wait_until(lambda: len(begun(run)) > 0, what="the first of four")
+    repo.write("docs/prd.md", "Two.\n")
+    if len(begun(run)) < len(names):  # else all had begun before it changed
+        asks(run, "prd", other_than=first)
+        assert len(begun(run)) < len(names)
+        approve(run, "prd")
+    opens(repo)
+    ends(run)
+
+
+def begun(run: Run) -> list[str]:
+    return [one["title"] for one in steps(run) if one["stage"] == "then" and one["status"] == "running"]
+
+
+def test_a_question_that_was_set_aside_with_its_ledger_is_asked_anew(repo: Repo) -> None:
+    prepares(repo, PRD, THEN, files={"docs/prd.md": "One.\n"})
+    run = starts(repo)
+    asks(run, "prd")
+    repo.cli("pause", run.id)
+    with (repo.runs_folder / "feature/ledger.jsonl").open("a") as file:
+        file.write("no entry\n")
+    assert repo.cli("ledger", "verify", "feature", "--set-aside").status == 0
+    repo.cli("resume", run.id)
+    wait_until(lambda: "runner approve feature prd" in repo.cli("inbox").stdout, what="the question")
+    approve(run, "prd")
+    ends(run)
+
+
+def test_a_gate_whose_commands_change_its_own_document_ends_its_stage(repo: Repo) -> None:
+    own = stage("prd", 'person = "docs/prd.md"', 'gate = [["sh", "-c", "echo more >> docs/prd.md"]]')
+    prepares(repo, own, THEN, files={"docs/prd.md": "One.\n"})
+    run = starts(repo)
+    ends(run, "failed")
+    assert reason_of(run, "prd") == "document_changed" and steps(run)[-1]["stage"] == "prd"
 
 
 def test_people_are_asked_and_others_begin_while_a_run_that_reads_is_at_work(repo: Repo) -> None:

@@ -359,6 +359,7 @@ def test_a_repair_that_did_not_help_is_no_reason_to_forget_what_it_was_asked_for
     there = finding("minor", line=50)
     run = reviewed(repo, finding(), there, **repairs, **{"review_look.2": finds(finding())})
     assert reason_of(run, "review") == "no_progress"
+    assert repo.cli("report", run.id, "--format", "json").json()["repaired"] == []
     plays(repo, "review.look.3", finds())
     again = resumes(repo)
     ends(again)
@@ -408,6 +409,11 @@ def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(re
         "- [ ] **important** src/app.py:1: Another",
         "- [ ] **minor** src/gone.py:1 (no such file): Spelling",
     ]
+    report = repo.cli("report", run.id, "--format", "json").json()
+    assert [(one["step"], one["title"]) for one in report["repaired"]] == [
+        ("review: repair 1-1", "It is wrong")
+    ]
+    assert "repaired, and not found again" in repo.cli("report", run.id).stdout
 
 
 def test_a_repair_that_leaves_half_of_its_work_in_the_tree_ends_its_stage(repo: Repo) -> None:

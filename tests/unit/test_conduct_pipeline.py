@@ -16,7 +16,7 @@ from runner.conduct.start_plan import PreparedPlan
 from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
-from runner.usecases.review import is_done_beside, unrepaired
+from runner.usecases.findings import is_done_beside, unrepaired
 from runner.verify.review import ReviewFinding, followed, once, unsaid
 
 RUN = Lineage("look", "20261120T101504438Z-50151d5c", "m")
@@ -192,7 +192,7 @@ def test_what_a_person_repairs_after_a_comparison_is_compared_anew() -> None:
 
 
 def a_repair(n: int, turn: int, title: str, *changed: str, status: Status = Status.SUCCEEDED) -> Step:
-    finding = ReviewFinding("critical", "a.py", 1, title, "", "").to_json()
+    finding = ReviewFinding("critical", "a.py", n, title, "", "").to_json()
     told = Step(n, (), stage="review", kind=StepKind.REPAIR, turn=turn, about=(finding,))
     return told.replace(status=status, changed=changed)
 
@@ -238,11 +238,17 @@ def test_only_what_is_as_grave_says_again_what_was_found(said: tuple[str, ...], 
 def test_what_was_said_once_stands_for_one_and_first_of_all_for_that_at_its_line() -> None:
     one = ReviewFinding("important", "a.py", 1, "It is wrong", "", "")
     both = [one, one.replace(line=90)]
+    assert unsaid([one, one], [one]) == [], "what is said twice of one place is one"
+    assert unsaid(both, [one.replace(line=21)]) == [both[1]] and unsaid([one], [one.replace(line=22)]) == [
+        one
+    ]
+    assert unsaid([one], [one.replace(line=400)], ["a.py"]) == [], "where repairs have moved the lines"
+    assert unsaid([one], [one.replace(line=None)]) == []
     assert unsaid(both, [one.replace(line=90)]) == [one]
     assert unsaid(both, [one.replace(line=91)]) == [one] and unsaid(both, both) == []
     assert followed(both, [one.replace(line=3)]) == [both[1], one.replace(line=3)]
     minor, later = both[1].replace(severity="minor"), one.replace(severity="critical", line=8)
-    assert unsaid([minor, one], [later, minor.replace(line=9)]) == [], "the least grave that fits"
+    assert unsaid([minor, one], [later, minor.replace(line=85)]) == [], "the least grave that fits"
     grave = one.replace(severity="critical")
     assert once([one, grave, both[1]]) == [grave, both[1]]
 
@@ -266,6 +272,18 @@ def test_a_document_that_is_open_again_holds_what_reads_it_and_no_synthesis() ->
     assert (
         rejected.blocking(rejected.step(3)) == (1,) and rejected.shown()["batches"][2]["status"] == "blocked"
     )
+
+
+def test_an_advocacy_stands_for_nothing_that_it_was_given() -> None:
+    kinds = (StepKind.COMPARE, StepKind.COMPARE, StepKind.SYNTHESIS, StepKind.SYNTHESIS)
+    steps = tuple(
+        Step(n, (), stage="both", kind=kind, title=title, status=Status.SUCCEEDED)
+        for n, (kind, title) in enumerate(zip(kinds, ("a", "b", "advocacy", "synthesis"), strict=True), 1)
+    )
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("both",))
+    assert [ledger.is_outdone(one) for one in ledger.steps] == [True, True, True, False]
+    rejected = ledger.not_passed(4, WHY)
+    assert not any(map(rejected.is_outdone, rejected.steps))
 
 
 def test_what_reads_a_document_waits_for_its_own_gate_too() -> None:

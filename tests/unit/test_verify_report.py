@@ -62,7 +62,7 @@ def test_a_report_has_the_shape_of_the_contract() -> None:
     assert list(data) == [
         *("run_id", "task_id", "outcome", "reason", "failure_codes", "summary", "files", "claims", "checks"),
         *("findings", "assumptions", "conformance", "usage", "attempts", "residual_risk", "refused"),
-        *("failed_before", "ledger", "review_findings", "gates"),
+        *("failed_before", "ledger", "review_findings", "repaired", "gates"),
     ]
     assert list(data["reason"]) == ["code", "message"]
     assert data["files"] == {

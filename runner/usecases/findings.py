@@ -1,0 +1,119 @@
+"""USE CASES on what the reviews of a pipeline have found so far, and what became of it. Edge: disk."""
+
+from __future__ import annotations
+
+import contextlib
+
+from runner.disk.files import read
+from runner.errors import Conflict, RunnerError
+from runner.state.authentic import refuse_forged
+from runner.state.plan_ledger import Status, StepKind
+from runner.state.store import RunDir
+from runner.usecases.takers import continued
+from runner.value import json_value
+from runner.verify import record as records
+from runner.verify.review import SEVERITIES, KeptFindings, ReviewFinding, followed, unsaid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.state.plan_ledger import PlanLedger, Step
+
+_LARGEST = 16 << 20
+_FINDERS = (StepKind.TASK, StepKind.REVIEW, StepKind.COMPARE)
+
+
+def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
+    """What a review had found before it was run anew, or a synthesis had kept."""
+    found: Sequence[ReviewFinding] = ()
+    if step.before and step.kind is StepKind.SYNTHESIS and step.title == "synthesis":
+        is_over = step.status in (Status.SUCCEEDED, Status.DONE)
+        for conductor in reversed([*continued(run)][is_over:]):
+            with contextlib.suppress(RunnerError, ValueError):
+                found = followed(found, kept(conductor, step.stage))
+    for one in step.before if step.kind in _FINDERS else ():
+        before = RunDir.of(run.repo, one)
+        if step.kind is StepKind.COMPARE and _succeeded(before):
+            continue  # a synthesis has judged it
+        said = records.load(before.result)
+        found = followed(found, said.claim.findings if said is not None and said.claim else ())
+    return found
+
+
+def _succeeded(run: RunDir) -> bool:
+    try:
+        return run.read_manifest().outcome == "succeeded"
+    except RunnerError:
+        return False
+
+
+def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:
+    """What the synthesis of a stage has kept. Conflict or ForeignRun where that cannot be used."""
+    path = f"{run.path}/kept-{stage}.json"
+    try:
+        data = read(path, _LARGEST)
+    except OSError as error:
+        raise Conflict(f"{path} cannot be read: {error.strerror}") from error
+    refuse_forged(path, data)
+    return KeptFindings.from_json(json_value(data)).findings
+
+
+def asked_after(plan: PlanLedger, step: Step) -> list[ReviewFinding]:
+    """The findings that repairs of its stage were asked for after it, however grave they were then."""
+    repairs = [one for one in plan.of_stage(step.stage or "") if one.kind is StepKind.REPAIR]
+    later = [one for one in repairs if one.turn > step.turn]
+    return [one.replace(severity=SEVERITIES[0]) for repair in later for one in about(repair)]
+
+
+def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]:
+    """What repairs of a stage have left as it was, each with the newest that was asked for it: it was
+    rejected, or has changed nothing.
+    """
+    over = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
+    repairs = [step for step in plan.of_stage(stage) if step.kind is StepKind.REPAIR and step.status in over]
+    newest = {one.identity: step.turn for step in repairs for one in about(step)}
+    asked = [(step, one) for step in repairs for one in about(step)]
+    again = [one.replace(severity=SEVERITIES[0]) for step, one in asked if newest[one.identity] == step.turn]
+    found = []
+    for turn in sorted({step.turn for step in repairs}):
+        # Where more of that name were asked for than later, one of them was not asked for again.
+        of_turn = (one for by, one in asked if newest[one.identity] > by.turn == turn)
+        lost = unsaid(of_turn, again, lines_moved(plan))
+        found += [
+            (step, one)
+            for step, one in asked
+            if step.turn == turn and (newest[one.identity] == turn or one in lost)
+            if step.status is Status.REPLACED or not step.changed
+        ]
+    return found
+
+
+def repaired(plan: PlanLedger) -> list[ReviewFinding]:
+    """What repairs that have changed something were asked for, whatever reviews say since."""
+    over = (Status.SUCCEEDED, Status.DONE)
+    repairs = [one for one in plan.steps if one.kind is StepKind.REPAIR and one.status in over]
+    return [one.replace(step=step.called) for step in repairs if step.changed for one in about(step)]
+
+
+def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bool:
+    """Whether a repair of the same round, of a finding near this one, has changed its file: two reviews may
+    have found one thing, so that nothing was left to do for the other.
+    """
+    return repair.status is not Status.REPLACED and any(
+        finding.file in step.changed and one.file == finding.file
+        for step in plan.of_stage(repair.stage or "")
+        if step.kind is StepKind.REPAIR and step.turn == repair.turn and step.status is not Status.REPLACED
+        for one in about(step)
+        if one.line == finding.line or (one.line and finding.line and one.is_near(finding))
+    )
+
+
+def lines_moved(plan: PlanLedger) -> set[str]:
+    """The files in which repairs may have moved what was found."""
+    return {path for one in plan.steps if one.kind is StepKind.REPAIR for path in one.changed}
+
+
+def about(step: Step) -> list[ReviewFinding]:
+    """The findings that a step is about."""
+    return [ReviewFinding.from_json(finding) for finding in step.about]
