@@ -17,6 +17,8 @@ from runner.usecases.approval import ApprovalNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.ledger.entry import LedgerEntry
     from runner.ledger.file import Ledger
     from runner.usecases.approval import Document
@@ -45,14 +47,17 @@ def run_approve(args: Namespace) -> int:
 def settle(
     args: Namespace, ledger: Ledger, author: Author, asked: LedgerEntry, *, approves: bool, is_sure: bool
 ) -> int:
+    from runner.conduct.stage_plan import executed  # a ledger is signed without plans
+
     name, file = asked.text("approval"), asked.text("file")
     look = approval.document if approves else approval.legible
     shown = look(ledger.repo, file) if file else None
+    commands = executed(ledger.repo, asked) if approves else ()
     said: bool | None = is_sure or None
     why, first = "an answer in JSON asks nothing", file or "what is asked"
     if args.format == "text":
         body = indented(f"        {asked.text('ask')}", 8, is_foreign=True)
-        seen = _beginning(file, shown) if shown else ""
+        seen = _beginning(file, shown, commands) if shown else ""
         pen.tell(f"{asked.id}, stage {name} of {ledger.task_id}:\n{body}{seen}")
         why, first = "there is no terminal to ask at", "the text above"
         said = said or confirm(f"{'approve' if approves else 'reject'} {name}?")
@@ -68,10 +73,13 @@ def settle(
     return ExitStatus.OK
 
 
-def _beginning(file: str, shown: Document) -> str:
+def _beginning(file: str, shown: Document, commands: Sequence[str]) -> str:
     head = indented(f"{file}, {count(shown.lines, 'line')}, sha256 {shown.digest}", 8, is_foreign=True)
     cut = (line[:200] + "..." * (len(line) > 200) for line in shown.beginning)
     rows = [head, *(f"| {indented(line, 10, is_foreign=True)}" for line in cut)]
     if left := shown.lines - len(shown.beginning):
         rows.append(indented(f"... {count(left, 'more line')}: {file}", 8, is_foreign=True))
+    if commands:
+        rows.append("what runner executes of it, outside of every sandbox:")
+        rows += [f"| {indented(one, 10, is_foreign=True)}" for one in commands]
     return "".join(f"\n        {row}" for row in rows)

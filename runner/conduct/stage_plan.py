@@ -6,6 +6,7 @@ An agent of an earlier stage may have written the plan, and its commands run out
 from __future__ import annotations
 
 import os
+from shlex import join
 
 from runner.conduct import batch_task, plan_record
 from runner.conduct.plan_record import Assignment
@@ -17,23 +18,47 @@ from runner.plan.batch import decide
 from runner.plan.units import rules_of
 from runner.resolve.choose import choose
 from runner.state.authentic import write_record
-from runner.state.plan_ledger import Breaker, PlanLedger
+from runner.state.plan_ledger import Breaker, PlanLedger, StepKind
+from runner.usecases.takers import heeding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from runner.conduct.plan_record import PipelineAssignment
+    from runner.ledger.entry import LedgerEntry
     from runner.model import Config, Request
     from runner.plan.decision import Decision
     from runner.plan.pipeline import Stage
-    from runner.plan.units import Unit
+    from runner.plan.units import Plan, Unit
     from runner.state.plan_ledger import Step
     from runner.state.store import RunDir
 
+THE_PLAN = "the plan"
+"""What the step is called at which a plan is read."""
 _MOST_BATCHES = 1000
 _LONGEST = 60
 """Characters of the units in the title of a batch."""
+
+
+def executed(repo: str, asked: LedgerEntry) -> tuple[str, ...]:
+    """What runner executes, outside of every sandbox, of the plan that a person is asked about; () of another
+    document. PlanInvalid for one that nobody could carry out.
+    """
+    place, heeds = asked.text("file"), heeding(repo, asked.actor, asked.run_id)
+    steps = () if heeds is None or not place else heeds[1].of_stage(asked.text("approval"))
+    if all((one.kind, one.title) != (StepKind.GATE, THE_PLAN) for one in steps):
+        return ()
+    path = os.path.join(repo, place)
+    plan = _clear(place, path, load.text_of(path), None)
+    return tuple(dict.fromkeys(join(argv) for unit in plan.units for argv in unit.verify))
+
+
+def _clear(place: str, path: str, text: str, models: Collection[str] | None) -> Plan:
+    reading = load.examined(text, path, models)
+    if reading.unclear:
+        raise PlanInvalid(f"{place} is not clear", problems=reading.unclear)
+    return reading.plan
 
 
 class StagePlans:
@@ -83,10 +108,7 @@ class StagePlans:
         text = load.text_of(path)
         if digest not in [sha256(f"{mark}{text}".encode()).hexdigest() for mark in ("", "\ufeff")]:
             raise Conflict(f"{place} is not what was approved", hint="a person approves it again")
-        reading, options = load.examined(text, path, config.models), self._given.options
-        if reading.unclear:
-            raise PlanInvalid(f"{place} is not clear", problems=reading.unclear)
-        plan = reading.plan
+        plan, options = _clear(place, path, text, config.models), self._given.options
         decision = decide(plan, rules_of(config.delegate, config.economics, forced=True))
         done = {unit.id for unit in plan.units if unit.done}
         if left := [f"{one.unit}: {one.reason}" for one in decision.local if one.unit not in done]:

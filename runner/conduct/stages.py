@@ -10,7 +10,7 @@ import os
 from runner.conduct import batch_task, commits, stage_prompt
 from runner.conduct.gates import Gates
 from runner.conduct.plan_record import PipelineAssignment
-from runner.conduct.stage_plan import StagePlans
+from runner.conduct.stage_plan import THE_PLAN, StagePlans
 from runner.conduct.work import PlanWork, Work
 from runner.model import Level, Request
 from runner.resolve.choose import choose, find_task
@@ -92,7 +92,7 @@ class PipelineWork(Work):
                 last = (step(StepKind.SYNTHESIS, title, last, task=compare.task, is_reader=True).n,)
         elif stage.plan is not None:
             person = step(StepKind.PERSON, self._given.place(stage) or "", after)
-            step(StepKind.GATE, "the plan", (person.n,))
+            step(StepKind.GATE, THE_PLAN, (person.n,))
             return iter(made)  # the rest is known once that was read
         elif stage.person is not None:
             person = step(StepKind.PERSON, self._given.place(stage) or APPROVAL, after)

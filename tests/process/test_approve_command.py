@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from support.ended import an_ended_run
 from support.repo import RUNNER, Repo
+from support.stages import PLAN
 from support.terminal import Terminal
 
 from runner.conduct.plan_record import keep
-from runner.state.plan_ledger import Breaker, PlanLedger
+from runner.conduct.stage_plan import THE_PLAN
+from runner.state.plan_ledger import Breaker, PlanLedger, Step, StepKind
 from runner.state.store import RunDir
 from runner.usecases import approval
 
@@ -163,3 +165,25 @@ def test_an_empty_document_is_not_approved(repo: Repo, run: RunDir, text: str) -
     (repo.root / DOCUMENT).write_text(text)
     done = repo.cli("approve", "feature", "--yes", "--json")
     assert (done.status, done.error["code"]) == (9, "conflict") and "is empty" in done.error["message"]
+
+
+def test_of_a_plan_each_command_is_shown_and_one_that_nobody_can_read_is_not_asked_about(
+    repo: Repo,
+) -> None:
+    repo.task()
+    steps = (
+        Step(1, (), stage="build", kind=StepKind.PERSON, title="plan.toml"),
+        Step(2, (), (1,), stage="build", kind=StepKind.GATE, title=THE_PLAN),
+    )
+    made = an_ended_run(repo.root, task="feature", runtime="plan")
+    keep(made, PlanLedger("pipeline feature", None, steps, Breaker(3), stages=("build",)))
+    (repo.root / "plan.toml").write_text("schema_version = 1\ntitle = 1\n")
+    approval.ask(made, "build", "Carry it out?", "plan.toml")
+    refused = repo.cli("approve", "feature", "build", "--yes", "--json")
+    assert (refused.status, refused.error["code"]) == (2, "plan_invalid") and len(inbox(repo)) == 1
+    long = "".join(f"# {n}\n" for n in range(60)) + PLAN
+    (repo.root / "plan.toml").write_text(long)
+    done = repo.cli("approve", "feature", "build", "--yes")
+    assert done.status == 0, done.stderr
+    for n in (1, 2):
+        assert f"| grep -qx 'x = {n}' src/m{n}.py\n" in done.stderr
