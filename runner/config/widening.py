@@ -220,11 +220,11 @@ def changes(base: Side, head: Side) -> list[SettingChange]:
     """Every change, each once, with the tasks that it is in force for."""
     before, after = _subjects(base.config), _subjects(head.config)
     is_known, seen = _starting(before), dict[object, list[SettingChange]]()
-    told, gone = [*_gone(before, after, base)], {one[::2] for one in before.keys() - after.keys()}
+    told, gone = [*_gone(before, after, base)], {one[::2] for one in before if one[:2] not in after}
     for subject, now in after.items():
         table, is_new = subject[0], subject not in before
         if is_new:
-            told.append(_came(subject, now, gone, head))
+            told.append(_came(subject, now, gone if subject[:2] not in before else set(), head))
         then = before.get(subject, before["defaults",] if table == "tasks" else {})
         if table == "models" and is_new and now["runtime"].value == before["defaults",]["runtime"].value:
             then = {"runtime": now["runtime"]}
@@ -362,9 +362,11 @@ def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
 
 
 def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side) -> Iterator[SettingChange]:
-    """Tasks and stages. What one held, each new task, or each new stage of its name, has to hold."""
+    """Tasks and stages. What one held, each new task has to hold, or in place of its pipeline each new one,
+    in the stage of its name.
+    """
     fresh: dict[Path, dict[str, dict[str, Any]]] = {}
-    for subject in after.keys() - before.keys():
+    for subject in (one for one in after if one[:2] not in before):
         for name, one in after[subject].items():
             fresh.setdefault(subject[::2], {}).setdefault(name, {})[repr(one.value)] = one.value
     tables = {subject[0] for subject in fresh}
@@ -392,8 +394,8 @@ def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side)
 
 
 def _came(subject: Path, now: Facts, gone: set[Path], head: Side) -> SettingChange:
-    """A stage acts where nothing did, unless it only waits for a person. With one of its name that is `gone`,
-    it was compared.
+    """A stage acts where nothing did, unless it only waits for a person. With one of its name in a pipeline
+    that is `gone`, it was compared.
     """
     stage = now.get("stage")
     if stage is None or "person" in stage.value or subject[::2] in gone:

@@ -334,6 +334,13 @@ def test_a_stage_that_is_new_widens_unless_it_only_waits_for_a_person(repo: Chan
     assert gates(BASE + PERSON) == set()
     assert gates(BASE + more) == {"pipelines.ship.signed"}
     assert gates(BASE + more.replace("ship", "new")) == {"pipelines.new.signed"}
+    gone = BASE + more.replace("ship", "late")
+    assert gates(BASE + more, gone) == {"pipelines.ship.signed"}, (
+        "from another pipeline, behind a person here"
+    )
+    assert gates(BASE + more.replace("ship", "new"), gone) == set(), "all that there was, by another name"
+    moved = gates(BASE + more.replace("ship", "new"), BASE + more)
+    assert moved == {"pipelines.new.signed", "pipelines.ship.signed"}, "out of one that goes on"
     first = BASE[: BASE.index("[[pipelines")] + PERSON + BASE[BASE.index("[[pipelines") :]
     assert gates(BASE + PERSON, first) == {"pipelines.ship.stages[0]", "pipelines.ship.stages[1]"}, (
         "the order"
