@@ -178,6 +178,10 @@ def _combination(turn: dict[str, Any], path: positions.Path, problems: Found) ->
 def _begins_with(value: Any) -> Any:
     if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
         raise ValueError('expected the SHA-256 of each file, or "" where there is none')
+    if any(
+        name[:1] == "/" or ".." in name.split("/") for name in value
+    ):  # it would tell of any file there is
+        raise ValueError("expected paths inside of the folder, without `..`")
     return tuple(value.items())
 
 

@@ -160,6 +160,14 @@ def test_a_script_begins_with_what_git_would_see_there(tmp_path: Path) -> None:
             begin(tmp_path, {"folder": "", path: other})
 
 
+@pytest.mark.parametrize("name", ["/etc/hostname", "../x", "a/../../x", "a/.."])
+def test_a_script_asks_for_no_file_outside_of_its_folder(tmp_path: Path, name: str) -> None:
+    (said,) = problems(
+        tmp_path, f'schema_version = 1\nbegins_with = {{ "{name}" = "" }}\n[[turns]]\nmessage = "x"'
+    )
+    assert said == "2:1: begins_with: found a table; expected paths inside of the folder, without `..`"
+
+
 def begin(root: Path, files: dict[str, str]) -> None:
     script.begin(Script((Turn("x"),), begins_with=tuple(files.items())), str(root))
 
