@@ -38,7 +38,7 @@ _NAMED = (
 )
 _SHORTEST_LINE = 24
 _QUOTE = "'\"'\"'"  # as `shlex` has it
-_LEAST, _LEAST_INSIDE = 8, 16
+_LEAST, _LEAST_INSIDE, _MANY = 8, 16, 64
 _NAME = rb"[a-z_-]{1,40}"  # a word of ours, as `succeeded`: no text that was cut
 _CUT = rb"\.{3,}|\xe2\x80\xa6|\xef\xbf\xbd|\[runner: [0-9]+ bytes were cut out here\]"
 
@@ -84,7 +84,7 @@ class Spellings:
     An agent may write as many cuts as it likes, so what one costs does not grow with the values.
     """
 
-    __slots__ = ("_grams", "_heads", "_longest", "_tails", "_text")
+    __slots__ = ("_heads", "_longest", "_places", "_tails", "_text")
 
     def __init__(self, values: Iterable[str]) -> None:
         found = _spelt_ways(values)
@@ -95,8 +95,9 @@ class Spellings:
         for one in found:
             self._heads.setdefault(one[:_LEAST], []).append(one)
             self._tails.setdefault(one[-_LEAST:], []).append(one)
-        apart = _LEAST_INSIDE - _LEAST + 1  # one of these is in each piece
-        self._grams = {self._text[at : at + _LEAST] for at in range(0, len(self._text), apart)}
+        self._places: dict[bytes, list[int]] = {}  # of what is so far apart that each piece has one of them
+        for at in range(0, len(self._text), _LEAST_INSIDE - _LEAST + 1):
+            self._places.setdefault(self._text[at : at + _LEAST], []).append(at)
 
     def begins(self, part: bytes) -> int:
         """How many bytes at its begin are the end of a value: at least `_LEAST`, or none."""
@@ -117,8 +118,13 @@ class Spellings:
         return 0
 
     def _is_piece(self, part: bytes) -> bool:
-        starts = range(_LEAST_INSIDE - _LEAST + 1)
-        return any(part[at : at + _LEAST] in self._grams for at in starts) and part in self._text
+        for at in range(_LEAST_INSIDE - _LEAST + 1):
+            places = self._places.get(part[at : at + _LEAST], ())
+            if len(places) > _MANY:
+                return part in self._text  # it repeats itself
+            if any(self._text.startswith(part, place - at) for place in places):
+                return True
+        return False
 
 
 def _spelt_ways(values: Iterable[str]) -> set[bytes]:
@@ -128,7 +134,8 @@ def _spelt_ways(values: Iterable[str]) -> set[bytes]:
     for value in _findable(values):
         raw = _encoded(value)
         for digits, form in ((raw.hex(":").encode(), b"%%%02x"), (raw.hex(":").upper().encode(), b"%%%02X")):
-            found |= {digits, digits.replace(b":", b""), b"\\x" + digits.replace(b":", b"\\x")}
+            found |= {digits, digits.replace(b":", b"")}
+            found |= {mark + digits.replace(b":", mark) for mark in (b"\\x", b"%")}
             found |= {_percent(raw, form, safe) for safe in (b"", b"/")}
         for shift in (0, 1, 2):
             text = binascii.b2a_base64(bytes(shift) + raw, newline=False).rstrip(b"=")[(0, 2, 3)[shift] :]

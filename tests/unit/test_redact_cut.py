@@ -35,6 +35,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "percent": lambda text: quote(text, safe=""),
     "percent but slashes": lambda text: quote(text),
     "percent in small letters": lambda text: re.sub("%..", lambda one: one[0].lower(), quote(text, safe="")),
+    "percent for all": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "percent for all in capitals": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
     "shell": lambda text: shlex.quote(text)[1:-1] if "'" in text else text,
 }
 
@@ -165,6 +167,22 @@ def test_what_a_cut_costs_grows_with_the_text_and_not_with_the_value(value: str,
     once = steps(redactor, chunk)
     assert steps(redactor, chunk * 8) < 12 * once
     assert steps(more, chunk) < 4 * once < 40 * len(chunk)
+
+
+class Looked(bytes):
+    """A text that is never looked through."""
+
+    def __contains__(self, part: object) -> bool:
+        raise AssertionError(f"from one end to the other, for {part!r}")
+
+
+def test_of_a_value_only_the_places_where_a_part_may_stand_are_compared() -> None:
+    value = "".join(f"{n * n * 7919:x}" for n in range(1000, 3000)).encode()
+    spelt = Spellings([value.decode()])
+    spelt._text = Looked(spelt._text)
+    for at in range(500):
+        part = value[at : at + 40]
+        assert (spelt.begins(part), spelt.begins(b"~" + part), spelt.begins(part + b"~")) == (40, 0, 0)
 
 
 def test_a_long_value_of_one_word_is_looked_through_once() -> None:
