@@ -42,7 +42,8 @@ def cut(text: str, width: int) -> str:
 
 def wrapped(text: str, width: int, *, whole_words: bool = False) -> list[str]:
     """Its lines, broken at blanks so that none is wider than `width`; a longer word is broken anywhere, but
-    for what belongs together. With `whole_words` it stays whole: a path has to be copied.
+    for what belongs together. With `whole_words` it stays whole, as does what is between backticks:
+    a path or a command has to be copied.
     """
     lines: list[str] = []
     for line in text.replace("\t", TAB).split("\n"):
@@ -52,7 +53,7 @@ def wrapped(text: str, width: int, *, whole_words: bool = False) -> list[str]:
 
 def _broken(line: str, width: int, whole_words: bool) -> Iterator[str]:
     made, used = "", 0
-    for word in _words(line):
+    for word in _words(line, whole_words):
         size = cells(word)
         if made.strip() and used + size > width and cells(word.rstrip(" ")) + used > width:
             yield made.rstrip(" ")
@@ -70,8 +71,13 @@ def _broken(line: str, width: int, whole_words: bool) -> Iterator[str]:
         yield made.rstrip(" ")
 
 
-def _words(line: str) -> Iterator[str]:
+def _words(line: str, is_code_whole: bool) -> Iterator[str]:
     """Its words, each with the blanks behind it; the first has those before it as well."""
+    if is_code_whole and "`" in line:
+        import re  # hardly any line is so long
+
+        yield from re.findall(r" *(?:`[^`]*`|[^ ])+ *", line)
+        return
     at = len(line) - len(line.lstrip(" "))
     start = 0
     while (end := line.find(" ", at)) >= 0:

@@ -55,4 +55,12 @@ def test_lines_end_at_blanks_and_only_a_longer_word_is_broken() -> None:
         "https://a.example/b",
         "now",
     ]
+    assert wrapped("so: `runner a b`, or (`c d`).  e f", 8, whole_words=True) == [
+        "so:",
+        "`runner a b`,",
+        "or",
+        "(`c d`).",
+        "e f",
+    ]
+    assert wrapped("  one ` two three", 8, whole_words=True) == ["  one `", "two", "three"]
     assert wrapped("ab👩\u200d👩cd", 5) == ["ab", "👩\u200d👩c", "d"]
