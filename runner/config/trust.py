@@ -79,12 +79,33 @@ _LAUNCHERS = (
 )
 _VERBS = (
     *("run", "exec", "x", "dlx", "tool", "if", "then", "else", "elif", "while", "until", "do", "!"),
-    *("eval", "trap"),
+    *("eval", "trap", "coproc", "builtin"),
 )
 """Words of launchers and of shells before a command."""
 _BETWEEN = str.maketrans({**dict.fromkeys(";&|(){}`", "\n"), "<": " "})
-_NOT_RUN = r"[0-9&]*>+[&|]?\s*[^\s;&|()<>`]+|\$\{?PWD\}?/"
-"""In a line of a shell: where output goes, and a folder that is the same."""
+_QUOTED = r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
+_PLACE = rf"[&|]?\s*(?:{_QUOTED}|[^\s;&|()<>`'\"\\])+"
+_DESCRIPTOR = r"(?<![^\s;&|(){}])[0-9]+"
+_OUTPUT = rf"(?s)({_QUOTED})|(?:{_DESCRIPTOR}|&)?>{{1,2}}{_PLACE}"
+_STREAMS = rf"(?s)({_QUOTED})|(?:{_DESCRIPTOR})?(?:>{{1,2}}|<{{1,3}}){_PLACE}"
+"""In a line of a shell: what is quoted (the group), and where output goes, or input comes from as well."""
+_HERE = r"\$(?:PWD|\{PWD\}|\(pwd\))/"
+_LOADERS = (
+    *("--import", "--require", "--loader", "--experimental-loader", "--preload", "--load", "--import-map"),
+    *(
+        "--rcfile",
+        "--init-file",
+        "--env-file",
+        "--env-file-if-exists",
+        "--config",
+        "--snapshot-blob",
+        "--init",
+    ),
+    *("--test-reporter", "--test-global-setup", "-dauto_prepend_file", "-dauto_append_file", "--project"),
+    *("--experimental-default-config-file", "--class-path", "--module-path", "--sysimage"),
+)
+"""Options of interpreters whose value is executed, or says what is."""
+_EXECUTES = ("-exec", "-execdir", "-ok", "-okdir")
 _FOLDERS = ("cd", "pushd", "-C", "--chdir", "--directory", "--cwd", "--prefix")
 """What has a folder behind it, in which the rest of a command runs."""
 _MOST_FOLDERS = 16
@@ -151,6 +172,13 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
             yield word
         if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
             yield from _of_line(word)
+        is_surely_it = not is_open and not was_option
+        if name == "find" and is_surely_it:
+            yield from _of_find(words[::-1])
+            return
+        if name == "script" and is_surely_it and (line := _line_of_script(words[::-1])) is not None:
+            yield from _of_line(line)
+            return
         if word in (".", "source") or name.rstrip("0123456789.") in _INTERPRETERS:
             yield from _interpreted(name, words[::-1])
             return
@@ -183,6 +211,27 @@ def _line_of_env(option: str, words: list[str]) -> str | None:
     return None
 
 
+def _of_find(words: Sequence[str]) -> Iterator[str]:
+    """What it executes. The places where it looks, and what it compares with, it only reads."""
+    part: list[str] | None = None
+    for word in (*words, _EXECUTES[0]):
+        if word in _EXECUTES:
+            yield from scripts_of(["env", *(part or ())])
+            part = []
+        elif part is not None:
+            part.append(word)
+
+
+def _line_of_script(words: Sequence[str]) -> str | None:
+    """The command of `script -qec COMMAND FILE`, whose other words are files that it writes."""
+    for option, word in zip(words, (*words[1:], ""), strict=False):
+        if option[:1] != "-":
+            return None
+        if option == "--command" or (option[:1] == "-" != option[1:2] and option[-1] == "c"):
+            return word
+    return None
+
+
 def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
     """What an interpreter is told to execute: a script, or the commands of `sh -c`."""
     was_option = takes_commands = False
@@ -193,8 +242,9 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
             yield from _of_line(word)
             return
         is_option = word.startswith("-")
-        if is_option and "=" in word:
-            yield word.partition("=")[2]
+        option, _, value = word.partition("=")
+        if value and option in _LOADERS:
+            yield value
         if not is_option and not (name in ("bun", "deno") and word in _VERBS):
             yield word
             if not was_option or "/" in word or "." in word:
@@ -204,10 +254,16 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
 
 
 def _of_line(line: str) -> Iterator[str]:
+    """As it stands, and without its redirections. All words of one that cannot be read."""
     import re
 
-    for part in re.sub(_NOT_RUN, " ", line).translate(_BETWEEN).split("\n"):
+    plain = line.translate(_BETWEEN | {ord(one): one for one in "`<"})
+    line = re.sub(_HERE, "", line)
+    readings = {line, *(re.sub(cut, lambda m: m[1] or " ", line) for cut in (_OUTPUT, _STREAMS))}
+    for part in dict.fromkeys(("\n".join(sorted(readings)).translate(_BETWEEN) + f"\n{plain}").split("\n")):
         yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
+    if "$'" in line or (_split(line) == line.split() and any(quote in line for quote in "'\"\\")):
+        yield from dict.fromkeys(re.split(r"""[\s;&|(){}<>`'"\\=]+""", line))
 
 
 def _split(line: str) -> list[str]:
@@ -316,8 +372,10 @@ def _words(path: Path, value: Any) -> str:
 def _files(path: Path, value: Any) -> Iterator[str]:
     """Names that may be files which are run."""
     if _is_commands(path):
+        import re
+
         for command in value:
-            words = " ".join(command).translate(_BETWEEN).split()
+            words = re.sub(_HERE, "", " ".join(command)).translate(_BETWEEN).split()
             names = [*_with_inner([*scripts_of(command)], words)]
             yield from (f"{folder}{name}" for folder in _folders(words) for name in names)
     elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
@@ -334,10 +392,14 @@ def _folders(words: Sequence[str]) -> Iterator[str]:
     """Where a command may run, with a slash: at the root, in each folder that it names, and in those below
     one another.
     """
-    below, named = "", dict.fromkeys([""])
-    for before, word in zip(("", *words), words, strict=False):
+    below, before, named = "", "", dict.fromkeys([""])
+    for word in words:
         option, _, value = word.partition("=")
-        folder = (word if before in _FOLDERS else value if option in _FOLDERS else "").strip("'\"")
+        value = word[2:] if word[:2] == "-C" else value if option in _FOLDERS else ""
+        if before in ("cd", "pushd") and word[:1] == "-":
+            continue  # such as `cd -P --`
+        folder = (word if before in _FOLDERS else value).strip("'\"")
+        before = word
         if folder and len(named) < _MOST_FOLDERS:
             below = f"{below}{folder}/"
             named |= {f"{folder}/": None, below: None}

@@ -286,6 +286,16 @@ def test_a_script_behind_options_with_a_value_or_behind_env_counts(
         ("parallel sh t.sh ::: a", ["t.sh"]),
         ("docker build .", ["."]),
         ("env -S", []),
+        ("script -qec 'sh t.sh' out/t.typescript", ["t.sh"]),
+        ("script", []),
+        ("script -c", []),
+        ("script t.typescript sh t.sh -c x", ["t.typescript", "t.sh"]),
+        ("find src/a.py -newer a.json -exec ./t {} + -ok sh u ;", ["./t", "u"]),
+        ("docker run find ./t", ["./t"]),
+        ("node --test --test-reporter-destination=lcov.info --import=./t.js", ["./t.js"]),
+        ("java -XX:HeapDumpPath=a.bin -jar t.jar", ["t.jar"]),
+        ("julia --code-coverage=out.info t.jl", ["t.jl"]),
+        ("deno run --allow-write=data/out.json t.ts", ["t.ts"]),
     ],
 )
 def test_a_script_behind_a_launcher_or_in_a_line_of_a_shell_counts(
@@ -298,12 +308,44 @@ def test_a_script_behind_a_launcher_or_in_a_line_of_a_shell_counts(
 def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains() -> None:
     assert list(scripts_of(["env", "-a"] * 20_000)) == []
     assert list(scripts_of(["sh", "-c", "sh -c " * 10_000])) == []
+    for many in ("1", "&", ">", "<", "> ", "\\>", "1>", "$PWD", "'>", '">'):
+        assert "x/y" not in scripts_of(["sh", "-c", f"echo {many * 100_000}"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            r"A=\> ci/a.sh",
+            ">'a b' ci/a.sh",
+            "A='>' ci/a.sh",
+            'A=">" ci/a.sh',
+            r">\  ci/a.sh",
+            '>"a b" ci/a.sh',
+        ),
+        *(
+            "2>x ci/a.sh",
+            "sh 2>x ci/a.sh",
+            "sh x&>y ci/a.sh",
+            "<x ci/a.sh",
+            "<<<'x y' ci/a.sh",
+            "x > >(ci/a.sh)",
+        ),
+        *(r"A=$'\'>' ci/a.sh 'x'", "./x # don't > it; ci/a.sh", "A=$PWD/x ci/a.sh", '"$PWD/ci/a.sh"'),
+        *("coproc ci/a.sh", "$(pwd)/ci/a.sh", "x >y; ci/a.sh>z"),
+    ],
+)
+def test_a_redirection_hides_no_script(line: str) -> None:
+    assert "ci/a.sh" in scripts_of(["bash", "-c", line])
 
 
 @pytest.mark.parametrize(
     ("table", "line", "file"),
     [
         ("tasks.a", "", "ci.sh"),
+        ("tasks.b", "verify = ['sh -c \"cd -P -- ci && ./t\"']", "ci/t"),
+        ("tasks.b", """verify = [["sh", "-c", 'cd "$PWD/ci" && sh t']]""", "ci/t"),
+        ("tasks.b", "verify = ['env -Cci ./t']", "ci/t"),
         ("tasks.b", 'verify = [["./check"]]', "check"),
         ("tasks.b", 'prepare = [["./check"]]', "check"),
         ("runtimes.codex", 'command = "bin/codex"', "bin/codex"),
