@@ -148,7 +148,7 @@ class Gates:
             ledger = ledger.asking(step.n, entry)
         said = approval.decision(self._run, entry)
         if said is None:
-            if not approval.is_open(self._run, entry):  # a person has set the ledger aside
+            if not approval.is_open(self._run, stage.name, entry):  # a person has set the ledger aside
                 del self._asked[step.n]
             return ledger
         if said.digest != digest or (said.approved and place is not None and digest is None):
@@ -182,7 +182,8 @@ class Gates:
         if found is None:
             why = Reason("lost", "the results of its reviews are gone")
             return ledger.not_passed(step.n, why)
-        found_idle, moved, stop = unrepaired(ledger, stage.name), lines_moved(ledger), None
+        moved, stop = lines_moved(self._run, ledger), None
+        found_idle = unrepaired(ledger, stage.name, moved)
         idle = unsaid((one for _, one in found_idle), found, moved)
         # What an earlier round has left, a person may have repaired since.
         now = [one for by, one in found_idle if by.turn == step.turn and not is_done_beside(ledger, by, one)]
@@ -199,7 +200,7 @@ class Gates:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
         if place and self._digest(place) != before:  # or it would be asked for again, and they run again
             return ledger.not_passed(step.n, Reason(CHANGED.code, f"{place} changed while its gate ran"))
-        earlier = unsaid(self._earlier(ledger, stage), found, moved)
+        earlier = unsaid(self._earlier(ledger, stage, moved), [*found, *idle], moved)
         if later := [*found, *idle, *earlier]:
             _track(self._run, stage.name, later)
         unseen = _unseen([*idle, *(_as_grave(earlier, gravest) if gravest is not None else ())])
@@ -256,7 +257,7 @@ class Gates:
             found += [] if kept.claim is None else self.compared.findings(step, kept.claim)
         return found
 
-    def _earlier(self, ledger: PlanLedger, stage: Stage) -> list[ReviewFinding]:
+    def _earlier(self, ledger: PlanLedger, stage: Stage, moved: Mapping[str, int]) -> list[ReviewFinding]:
         """What reviews have found that others stand for now, and no repair was asked for, each once."""
         steps = ledger.of_stage(stage.name)
         found: list[ReviewFinding] = []
@@ -265,7 +266,7 @@ class Gates:
             if step.run is not None and step.kind in _REVIEWS and ledger.is_outdone(step):
                 kept = record.load(RunDir.of(self._run.repo, step.run).result)
                 mine = followed(mine, () if kept is None or kept.claim is None else kept.claim.findings)
-            found += unsaid(mine, asked_after(ledger, step), lines_moved(ledger))
+            found += unsaid(mine, asked_after(ledger, step), moved)
         return once(found)
 
     def _no_more(
@@ -274,7 +275,8 @@ class Gates:
         """Why there is no other round of repairs."""
         assert stage.repair is not None
         rounds = stage.repair.max_rounds
-        idle = {one.identity for _, one in unrepaired(ledger, stage.name)}
+        moved = lines_moved(self._run, ledger)
+        idle = {one.identity for _, one in unrepaired(ledger, stage.name, moved)}
         mine = [one for one in ledger.of_stage(stage.name) if one.kind is StepKind.REPAIR]
         before = {one.identity for one in _about(one for one in mine if one.turn == step.turn)} - idle
         if before and before <= {one.identity for one in grave}:

@@ -58,6 +58,7 @@ class Status(StrEnum):
 
 _OVER = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
 _STOPPED = (Status.FAILED, Status.PARKED)
+_FINDERS = (StepKind.TASK, StepKind.REVIEW, StepKind.COMPARE, StepKind.SYNTHESIS)
 _OF_RESULTS = frozenset(
     (
         *("findings_left", "no_progress", "too_many_findings"),
@@ -91,7 +92,7 @@ class Step(Value):
     first: Lineage | None = None
     """The first of these tries."""
     before: tuple[Lineage, ...] = ()
-    """Of what only reads, the runs that it was before: what they found is not forgotten."""
+    """Of what may find something, the runs that it was before: what they found is not forgotten."""
     outside: tuple[str, ...] = ()
     """What it changed although its units do not name it."""
     stage: str | None = None
@@ -100,8 +101,7 @@ class Step(Value):
     task: str | None = None
     """What its run is of; None: the task that the run of the ledger is of, or it has no run."""
     title: str = ""
-    part: Count = 0
-    """Which batch of the plan of its stage it is."""
+    part: Count = 0  # which batch of the plan of its stage it is
     turn: Count = 1
     """How often its stage was reviewed, with this time."""
     is_reader: bool = False
@@ -292,7 +292,7 @@ class PlanLedger(Value):
     def began(self, n: int, run: Lineage | None) -> PlanLedger:
         """The batch is about to become this run; None: it is a gate, whose commands are."""
         step = self.step(n)
-        before = (*step.before, step.run) if step.is_reader and step.run is not None else step.before
+        before = (*step.before, step.run) if step.kind in _FINDERS and step.run is not None else step.before
         began = step.replace(status=Status.RUNNING, run=run, tries=step.tries + 1, why=None, before=before)
         return self._with(began)
 
@@ -490,7 +490,8 @@ def _is_stale(step: Step) -> bool:
 
 def _anew(step: Step, turn: int) -> Step:
     """To be carried out as if it never was."""
-    before = step.before if step.run is None else (*step.before, step.run)
+    is_judged = step.kind is StepKind.COMPARE  # by the synthesis, or the gate would not have failed
+    before = step.before if step.run is None or is_judged else (*step.before, step.run)
     return step.replace(status=Status.WAITING, run=None, why=None, turn=turn, before=before)
 
 

@@ -130,9 +130,13 @@ def decision(run: RunDir, entry: str) -> Approval | None:
     return _decided(ledgers.ledger_of(run), entry)
 
 
-def is_open(run: RunDir, entry: str) -> bool:
-    """Whether that waits for a person there."""
-    return ledgers.ledger_of(run).state().lane_of(entry) is not None
+def is_open(run: RunDir, stage: str, entry: str) -> bool:
+    """Whether that waits for a person there, asked for the stage by the run or one that it goes on with."""
+    lane = ledgers.ledger_of(run).state().lane_of(entry)
+    asked = None if lane is None else lane.handoff
+    if asked is None or asked.approval != stage:
+        return False
+    return any(one.run_id == asked.maker_run for one in continued(run))
 
 
 def _decided(ledger: Ledger, asked: str) -> Approval | None:

@@ -12,16 +12,17 @@ from runner.state.store import RunDir
 from runner.usecases.takers import continued
 from runner.value import json_value
 from runner.verify import record as records
-from runner.verify.review import SEVERITIES, KeptFindings, ReviewFinding, followed, unsaid
+from runner.verify.review import SEVERITIES, KeptFindings, ReviewFinding, followed, once, unsaid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from runner.state.plan_ledger import PlanLedger, Step
 
 _LARGEST = 16 << 20
-_FINDERS = (StepKind.TASK, StepKind.REVIEW, StepKind.COMPARE)
+_UNKNOWN = 1 << 30
+"""Lines: more than any file has."""
 
 
 def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
@@ -32,20 +33,10 @@ def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
         for conductor in reversed([*continued(run)][is_over:]):
             with contextlib.suppress(RunnerError, ValueError):
                 found = followed(found, kept(conductor, step.stage))
-    for one in step.before if step.kind in _FINDERS else ():
-        before = RunDir.of(run.repo, one)
-        if step.kind is StepKind.COMPARE and _succeeded(before):
-            continue  # a synthesis has judged it
-        said = records.load(before.result)
+    for one in step.before if step.kind is not StepKind.SYNTHESIS else ():
+        said = records.load(RunDir.of(run.repo, one).result)
         found = followed(found, said.claim.findings if said is not None and said.claim else ())
     return found
-
-
-def _succeeded(run: RunDir) -> bool:
-    try:
-        return run.read_manifest().outcome == "succeeded"
-    except RunnerError:
-        return False
 
 
 def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:
@@ -66,7 +57,9 @@ def asked_after(plan: PlanLedger, step: Step) -> list[ReviewFinding]:
     return [one.replace(severity=SEVERITIES[0]) for repair in later for one in about(repair)]
 
 
-def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]:
+def unrepaired(
+    plan: PlanLedger, stage: str, moved: Mapping[str, int] | None = None
+) -> list[tuple[Step, ReviewFinding]]:
     """What repairs of a stage have left as it was, each with the newest that was asked for it: it was
     rejected, or has changed nothing.
     """
@@ -79,7 +72,7 @@ def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]
     for turn in sorted({step.turn for step in repairs}):
         # Where more of that name were asked for than later, one of them was not asked for again.
         of_turn = (one for by, one in asked if newest[one.identity] > by.turn == turn)
-        lost = unsaid(of_turn, again, lines_moved(plan))
+        lost = unsaid(of_turn, again, moved)
         found += [
             (step, one)
             for step, one in asked
@@ -89,11 +82,24 @@ def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]
     return found
 
 
-def repaired(plan: PlanLedger) -> list[ReviewFinding]:
-    """What repairs that have changed something were asked for, whatever reviews say since."""
-    over = (Status.SUCCEEDED, Status.DONE)
-    repairs = [one for one in plan.steps if one.kind is StepKind.REPAIR and one.status in over]
-    return [one.replace(step=step.called) for step in repairs if step.changed for one in about(step)]
+def repaired(
+    plan: PlanLedger, missing: Collection[str], told: Sequence[ReviewFinding], moved: Mapping[str, int]
+) -> tuple[ReviewFinding, ...]:
+    """What repairs that have changed something were asked for and is not `told` any more, however grave. All
+    reviews after them are over, and known: those whose runs are gone are `missing`.
+    """
+    over, found = (Status.SUCCEEDED, Status.DONE), list[ReviewFinding]()
+    for step in plan.steps:
+        if step.kind is StepKind.REPAIR and step.status in over and step.changed:
+            later = [one for one in plan.of_stage(step.stage or "") if one.turn >= step.turn]
+            reviews = [one for one in later if one.kind is StepKind.REVIEW]
+            if all(one.status in over and one.called not in missing for one in reviews):
+                found += [one.replace(step=step.called) for one in about(step)]
+    return tuple(
+        one
+        for one in once(found)
+        if not any(one.identity == it.identity and one.is_near(it, moved.get(one.file, 0)) for it in told)
+    )
 
 
 def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bool:
@@ -109,9 +115,16 @@ def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bo
     )
 
 
-def lines_moved(plan: PlanLedger) -> set[str]:
-    """The files in which repairs may have moved what was found."""
-    return {path for one in plan.steps if one.kind is StepKind.REPAIR for path in one.changed}
+def lines_moved(run: RunDir, plan: PlanLedger) -> dict[str, int]:
+    """File -> how many of its lines repairs have changed, at most."""
+    found: dict[str, int] = {}
+    for step in plan.steps:
+        if step.kind is StepKind.REPAIR and step.changed and step.run is not None:
+            kept = records.load(RunDir.of(run.repo, step.run).result)
+            lines = None if kept is None or kept.observed is None else kept.observed.lines
+            for path in step.changed:
+                found[path] = found.get(path, 0) + (_UNKNOWN if lines is None else sum(lines))
+    return found
 
 
 def about(step: Step) -> list[ReviewFinding]:

@@ -91,7 +91,7 @@ def report(run: RunDir) -> Reviewed:
     reviewed = _alone(run)
     if reviewed.manifest.plan is None:
         return reviewed
-    notes, redact = [*reviewed.notes], redactor(run, reviewed.manifest).redact_text
+    notes, hider = [*reviewed.notes], redactor(run, reviewed.manifest)
     try:
         plan = own_ledger(run) if why_foreign(run) is None else run.read_ledger()  # what it says is shown
     except (RunnerError, ValueError) as error:
@@ -100,8 +100,8 @@ def report(run: RunDir) -> Reviewed:
     steps: list[tuple[str, Reviewed]] = []
     missing: list[str] = []
     made = _with_batches(reviewed.report, run, plan, notes, steps, missing)
-    names = ("gates", "repaired", "review_findings")
-    made = made.replace(**{name: reports.redacted(getattr(made, name), redact) for name in names})
+    names, ways = ("gates", "repaired", "review_findings"), (hider.redact_text, hider.redact_name)
+    made = made.replace(**{name: reports.redacted(getattr(made, name), *ways) for name in names})
     return Reviewed(made, tuple(notes), reviewed.manifest, steps=tuple(steps), missing=tuple(missing))
 
 
@@ -159,8 +159,10 @@ def _with_batches(
     """The report of a plan, from those of its batches' latest runs: these become `steps` or are `missing`."""
     from runner.verify.plan_report import of_plan
 
-    found, moved = [], lines_moved(plan)
-    lost = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
+    found, moved = [], lines_moved(run, plan)
+    lost = [
+        one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name, moved)
+    ]
     for step in plan.steps:
         name = step.called
         asked = asked_after(plan, step)
@@ -191,11 +193,9 @@ def _with_batches(
             steps.append((name, reviewed))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     still = [one for _, told in found for one in told.review_findings or ()]
-    own = own.replace(
-        gates=(*_gates(run, plan, own.outcome is not None),),
-        review_findings=tuple(unsaid(lost, still, moved)),
-    )
-    unfound = tuple(unsaid(repaired(plan), [*lost, *still], moved))
+    gates = tuple(_gates(run, plan, own.outcome is not None))
+    own = own.replace(gates=gates, review_findings=tuple(unsaid(lost, still, moved)))
+    unfound = repaired(plan, missing, [*lost, *still], moved)
     return of_plan(own, found, plan.left, missing, _spent(run, plan, notes)).replace(repaired=unfound)
 
 
@@ -234,6 +234,7 @@ def _gates(run: RunDir, plan: PlanLedger, is_over: bool) -> Iterator[str]:
             why, signed = f" ({step.why.message})" if step.why else "", None
             with contextlib.suppress(RunnerError):  # nobody believes that ledger
                 signed = decision(run, step.asked) if step.asked and step.status is Status.SUCCEEDED else None
+                signed = signed if signed and signed.digest == step.digest else None
             by = f", approved by {signed.signer}" if signed and signed.approved else ""
             yield f"{step.called}: {shown['status']}{by}{why}"
 

@@ -7,7 +7,7 @@ from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any, Self
 
 SEVERITIES = ("critical", "important", "minor")
@@ -53,9 +53,9 @@ class ReviewFinding(Value):
         """By which it is known again after the lines around it have moved."""
         return self.file, " ".join(self.title.lower().split())
 
-    def is_near(self, other: Self) -> bool:
-        """Whether lines that a person has added could be all that is between them."""
-        return self.line is None or other.line is None or abs(self.line - other.line) <= NEAR
+    def is_near(self, other: Self, more: int = 0) -> bool:
+        """Whether it may be the same place, after so many `more` lines have changed before it."""
+        return self.line is None or other.line is None or abs(self.line - other.line) <= NEAR + more
 
     @property
     def rank(self) -> int:
@@ -83,20 +83,31 @@ def once(findings: Iterable[ReviewFinding]) -> list[ReviewFinding]:
 
 
 def unsaid(
-    findings: Iterable[ReviewFinding], said: Iterable[ReviewFinding], moved: Collection[str] = ()
+    findings: Iterable[ReviewFinding],
+    said: Iterable[ReviewFinding],
+    moved: Mapping[str, int] | None = None,
 ) -> list[ReviewFinding]:
-    """Those that are not among what was `said` near them, at least as grave; anywhere in files whose lines
-    have `moved`. What was said once stands for one: for the gravest that it can, and the nearest.
+    """Those that are not among what was `said` near them, at least as grave. `moved`: file -> how many of its
+    lines have changed since. What was said once stands for one: for what is at its line, else for the gravest
+    that it can, and the nearest.
     """
-    ours, theirs = once(findings), [*said]
-    by_name: dict[tuple[str, str], list[int]] = {}
+    there = {(one.identity, one.line): one for one in once(said)}
+    ours: list[ReviewFinding] = []
+    for one in once(findings):
+        same = there.get(place := (one.identity, one.line))
+        if same is not None and same.rank <= one.rank:
+            del there[place]
+        else:
+            ours.append(one)
+    theirs, by_name = [*there.values()], dict[tuple[str, str], list[int]]()
     for k, one in enumerate(theirs):
         by_name.setdefault(one.identity, []).append(k)
+    more = moved or {}
     pairs = sorted(
         (one.rank, -theirs[k].rank, abs((one.line or 0) - (theirs[k].line or 0)), n, k)
         for n, one in enumerate(ours)
         for k in by_name.get(one.identity, ())
-        if theirs[k].rank <= one.rank and (one.file in moved or one.is_near(theirs[k]))
+        if theirs[k].rank <= one.rank and one.is_near(theirs[k], more.get(one.file, 0))
     )
     found, used = set[int](), set[int]()
     for *_, n, k in pairs:

@@ -235,6 +235,12 @@ def test_a_question_that_was_set_aside_with_its_ledger_is_asked_anew(repo: Repo)
     with (repo.runs_folder / "feature/ledger.jsonl").open("a") as file:
         file.write("no entry\n")
     assert repo.cli("ledger", "verify", "feature", "--set-aside").status == 0
+    assert (
+        repo.cli(
+            "ledger", "handoff", "feature", "--to", "human", "--reason", "Beside.", "--ask", "Look."
+        ).status
+        == 0
+    )
     repo.cli("resume", run.id)
     wait_until(lambda: "runner approve feature prd" in repo.cli("inbox").stdout, what="the question")
     approve(run, "prd")

@@ -16,7 +16,7 @@ from runner.conduct.start_plan import PreparedPlan
 from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
-from runner.usecases.findings import is_done_beside, unrepaired
+from runner.usecases.findings import is_done_beside, repaired, unrepaired
 from runner.verify.review import ReviewFinding, followed, once, unsaid
 
 RUN = Lineage("look", "20261120T101504438Z-50151d5c", "m")
@@ -242,7 +242,8 @@ def test_what_was_said_once_stands_for_one_and_first_of_all_for_that_at_its_line
     assert unsaid(both, [one.replace(line=21)]) == [both[1]] and unsaid([one], [one.replace(line=22)]) == [
         one
     ]
-    assert unsaid([one], [one.replace(line=400)], ["a.py"]) == [], "where repairs have moved the lines"
+    far = one.replace(line=400)
+    assert unsaid([one], [far], {"a.py": 379}) == [] and unsaid([one], [far], {"a.py": 378}) == [one]
     assert unsaid([one], [one.replace(line=None)]) == []
     assert unsaid(both, [one.replace(line=90)]) == [one]
     assert unsaid(both, [one.replace(line=91)]) == [one] and unsaid(both, both) == []
@@ -272,6 +273,34 @@ def test_a_document_that_is_open_again_holds_what_reads_it_and_no_synthesis() ->
     assert (
         rejected.blocking(rejected.step(3)) == (1,) and rejected.shown()["batches"][2]["status"] == "blocked"
     )
+
+
+def test_what_a_side_found_that_no_synthesis_has_judged_stays_known_when_it_is_run_anew() -> None:
+    side = Step(1, (), stage="both", kind=StepKind.COMPARE, title="a", is_reader=True)
+    gate = Step(2, (), (1,), stage="both", kind=StepKind.GATE, is_last=True)
+    ledger = PlanLedger("pipeline p", None, (side, gate), Breaker(3), stages=("both",))
+    failed = ledger.began(1, RUN).failed(1, WHY).again(RUN).began(1, RUN.replace(run_id="r2"))
+    assert failed.step(1).before == (RUN,)
+    writer = ledger.replace(steps=(side.replace(is_reader=False), gate))
+    assert writer.began(1, RUN).failed(1, WHY).again(RUN).began(1, RUN).step(1).before == (RUN,)
+    judged = failed.succeeded(1, changed=()).not_passed(2, Reason("findings_left", "one")).again(RUN)
+    assert judged.step(1).before == (RUN,) and judged.step(1).status is Status.WAITING
+
+
+def test_what_was_repaired_is_told_once_no_review_that_is_over_finds_it_however_grave() -> None:
+    one = ReviewFinding("critical", "a.py", 1, "X", "", "")
+    review = Step(2, (), (1,), stage="review", kind=StepKind.REVIEW, turn=2, title="look")
+    ledger = PlanLedger(
+        "pipeline p", None, (a_repair(1, 2, "X", "a.py"), review), Breaker(3), stages=("review",)
+    )
+    assert repaired(ledger, (), [], {}) == (), "the review is not over"
+    over = ledger.began(2, RUN).succeeded(2, changed=())
+    (told,) = repaired(over, (), [], {})
+    assert (told.title, told.step) == ("X", over.step(1).called)
+    assert repaired(over, (over.step(2).called,), [], {}) == (), "nobody knows what it says"
+    assert repaired(over, (), [one.replace(severity="minor", line=9)], {}) == ()
+    assert len(repaired(over, (), [one.replace(line=90)], {})) == 1
+    assert repaired(over, (), [one.replace(line=90)], {"a.py": 80}) == ()
 
 
 def test_an_advocacy_stands_for_nothing_that_it_was_given() -> None:
