@@ -20,13 +20,13 @@ _FIXED = 40
 """Bytes of an entry before the name of its object."""
 
 
-def is_committed(repo: str, folder: str, *, is_named: bool = True) -> bool:
+def is_committed(repo: str, folder: str, *, is_named: bool = True, in_clones: bool = True) -> bool:
     """Whether an index says something of `folder`, or a folder between `repo` and it is a repository itself:
     of the one that `repo` is in, or is. `is_named` is False where no index names anything in a folder around
-    it: whoever asks for many asks that once.
+    it: whoever asks for many asks that once. Without `in_clones` a repository between does not suffice.
     """
     part = folder
-    while part != repo and len(part) > len(repo):
+    while in_clones and part != repo and len(part) > len(repo):
         if os.path.lexists(f"{part}/.git"):
             return True
         part = os.path.dirname(part)

@@ -681,6 +681,7 @@ def test_a_committed_file_names_no_text_outside_of_the_repository(repo, key: str
     [
         (".env", "may have secrets"),
         ("made.md", "is not in git"),
+        ("clone/a.md", "is not in git"),
         ("private/a.md", "is kept from the agent by its sandbox"),
         ("shared.md", None),
     ],
@@ -688,7 +689,8 @@ def test_a_committed_file_names_no_text_outside_of_the_repository(repo, key: str
 def test_a_link_gets_no_file_into_a_prompt_that_would_not_be_pasted(
     repo, key: str, target: str, why: str | None
 ) -> None:
-    for name in (".env", "made.md", "private/a.md", "shared.md"):
+    (repo.root / "clone/.git").mkdir(parents=True)
+    for name in (".env", "made.md", "private/a.md", "shared.md", "clone/a.md"):
         (repo.root / name).parent.mkdir(exist_ok=True)
         (repo.root / name).write_text("WORD", encoding="utf-8")
     (repo.root / "p.md").symlink_to(target)
