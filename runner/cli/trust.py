@@ -166,7 +166,7 @@ def _show(args: Namespace, found: Demands) -> None:
         emit(_as_json(found))
         return
     pen.say(fitted(explanation(found.replace(before=None))))
-    if found.before is not None and (told := trust.difference(found)):
+    if found.by != "digest" and found.before is not None and (told := trust.difference(found)):
         pen.say("not as it was trusted:")
         for what, key, words in told:
             pen.say(fitted(f"  {what:<9}{plain(key)}  {plain(words)}"))

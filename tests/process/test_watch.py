@@ -23,7 +23,6 @@ def work(repo: Repo) -> Repo:
 @pytest.fixture
 def terminal(work: Repo) -> Iterator[Terminal]:
     seen = Terminal(work, "watch", columns=100)
-    seen.before = seen.modes
     yield seen
     seen.close()
 

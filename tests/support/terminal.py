@@ -20,6 +20,7 @@ class Terminal:
         """A terminal of no columns does not know its size."""
         self._fd, theirs = os.openpty()
         termios.tcsetwinsize(theirs, (24 if columns else 0, columns))
+        self.before = self.modes
         self.process = subprocess.Popen(
             [str(RUNNER), *words],
             cwd=repo.root,
