@@ -11,7 +11,7 @@ from support.values import a_config, a_task
 
 from runner.conduct.batch_task import config_of, is_apart, order_of, request_of, units_of
 from runner.conduct.plan_record import Assignment, Options, parts_of
-from runner.model import Config, Delegate, Lineage, Model, Request
+from runner.model import Config, Delegate, Level, Lineage, Model, Request, Sandbox
 from runner.plan.batch import decide
 from runner.plan.units import Plan, Rules
 from runner.state.plan_ledger import Breaker, PlanLedger, Step
@@ -36,7 +36,8 @@ def the_plan(plan: Plan = PLAN, **changes: Any) -> tuple[Assignment, PlanLedger]
 def config(template: dict[str, Any] | None = None, **delegate: Any) -> Config:
     models = {"deep": Model("deep", "gpt-5", None, "medium")}
     task = a_task(sandbox="workspace-write", **(template or {}))
-    return a_config(task, models=models, delegate=Delegate(**delegate))
+    sandbox = Sandbox("workspace-write", Level.WORKSPACE_WRITE)
+    return a_config(task, models=models, sandboxes={sandbox.name: sandbox}, delegate=Delegate(**delegate))
 
 
 @pytest.mark.parametrize(
