@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from runner.model import Outcome, Reason
 from runner.processes.spawn import hold_term
+from runner.redact.redactor import Redactor
 from runner.supervise import tree_helper
 from runner.supervise.tie import Tie, asked
 from runner.value import Value
 from runner.verify.checks import Check, CheckCommand, run_check
+from runner.verify.report import redacted
 
 _NAMED = 5
 _PREPARED = ("prepare_failed", "the work tree could not be prepared")
@@ -21,6 +23,7 @@ _BASELINE = ("baseline_failed", "a check fails before the agent begins")
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from runner.invocation import Invocation
     from runner.processes.cgroup import Cgroup
@@ -68,8 +71,13 @@ def prepare(
         )
 
     try:
-        ready = _ready(run, invocation, env, log, check, is_cancelled).replace(suspended_s=sum(gaps))
-        return _clean(ready, invocation, env) if ready.end or ready.failed else ready
+        hide = Redactor([env[name] for name in invocation.secret_names if env.get(name)]).redact_text
+        ready = _ready(run, invocation, env, log, check, lambda shown: redacted(shown, hide), is_cancelled)
+        return ready.replace(
+            end=ready.end and (ready.end[0], redacted(ready.end[1], hide)),
+            failed=redacted(ready.failed, hide),
+            suspended_s=sum(gaps),
+        )
     finally:
         hold_term()
 
@@ -80,6 +88,7 @@ def _ready(
     env: Mapping[str, str],
     log: EventLog,
     check: Callable[[CheckCommand], Check],
+    clean: Callable[[Any], Any],
     is_cancelled: Callable[[], bool],
 ) -> Ready:
     checks = invocation.checks if invocation.baseline else ()
@@ -99,7 +108,7 @@ def _ready(
         except OSError as error:
             return Ready(_failed(code, f"{says}: `{command.argv[0]}` could not be run: {error.strerror}"))
         told = done.to_json()
-        shown = {name: told[name] for name in ("argv", "exit_code", "timed_out", "duration_s")}
+        shown = {name: clean(told[name]) for name in ("argv", "exit_code", "timed_out", "duration_s")}
         if code == _BASELINE[0]:
             log.note("baseline", **shown)
         else:
@@ -114,15 +123,6 @@ def _ready(
     return Ready(
         _left_something(run, env, invocation.terms.protect), tuple(failed) if invocation.baseline else None
     )
-
-
-def _clean(ready: Ready, invocation: Invocation, env: Mapping[str, str]) -> Ready:
-    from runner.redact.redactor import Redactor
-    from runner.verify.report import redacted
-
-    hide = Redactor([env[name] for name in invocation.secret_names if env.get(name)]).redact_text
-    end = ready.end and (ready.end[0], redacted(ready.end[1], hide))
-    return ready.replace(end=end, failed=redacted(ready.failed, hide))
 
 
 def _left_something(
