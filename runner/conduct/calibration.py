@@ -6,7 +6,7 @@ from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import Outcome
 from runner.plan.calibrate import Calibration, Sample, fit
 from runner.state import index
-from runner.state.authentic import why_foreign
+from runner.state.authentic import own_ledger, why_foreign
 from runner.state.manifest import parse_timestamp
 from runner.state.plan_ledger import Status
 from runner.state.store import RunDir
@@ -74,11 +74,11 @@ def left_out_text(left_out: dict[str, int]) -> str:
 
 
 def _ledgers(root: str) -> Iterator[PlanLedger]:
-    """Of every run that carries out a plan. What cannot be read as one says nothing."""
+    """Of every run of ours that carries out a plan. What cannot be read as one says nothing."""
     for task, run_id in sorted(index.folders(root)):
         try:
-            yield RunDir(root, task, run_id).read_ledger()
-        except ValueError:
+            yield own_ledger(RunDir(root, task, run_id))
+        except RunnerError:
             continue
 
 

@@ -11,7 +11,7 @@ from runner.errors import ForeignRun, RunnerError, RunNotFound
 from runner.model import Outcome
 from runner.processes import cgroup
 from runner.state import feed, index
-from runner.state.authentic import not_to_be_removed, why_foreign
+from runner.state.authentic import not_to_be_removed, own_ledger, why_foreign
 from runner.state.index import RunRow, row_of
 from runner.state.lineage import ancestors
 from runner.state.manifest import parse_timestamp
@@ -173,8 +173,8 @@ def _of_pipelines(root: str, older_than_s: float) -> tuple[set[str], set[str]]:
         try:
             if not os.path.lexists(run.ledger) or why_foreign(run) is not None:
                 continue
-            found, manifest = run.read_ledger(), run.read_manifest()
-        except (RunnerError, ValueError):
+            found, manifest = own_ledger(run), run.read_manifest()
+        except RunnerError:
             continue  # nobody can resume it
         is_old = manifest.outcome == Outcome.CANCELLED and _ended_before(manifest, older_than_s)
         is_all = manifest.is_done and older_than_s == 0

@@ -15,7 +15,7 @@ from operator import eq
 from runner.disk.files import read, read_text
 from runner.errors import RunnerError, RunNotFound, UsageError
 from runner.lightjson import dumps
-from runner.state.authentic import own_invocation, refuse_foreign, why_foreign
+from runner.state.authentic import own_invocation, own_ledger, refuse_foreign, why_foreign
 from runner.state.manifest import between
 from runner.state.store import runs_of
 from runner.text.differences import Difference, differences
@@ -232,8 +232,8 @@ class _Side:
 
     def _steps(self) -> Known | None:
         try:
-            steps = self._run.read_ledger().steps if self._is_plan else ()
-        except ValueError:
+            steps = own_ledger(self._run).steps if self._is_plan else ()
+        except RunnerError:
             return None
         return {one.called: f"{one.status}: {one.why.code}" if one.why else str(one.status) for one in steps}
 

@@ -12,7 +12,7 @@ from runner.model import Outcome
 from runner.rehearsal.turns import Script
 from runner.rehearsal.writing import written
 from runner.runtimes.base import Kind
-from runner.state.authentic import own_invocation
+from runner.state.authentic import own_invocation, own_ledger
 from runner.state.store import RunDir, is_run_id
 from runner.text.words import count, few, one_line
 from runner.usecases.accept import judged
@@ -74,8 +74,8 @@ def record(run: RunDir, place: str, *, force: bool, delays: bool) -> list[Casset
 def _of_steps(run: RunDir) -> dict[str, RunDir]:
     """Of each script that a rehearsal of this plan takes, the latest run."""
     try:
-        steps = run.read_ledger().steps
-    except ValueError as error:
+        steps = own_ledger(run).steps
+    except Conflict as error:
         raise CassetteRefused(f"the runs of `{run.run_id}` are not known: {error}") from error
     named = ((step.script, step.run) for step in steps if step.has_run)
     found = {name: RunDir.of(run.repo, of) for name, of in named if of is not None and is_run_id(of.run_id)}

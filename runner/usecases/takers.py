@@ -18,7 +18,7 @@ from runner.ledger.lanes import Lane, LaneStatus, ProposalStatus, over
 from runner.model import Outcome, is_name
 from runner.processes import cgroup
 from runner.processes.proc import everything, is_alive, marker
-from runner.state.authentic import Why, own_invocation, tasks_of, why_foreign
+from runner.state.authentic import Why, own_invocation, own_ledger, tasks_of, why_foreign
 from runner.state.store import RunDir, is_run_id, manifest_path_of, runs_of
 from runner.usecases.look import is_held, look
 
@@ -55,8 +55,8 @@ def continued(run: RunDir) -> Iterator[RunDir]:
     while run.run_id not in seen:
         seen.add(run.run_id)
         yield run
-        with contextlib.suppress(ValueError):
-            before = run.read_ledger().resumed_from
+        with contextlib.suppress(RunnerError):
+            before = own_ledger(run).resumed_from
             if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
                 run = RunDir.of(run.repo, before)
 
@@ -67,10 +67,10 @@ def heeding(repo: str, task: str, asker: str | None) -> tuple[RunDir, PlanLedger
     """
     for run in runs_of(repo, task):
         try:
-            found = run.read_ledger()
+            found = own_ledger(run)
             run.read_manifest()
-        except (RunnerError, ValueError):
-            continue  # it cannot be resumed, or never was a pipeline
+        except RunnerError:
+            continue  # it cannot be resumed, or never was a pipeline of ours
         is_of_it = not found.is_complete and any(one.run_id == asker for one in continued(run))
         return (run, found) if is_of_it else None
     return None

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 from support.doubles import FINISHED, THREAD, said
+from support.ended import an_ended_run
 from support.judged import commit
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
 from runner.rehearsal import script
 from runner.rehearsal.turns import PatchCall
+from runner.state.lineage import lineage_of
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 
 
 def command(text: str, item: str = "c1") -> str:
@@ -210,6 +213,17 @@ def test_a_foreign_run_is_not_recorded(repo: Repo) -> None:
     run = played(repo, "")
     (run.folder / "invocation.json").write_text((run.folder / "invocation.json").read_text() + "\n")
     assert run.ask("record").error["code"] == "foreign_run"
+
+
+def test_the_runs_of_a_plan_are_not_recorded_by_a_ledger_that_was_not_written_here(repo: Repo) -> None:
+    repo.task()
+    made = an_ended_run(repo.root, task="feature", runtime="plan")
+    made.write_manifest(made.read_manifest().replace(plan={"file": "plan.md", "batches": []}))
+    run = Run(repo, made.run_id, "feature")
+    refused(run)
+    ledger = PlanLedger("plan.md", None, (Step(1, ("U1",), run=lineage_of(made)),), Breaker(3))
+    Path(made.ledger).write_text(json.dumps(ledger.to_json()))
+    assert "was not written here" in refused(run)
 
 
 def test_ten_thousand_calls_and_much_output_are_recorded_in_bounded_memory(repo: Repo) -> None:

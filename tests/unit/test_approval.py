@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -11,12 +10,15 @@ from typing import Any
 
 import pytest
 from support.ended import an_ended_run
+from support.stages import PLAN
 
+from runner.conduct import stage_plan
 from runner.errors import RunnerError
 from runner.ledger.entry import HUMAN, OWNER, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.model import Lineage
-from runner.state.plan_ledger import Breaker, PlanLedger
+from runner.state.authentic import write_record
+from runner.state.plan_ledger import Breaker, PlanLedger, Step, StepKind
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import approval, inbox
 from runner.usecases import ledger as ledgers
@@ -33,7 +35,7 @@ def a_pipeline(root: Path, at: float | None = None, after: RunDir | None = None)
     progress = PlanLedger(
         "pipeline feature", None, (), Breaker(3), resumed_from=lineage, stages=("prd", "then")
     )
-    Path(run.ledger).write_text(json.dumps(progress.to_json()))
+    write_record(run.ledger, progress.to_json())
     return run
 
 
@@ -391,6 +393,38 @@ def test_an_approval_waits_as_long_as_its_pipeline_can_heed_it(tmp_path: Path) -
     assert inbox.waiting(str(tmp_path)) == []
     a_pipeline(tmp_path, 3_000_000.0)
     assert inbox.waiting(str(tmp_path)) == [], "what begins anew asks anew"
+
+
+def test_an_approval_is_nobodys_question_where_the_progress_of_its_pipeline_was_not_written_here(
+    tmp_path: Path,
+) -> None:
+    run = a_pipeline(tmp_path)
+    approval.ask(run, "prd", "Is it?", None)
+    before = Path(run.ledger).read_text()
+    Path(run.ledger).write_text(before.replace("pipeline feature", "elsewhere"))
+    assert inbox.waiting(str(tmp_path)) == [] and approval.pending(ledgers.ledger_of(run)) == ()
+    assert refused(decide, run).code == "approval_not_found"
+    Path(run.ledger).write_text(before)
+    assert len(inbox.waiting(str(tmp_path))) == 1
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_commands_that_are_shown_are_those_of_the_plan_that_is_approved(
+    tmp_path: Path, mark: str
+) -> None:
+    run, plan = a_pipeline(tmp_path), tmp_path / "plan.toml"
+    steps = (Step(1, (), stage="build", kind=StepKind.GATE, title=stage_plan.THE_PLAN),)
+    progress = PlanLedger("pipeline feature", None, steps, Breaker(3), stages=("build",))
+    write_record(run.ledger, progress.to_json())
+    plan.write_text(mark + PLAN)
+    approval.ask(run, "build", "Carry it out?", "plan.toml")
+    ledger = ledgers.ledger_of(run)
+    asked, shown = approval.meant(ledger, "build"), approval.document(run.repo, "plan.toml")
+    plan.write_text(PLAN.replace("grep", "curl"))
+    assert stage_plan.executed(run.repo, asked, shown.text) == tuple(
+        f"grep -qx 'x = {n}' src/m{n}.py" for n in (1, 2)
+    )
+    assert refused(approval.decide, ledger, PERSON, asked, shown, True, None).code == "proposal_outdated"
 
 
 def test_what_was_decided_after_the_conductor_was_killed_counts_when_it_is_resumed(tmp_path: Path) -> None:

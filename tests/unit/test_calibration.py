@@ -14,9 +14,9 @@ from support.plans import toml
 from runner.cli import app
 from runner.conduct import calibration
 from runner.conduct.calibration import Measured
-from runner.disk.files import replace_json
 from runner.model import Economics, Lineage, Outcome, Usage
 from runner.plan.calibrate import Sample
+from runner.state.authentic import write_record
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step
 from runner.state.store import RunDir, manifest_path_of, new_run_id
 
@@ -38,7 +38,7 @@ def a_step(n: int, units: int, run: Lineage | None, status: Status = Status.SUCC
 
 def a_plan_run(root: Path, *steps: Step) -> RunDir:
     run = an_ended_run(root)
-    replace_json(run.ledger, PlanLedger("plan.toml", None, steps, Breaker(3)).to_json())
+    write_record(run.ledger, PlanLedger("plan.toml", None, steps, Breaker(3)).to_json())
     return run
 
 
@@ -133,6 +133,13 @@ def test_a_time_that_is_not_known_does_not_take_the_tokens_away(here: Path, chan
 def test_a_ledger_that_is_none_says_nothing(here: Path, text: str) -> None:
     run = an_ended_run(here)
     Path(run.ledger).write_text(text, encoding="utf-8")
+
+    assert calibration.measured(str(here)) == Measured((), {})
+
+
+def test_a_ledger_of_which_nobody_knows_who_wrote_it_says_nothing(here: Path) -> None:
+    plan = a_plan_run(here, a_step(1, 1, a_batch(here, 5)))
+    Path(plan.ledger).write_text(Path(plan.ledger).read_text().replace("plan.toml", "other.toml"))
 
     assert calibration.measured(str(here)) == Measured((), {})
 

@@ -304,13 +304,15 @@ def test_steps_of_plans_are_compared_by_their_names(root: Path) -> None:
         run.write_manifest(run.read_manifest().replace(runtime=RuntimeFound(PLAN, "", "")))
         steps = (Step(1, ("U1",), status=status, why=why), Step(2, ("U2",)))
         ledger = PlanLedger("plan.md", None, steps, Breaker(3))
-        Path(run.ledger).write_text(json.dumps(ledger.to_json()))
+        write_record(run.ledger, ledger.to_json())
         runs.append(run)
     found = parts(*runs)
     assert told(found["steps"]) == [("changed", "batch 1", "succeeded", "failed: verify_failed")]
     assert found["commands"] is found["checks"] is found["files"] is None  # those are of its runs
     Path(runs[0].ledger).unlink()
     assert parts(*runs)["steps"] is None
+    Path(runs[0].ledger).write_text(Path(runs[1].ledger).read_text())
+    assert parts(*runs)["steps"] is None  # that is the progress of another run
 
 
 def test_runs_of_other_runtimes_and_tasks_are_compared(root: Path) -> None:
