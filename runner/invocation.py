@@ -163,6 +163,8 @@ class Invocation(Value):
         """Whether it has begun for a handoff."""
         return self.ledger is not None and self.ledger.handoff is not None
 
+    runner_version: str | None = None
+    """Of the runner that made it; None where that was one that did not say."""
     git_owner: str | None = None
     """`human`, `runner` or the task that alone may write what git holds besides files; None: any may."""
     git_in_reach: bool = False

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 DISTRIBUTION = "delegate-runner"  # in package indexes `runner` is another project
-MAX_PROMPT_CHARS = 1_048_576
-"""Codex refuses a longer turn input ("Input exceeds the maximum length of 1048576 characters")."""
+VERSION = "0.1.0"  # the build reads it here: to ask the metadata takes longer than a start
+MAX_PROMPT_CHARS = 1_048_576  # Codex: "Input exceeds the maximum length of 1048576 characters"
 _UNASKED = "unknown: not trusted"
 
 

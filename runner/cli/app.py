@@ -252,12 +252,9 @@ def _run(words: list[str]) -> int:
         pen.say(overview(), end="")
         return ExitStatus.OK if words else ExitStatus.INVALID
     if words[0] in ("-V", "--version"):
-        from importlib.metadata import version
+        from runner.model import VERSION
 
-        from runner.model import DISTRIBUTION
-
-        number = version(DISTRIBUTION)
-        pen.say(f'{{"version": "{number}"}}' if "json" in words[-1] else f"runner {number}")
+        pen.say(f'{{"version": "{VERSION}"}}' if "json" in words[-1] else f"runner {VERSION}")
         return ExitStatus.OK
     if words[0] == "__complete":
         from runner.cli import complete

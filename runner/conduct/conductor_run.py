@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
 
 from runner.disk.interpreter import command
 from runner.invocation import Invocation
-from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
+from runner.model import SCHEMA_VERSION, VERSION, Limits
 from runner.resolve.invocation import digest_of
 from runner.runtimes import PLAN
 from runner.state.authentic import next_run_id
@@ -47,7 +46,7 @@ def invocation(
         title=one_line(title, _TITLE_CHARS),
         runtime=PLAN,
         program=sys.executable,
-        version=version(DISTRIBUTION),
+        version=VERSION,
         argv=command(_MAIN, run.path),
         cwd=config.root,
         env_names=tuple(sorted(env)),
@@ -67,6 +66,7 @@ def invocation(
         origins={},
         config_digest=config.digest,
         prompt_digest=digest_of(prompt),
+        runner_version=VERSION,
     )
 
 

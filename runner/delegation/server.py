@@ -13,7 +13,6 @@ import os
 import select
 import sys
 import threading
-from importlib.metadata import version
 
 import anyio
 import mcp_types as types
@@ -26,7 +25,7 @@ from runner.delegation.caller import Caller
 from runner.delegation.tool import Tool
 from runner.delegation.tools import TOOLS
 from runner.errors import RunnerError, UsageError
-from runner.model import DISTRIBUTION
+from runner.model import VERSION
 from runner.runtimes import of_call
 
 TYPE_CHECKING = False
@@ -89,7 +88,7 @@ async def _serve(caller: Caller) -> None:
     server: Server[Any] = Server(
         "delegation",
         title="runner delegation",
-        version=version(DISTRIBUTION),
+        version=VERSION,
         instructions="Look at, pause, cancel and start runs, and ask questions, by literal manifest paths; "
         "read and write the ledger of a task.",
         on_list_tools=functools.partial(_list_tools, caller),

@@ -12,6 +12,7 @@ from runner.git_change import owning_task
 from runner.invocation import RESULT_FORMS, THREAD, Invocation, Rehearsal, SharedLedger, price_word
 from runner.model import (
     SCHEMA_VERSION,
+    VERSION,
     Delegation,
     Level,
     Limits,
@@ -48,6 +49,7 @@ DEFAULT_ENV = (
 _SEEN = (
     *("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses"),
     *("sessions", "host", "sessions_home", "notify", "git_owner", "git_in_reach"),
+    "runner_version",
 )
 """Fields of `Found` that the invocation has as they are."""
 _TOLD = (
@@ -111,6 +113,7 @@ class Found(Value):
     notify: Notify = Notify()
     git_owner: str | None = None
     git_in_reach: bool = False
+    runner_version: str = VERSION
     """See `Invocation`."""
     parent: Invocation | None = None
     again: Again | None = None

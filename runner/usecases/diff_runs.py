@@ -44,7 +44,7 @@ _APART = (
     *("mac", "schema_version", "task_id", "run_id", "repo", "manifest_path", "program", "version", "argv"),
     *("cwd", "parent", "origins", "temp", "ledger", "config_digest", "prompt_digest", "resume_argv"),
     *("closing_argv", "fresh_argv", "retry_of", "program_stamp", "tied_to", "sessions", "continues"),
-    *("thread_id", "sessions_home", "rehearsal", "watched"),
+    *("thread_id", "sessions_home", "rehearsal", "watched", "runner_version"),
 )
 """What of an invocation is another in each run, or is told elsewhere."""
 
@@ -174,7 +174,10 @@ class _Side:
         parts: dict[str, Known | Pairs | None] = {
             "settings": settings,
             "arguments": {word: count(number, "time") for word, number in Counter(i.argv[1:]).items()},
-            "versions": {i.runtime: i.version, "program": i.program, "observed model": seen},
+            "versions": {
+                **{"runner": i.runner_version, i.runtime: i.version},
+                **{"program": i.program, "observed model": seen},
+            },
             "base": self._base(),
             "commands": self._commands(),
             "files": self._files(),

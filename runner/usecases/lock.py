@@ -13,7 +13,7 @@ from runner import config as settings
 from runner.config.trust import digest_of
 from runner.disk import files, home
 from runner.errors import LockInvalid, NotTrusted, RunnerError
-from runner.model import DISTRIBUTION, Config, Policy
+from runner.model import VERSION, Config, Policy
 from runner.resolve.choose import model_of
 from runner.runtimes import get, listing, probe
 from runner.runtimes.overrides import toml_key, toml_value
@@ -87,8 +87,6 @@ class Drift(Value):
 
 def look(config: Config, start_dir: str, config_file: str | None, env: Mapping[str, str]) -> Looked:
     """`config` are the effective settings, which say where the programs are."""
-    from importlib.metadata import version
-
     own = settings.committed(start_dir, config_file, env)
     tasks, digests, loose = own.tasks.values(), {}, []
     for kind, names in _named(own).items():
@@ -108,7 +106,7 @@ def look(config: Config, start_dir: str, config_file: str | None, env: Mapping[s
     lock = Lockfile(
         *(SCHEMA_VERSION, runtimes, digests["prompts"], digests["settings"], digests["scripts"]),
         *(digests["rehearsals"], digests["plans"], models),
-        *(_policy(own.policy, env), own.trust.get("digest"), version(DISTRIBUTION)),
+        *(_policy(own.policy, env), own.trust.get("digest"), VERSION),
     )
     return Looked(f"{os.path.splitext(own.files[1])[0]}.lock", lock, unknown, tuple(sorted({*loose})))
 

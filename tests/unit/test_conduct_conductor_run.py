@@ -46,6 +46,7 @@ def is_plain(text: str) -> bool:
 @pytest.mark.parametrize("name", EVIL)
 def test_the_title_of_a_plan_is_one_plain_line_in_the_manifest_of_its_run(name: str) -> None:
     made = called(f"plan: {EVIL[name]}")
+    assert made.runner_version == made.version
     assert made.title is not None and is_plain(made.title) and made.title.startswith("plan:")
     assert first(made, {}).title == made.title
     assert len(called(EVIL[name] * 1000).title or "") <= 200

@@ -323,6 +323,17 @@ def test_runs_of_other_runtimes_and_tasks_are_compared(root: Path) -> None:
 
 
 def test_no_value_of_a_secret_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_runner_made_a_run_is_compared_and_not_known_of_an_older_one(root: Path) -> None:
+    before, after = (
+        a_run(root, run_id, runner_version=version) for run_id, version in ((FIRST, "1.0"), (SECOND, "1.1"))
+    )
+    found = parts(before, after)
+    assert told(found["versions"]) == [("changed", "runner", "1.0", "1.1")]
+    assert told(found["settings"]) == []
+    older = parts(a_run(root, THIRD), after)["versions"]
+    assert older is not None and "runner" in older.unknown
+
+
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-verysecretvalue1234567890")
     token = "ghp_" + "a1B2" * 9
     before = a_run(root, FIRST)

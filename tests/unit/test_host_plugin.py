@@ -16,6 +16,7 @@ from support.imports import ROOT
 from runner import runtimes
 from runner.errors import Conflict, RunnerError, Unwritable
 from runner.hosts import guard, plugin, typed
+from runner.model import VERSION
 from runner.resolve.invocation import DEFAULT_ENV
 from runner.runtimes.kay import PROVIDER_KEYS
 from runner.usecases.plugin import ours, wanted
@@ -112,9 +113,8 @@ def test_no_manifest_lies_where_it_would_take_the_hooks_from_codex() -> None:
 
 
 def test_all_manifests_say_the_version_of_the_package() -> None:
-    (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     for folder in (".claude-plugin", ".codex-plugin", "portable"):
-        assert json.loads((DATA / folder / "plugin.json").read_text())["version"] == version
+        assert json.loads((DATA / folder / "plugin.json").read_text())["version"] == VERSION
 
 
 def test_a_wheel_has_the_plugin_where_an_installed_runner_looks_for_it() -> None:

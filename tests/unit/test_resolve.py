@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,10 @@ def test_the_timeout_of_the_request_wins(asked: float | None, limit: float) -> N
         120,
         5,
     )
+
+
+def test_an_invocation_says_which_runner_made_it() -> None:
+    assert resolved(config(), Request("hello")).runner_version == version("delegate-runner")
 
 
 def test_files_and_blocks_of_the_task_are_in_the_prompt_and_in_its_digest() -> None:
