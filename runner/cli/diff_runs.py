@@ -25,12 +25,18 @@ def run_diff_runs(args: Namespace) -> int:
     run = run_named(args.run)
     pair = (run, run_named(args.after)) if args.after else (diff_runs.last_that_worked(run), run)
     before, after, parts = diff_runs.diff_runs(*pair)
+    was, now, note = before.runtime.name, after.runtime.name, None
+    if not args.after and was != now:
+        note = f"no earlier run of it with {now} succeeded: this compares with the last one with {was}"
     if args.format == "json":
-        heads = [{name: one.to_json()[name] for name in _HEAD} for one in (before, after)]
+        heads = [
+            {**{name: one.to_json()[name] for name in _HEAD}, "runtime": one.runtime.name}
+            for one in (before, after)
+        ]
         told = {name: one and one.to_json() for name, one in parts.items()}
-        emit({"before": heads[0], "after": heads[1], **told})
+        emit({"before": heads[0], "after": heads[1], "note": note, **told})
         return ExitStatus.OK
-    lines = []
+    lines = [] if note is None else [f"{note}\n"]
     for name, m in (("before", before), ("after", after)):
         kind = f"{m.task_id}, {status_word(m.status)}{', rehearsal' * m.rehearsal}"
         lines.append(f"{name:<8}{m.run_id}  {kind}, {local_time(m.created_at)}")

@@ -17,7 +17,7 @@ from runner.errors import RunnerError, RunNotFound, UsageError
 from runner.lightjson import dumps
 from runner.state.authentic import own_invocation, own_ledger, refuse_foreign, why_foreign
 from runner.state.manifest import between
-from runner.state.store import runs_of
+from runner.state.store import RunDir, runs_of
 from runner.text.differences import Difference, differences
 from runner.text.terminal import clean_terminal, named
 from runner.text.words import count, numbered, shortened
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.state.manifest import Manifest
-    from runner.state.store import RunDir
 
     Known = Mapping[str, str | None]
     Pairs = list[tuple[str, str | None]]
@@ -66,14 +65,20 @@ Parts = dict[str, Aspect | None]
 
 
 def last_that_worked(run: RunDir) -> RunDir:
-    """The newest earlier run of its task and its kind that succeeded. RunNotFound where none is left."""
+    """The newest earlier run of its task and its kind that succeeded; of another runtime only where none of
+    its own has. RunNotFound where none is left.
+    """
     refuse_foreign(run)
-    kind = _kind(look(run))
+    manifest, others = look(run), list[RunDir]()
     for one in runs_of(run.repo, run.task_id):
         with contextlib.suppress(RunnerError):
             worked = one.run_id < run.run_id and (found := one.read_manifest()).outcome == "succeeded"
-            if worked and _kind(found) == kind and why_foreign(one) is None:
-                return one
+            if worked and _kind(found) == _kind(manifest) and why_foreign(one) is None:
+                if found.runtime.name == manifest.runtime.name:
+                    return one
+                others.append(one)
+    if others:
+        return others[0]
     raise RunNotFound(
         f"no earlier run of task `{run.task_id}` that succeeded is left to compare `{run.run_id}` with",
         hint="name the run to compare with: `runner diff-runs A B`",

@@ -14,6 +14,7 @@ from support.hostile import HOSTILE, harm
 from support.work import Work
 
 from runner.cli import pen
+from runner.cli.app import main
 from runner.cli.diff_runs import _text
 from runner.errors import ForeignRun, InvocationBroken, RunNotFound, UsageError
 from runner.model import Limits, Outcome, Reason, Terms, Usage
@@ -322,7 +323,6 @@ def test_runs_of_other_runtimes_and_tasks_are_compared(root: Path) -> None:
     assert told(found["settings"]) == [("changed", "runtime", '"codex"', '"claude"')]
 
 
-def test_no_value_of_a_secret_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_which_runner_made_a_run_is_compared_and_not_known_of_an_older_one(root: Path) -> None:
     before, after = (
         a_run(root, run_id, runner_version=version) for run_id, version in ((FIRST, "1.0"), (SECOND, "1.1"))
@@ -334,6 +334,7 @@ def test_which_runner_made_a_run_is_compared_and_not_known_of_an_older_one(root:
     assert older is not None and "runner" in older.unknown
 
 
+def test_no_value_of_a_secret_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-verysecretvalue1234567890")
     token = "ghp_" + "a1B2" * 9
     before = a_run(root, FIRST)
@@ -368,6 +369,31 @@ def test_one_run_alone_is_compared_with_the_last_like_it_that_succeeded(root: Pa
     newest = a_run(root, THIRD, outcome=Outcome.REJECTED, code="verify_failed")
     a_run(root, f"20261201{THIRD[8:]}")
     assert last_that_worked(newest).run_id == SECOND
+
+
+def test_one_run_alone_is_compared_with_another_runtime_only_where_none_of_its_own_succeeded(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claude = {"runtime": "claude", "program": "/usr/bin/claude", "version": "2.1.0"}
+    others = [a_run(root, run_id, **claude) for run_id in (FIRST, f"{FIRST[:-1]}2", SECOND)]
+    for one in others:
+        one.write_manifest(
+            one.read_manifest().replace(runtime=RuntimeFound("claude", "/usr/bin/claude", "2"))
+        )
+    newest = a_run(root, THIRD)
+    monkeypatch.chdir(root)
+    assert last_that_worked(newest).run_id == SECOND
+    note = "no earlier run of it with codex succeeded: this compares with the last one with claude"
+    assert main(["diff-runs", THIRD]) == 0 and capsys.readouterr().out.startswith(f"{note}\n\nbefore ")
+    assert main(["diff-runs", THIRD, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["note"], told["before"]["runtime"], told["after"]["runtime"]) == (note, "claude", "codex")
+    shutil.rmtree(others[1].path)
+    a_run(root, f"{FIRST[:-1]}2")
+    assert last_that_worked(newest).run_id == f"{FIRST[:-1]}2"
+    for words in ([THIRD], [SECOND, THIRD]):
+        assert main(["diff-runs", *words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["note"] is None
 
 
 def test_without_an_earlier_run_that_succeeded_another_one_is_asked_for(root: Path) -> None:
