@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-standins test-clis check schemas plugin requirements picture bench soak clean
+.PHONY: help demo test test-standins test-clis test-executors check schemas plugin requirements picture bench soak clean
 
 help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
 	@echo "make test     install what the tests need and run all of them"
 	@echo "make test-standins  test the programs of the tests that stand for an agent CLI"
 	@echo "make test-clis      install Claude Code, Gemini CLI and a newer Codex from npm into .clis and test with them (needs Node)"
+	@echo "make test-executors  test with a real Slurm and a real sshd (needs root and Debian's slurm-wlm, munge, openssh-server)"
 	@echo "make check    format, lint, type-check strictly, then test"
 	@echo "make bench    print the budgets, measured side by side in one run"
 	@echo "make soak     try faults in real runs for SECONDS=300, from SEED=1 on, or one FAULT=NAME"
@@ -66,6 +67,10 @@ test-clis: $(VENV)/.test.stamp .clis/.stamp
 	@command -v bwrap > /dev/null && command -v socat > /dev/null || { echo "make test-clis needs bwrap and socat" >&2; exit 1; }
 	$(PYTEST) -n $$((2 * $(CORES))) tests/clis
 	TEST_CODEX=$(CURDIR)/.clis/node_modules/.bin/codex $(PYTEST) -n $$((2 * $(CORES))) $(NEWER)
+
+# Each worker has clusters of its own.
+test-executors: $(VENV)/.test.stamp
+	$(PYTEST) -n $(CORES) tests/slurm
 
 check: $(VENV)/.dev.stamp
 	$(BIN)/ruff format .
