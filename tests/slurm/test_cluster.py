@@ -22,6 +22,12 @@ def test_a_job_runs_on_a_machine_of_its_own(cluster: Cluster) -> None:
     assert cluster.machines[node].boot_id != Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+def test_a_job_with_a_closed_environment_has_the_home_of_its_node(cluster: Cluster) -> None:
+    job = cluster.submit("echo $HOME", "--export=NONE")
+    cluster.wait_for(job, "COMPLETED")
+    assert cluster.output(job).strip() == str(cluster.machines[cluster.nodes[0]].home)
+
+
 def test_scancel_ends_a_tree_of_processes(cluster: Cluster) -> None:
     job = cluster.submit(_TREE)
     tree = cluster.wait_until(lambda: _at_least(cluster, 5), what="the tree of the job")
@@ -63,6 +69,15 @@ def test_a_job_outlives_a_restart_of_the_controller(cluster: Cluster) -> None:
     cluster.tell("scancel", job)
     cluster.wait_for(job, "CANCELLED")
     cluster.wait_for(cluster.submit("true", "--cpus-per-task=4"), "COMPLETED")
+
+
+@pytest.mark.parametrize("cluster", ["linuxproc"], indirect=True)
+def test_a_silent_controller_does_later_what_a_command_gave_up(cluster: Cluster) -> None:
+    with cluster.silent_controller():
+        tried = cluster.run("sbatch", "--comment=given up", "--output=/dev/null", "--wrap=sleep 600")
+        assert tried.returncode == 1
+        assert "timed out" in tried.stderr
+    cluster.wait_until(lambda: cluster.tell("squeue", "-h", "-o", "%k") == "given up", what="the job")
 
 
 def test_settling_brings_back_what_a_test_has_changed(cluster: Cluster) -> None:

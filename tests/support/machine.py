@@ -1,6 +1,6 @@
 """A machine within this one, as root: a host name, process numbers and a boot id of its own, by namespaces.
 
-Files are the same ones as outside, as on a shared file system, unless they are hidden or have a stand-in.
+Files are the same ones as outside, as on a shared file system, unless they are hidden.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.processes import Seen, below, every_process, kill, look
@@ -30,15 +30,15 @@ class Machine:
         folder: Path,
         name: str,
         own_network: bool = False,
-        stands_in: Mapping[str, Path] | None = None,
         hidden: Sequence[Path | str] = (),
     ) -> None:
-        """`stands_in`: what is seen in the place of a path; folders in `hidden` are empty there."""
+        """Folders in `hidden` are empty there, and what is written into them stays there."""
         self.name = name
+        self.home = folder / "home"
+        """Of root, for a login there: not the real one."""
         self.boot_id = ""
         self._folder = folder
         self._namespaces = (*_ALONE, *(("--net",) if own_network else ()))
-        self._stands_in = dict(stands_in or {})
         self._hidden = [str(path) for path in hidden]
         self._unshare: subprocess.Popen[bytes] | None = None
         self._first: Seen | None = None
@@ -55,7 +55,9 @@ class Machine:
         self.boot_id = str(uuid.uuid4())
         (self._folder / "boot_id").write_text(f"{self.boot_id}\n")
         (self._folder / "proc").mkdir(exist_ok=True)
-        binds = {**self._stands_in, _BOOT_ID: self._folder / "boot_id"}
+        self.home.mkdir(exist_ok=True)
+        (self._folder / "passwd").write_text(_passwd(self.home))
+        binds = {_BOOT_ID: self._folder / "boot_id", "/etc/passwd": self._folder / "passwd"}
         words = [f"{own}={place}" for place, own in binds.items()] + self._hidden
         unshare = ("unshare", *self._namespaces, "--fork", "--kill-child", "--mount-proc", "--")
         proc = str(self._folder / "proc")
@@ -108,6 +110,12 @@ class Machine:
 def ends_with_us(*argv: str) -> list[str]:
     """The command line that runs `argv` until this process ends, even with SIGKILL."""
     return ["setpriv", "--pdeathsig=KILL", "--", *argv]
+
+
+def _passwd(home: Path) -> str:
+    lines = Path("/etc/passwd").read_text().splitlines(keepends=True)
+    others = [line for line in lines if not line.startswith("root:")]
+    return "".join([f"root:x:0:0:root:{home}:/bin/bash\n", *others])
 
 
 def _namespace(pid: int) -> str:

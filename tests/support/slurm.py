@@ -10,9 +10,10 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -226,6 +227,16 @@ class Cluster:
     def restart_controller(self) -> None:
         self.stop_controller()
         self.start_controller()
+
+    @contextlib.contextmanager
+    def silent_controller(self) -> Iterator[None]:
+        """It takes what it is told, and answers nothing until the end: then it does all of it."""
+        assert self._controller is not None, "there is no controller"
+        self._controller.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._controller.send_signal(signal.SIGCONT)
 
     def configure(self, **settings: str | int) -> None:
         """Changes what slurm.conf says, until the next `settle`."""

@@ -6,7 +6,6 @@ Debian's package `openssh-server` is all it needs, with root, namespaces and `ip
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -41,7 +40,6 @@ class SshHost:
         """Folders in `hidden` are empty there, and what is written into them stays there."""
         self.folder = folder
         self.name = name or f"far-{secrets.token_hex(3)}"
-        self.home = folder / "home"
         self.config = folder / "ssh_config"
         third, fourth = 1 + secrets.randbelow(254), 4 * secrets.randbelow(63)
         network = f"10.{64 + secrets.randbelow(128)}.{third}."
@@ -51,10 +49,13 @@ class SshHost:
             folder / "machine",
             self.name,
             own_network=True,
-            stands_in={"/etc/passwd": folder / "passwd"},
             hidden=["/run", *hidden],
         )
         self._sshd: subprocess.Popen[bytes] | None = None
+
+    @property
+    def home(self) -> Path:
+        return self._machine.home
 
     @property
     def boot_id(self) -> str:
@@ -62,15 +63,12 @@ class SshHost:
 
     def start(self) -> None:
         """Returns when it can be reached."""
-        self.home.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         for key in ("host_key", "user_key"):
             _tell("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", f"{self.folder}/{key}")
         shutil.copy(self.folder / "user_key.pub", self.folder / "authorized_keys")
         public = (self.folder / "host_key.pub").read_text()
         (self.folder / "known_hosts").write_text(f"{self.name},{self.address} {public}")
-        root = pwd.getpwuid(0)
-        there = f"root:x:0:0:root:{self.home}:{root.pw_shell}\n"
-        (self.folder / "passwd").write_text(_without_root() + there)
         self._write_settings()
         self._machine.start()
         self._plug_in_cable()
@@ -160,11 +158,6 @@ class SshHost:
             "  StrictHostKeyChecking yes\n  PasswordAuthentication no\n  BatchMode yes\n"
             "  ConnectTimeout 3\n  LogLevel ERROR\n"
         )
-
-
-def _without_root() -> str:
-    lines = Path("/etc/passwd").read_text().splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("root:"))
 
 
 def _tell(*argv: str) -> None:
