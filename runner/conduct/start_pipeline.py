@@ -17,7 +17,7 @@ from runner.conduct.start_plan import (
 )
 from runner.config import policy
 from runner.errors import ConfigInvalid, Conflict, UsageError
-from runner.model import Level, is_name
+from runner.model import is_name
 from runner.resolve.choose import choose, find_pipeline, near_match
 from runner.resolve.delegation import readable
 from runner.state.lineage import lineage_of
@@ -185,14 +185,13 @@ def _allowed(
     policy.refuse(policy.check_breaches(config.policy, gates, "command of a gate"))
     for stage in stages:
         start.refuse_absent(stage.gate.commands, env, config.root, f"the gate of stage `{stage.name}`")
-    if config.delegate.commit is not False:
-        writers = [one.task for one in prepared.choices if one.sandbox.level is not Level.READ_ONLY]
-        planned = {stage.task for stage in stages}
-        if bare := [task.id for task in writers if not task.verify and task.id not in planned]:
-            raise ConfigInvalid(
-                f"the pipeline commits what its runs change, but no command verifies {few(bare)}",
-                hint="give `verify` to these tasks, or set commit = false in [delegate]",
-            )
+    alone = {name for stage in stages if stage.plan is None for name in stage.runs}
+    runs = [(one.task, one.sandbox) for one in prepared.choices if one.task.id in alone]
+    if bare := policy.unverified(config, runs):
+        raise ConfigInvalid(
+            f"the pipeline commits what its runs change, but no command verifies {few(bare)}",
+            hint="give `verify` to these tasks, or set commit = false in [delegate]",
+        )
     again = None if ledger.resumed_from is None else ledger
     what, may_be_apart = "the pipeline commits what its runs change", prepared.work.may_be_apart
     refuse_tree(config, what, unsettled, again, may_be_apart=may_be_apart)

@@ -95,6 +95,7 @@ def check(
         breaches = breaches_of(config, done.layers)
         absent = _absent(config, merged, done.layers, env) + _kept_from_git(config, done.layers)
         problems += _lacking(config, done.layers) + _unpriced(config, done.layers)
+        problems += _unverified(config, done.layers)
     below: tuple[Problem, ...] = ()
     if config_file is None and os.path.dirname(places.project) != places.root:
         text = f"agents and checks run in {places.root}, and every path is relative to that"
@@ -151,6 +152,23 @@ def _unpriced(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, .
             path = ("tasks", task.id, "limits", "price")
             found.append(layers.setter(stack, path).problem(path, sentence))
     return tuple(found)
+
+
+def _unverified(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ...]:
+    """As a start of the pipeline says it; whether each unit of a plan is verified, the plan has to tell."""
+    found = {}
+    for name, pipeline in config.pipelines.items():
+        stages = [stage for stage in pipeline["stages"] if "plan" not in stage]
+        pairs = [stage.get(key, {}) for stage in stages for key in ("repair", "compare")]
+        named = [task for stage in stages for task in stage.get("tasks", ())]
+        named += [pair[key] for pair in pairs for key in ("task", "a", "b") if key in pair]
+        tasks = [config.tasks[task] for task in named]
+        for task in policy.unverified(config, ((one, config.sandboxes[one.sandbox]) for one in tasks)):
+            text = (
+                f"pipeline `{name}` commits what it changes, and no command verifies that: it has no `verify`"
+            )
+            found[task] = layers.setter(stack, ("tasks", task)).problem(("tasks", task), text)
+    return tuple(found.values())
 
 
 def _absent(

@@ -92,6 +92,14 @@ def check_breaches(
     return tuple(_beyond(policy, {"verify": [(what, argv[0]) for argv in commands]}))
 
 
+def unverified(config: Config, runs: Iterable[tuple[Task, Sandbox]]) -> list[str]:
+    """The tasks of these whose change would be committed though no command verifies it: a commit never rests
+    on an agent's word alone.
+    """
+    commits = config.delegate.commit is not False
+    return [task.id for task, box in runs if commits and box.level is not Level.READ_ONLY and not task.verify]
+
+
 def capped(policy: Policy, delegation: Delegation) -> Delegation:
     """The delegation with its numbers cut down to the ceilings."""
     return delegation.replace(

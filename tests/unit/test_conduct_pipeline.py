@@ -13,6 +13,7 @@ from runner.conduct import stage_prompt, start_pipeline
 from runner.conduct.stage_prompt import Told
 from runner.conduct.start_pipeline import PipelineRequest
 from runner.conduct.start_plan import PreparedPlan
+from runner.config.commands import check
 from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
@@ -119,6 +120,39 @@ def test_a_gate_whose_program_is_not_there_is_refused_by_the_name_of_its_stage(d
     with pytest.raises(RunnerError, match=r"`mypyy`, .* of the gate of stage `right`, was not") as found:
         start_pipeline.prepare(str(desk.root), asked, desk.env)
     assert found.value.code == "check_missing"
+
+
+REPAIR = 'tasks = ["look"]\ngate = { no_findings = "critical" }\nrepair = { task = "build" }'
+COMPARE = 'compare = { a = "build", b = "other", task = "look", pattern = "adversarial" }'
+PLANNED = 'plan = "plan.toml"\ntask = "build"'  # whose units may have checks
+AS_WELL = f'{PLANNED}\n[[pipelines.feature.stages]]\nname = "more"\ntasks = ["build"]'
+
+
+@pytest.mark.parametrize(
+    "stage", ['tasks = ["build"]', REPAIR, COMPARE, AS_WELL, 'tasks = ["look"]', PLANNED]
+)
+@pytest.mark.parametrize("table", ["", "commit = true", 'commit = "runner/x"'])
+@pytest.mark.parametrize("verify", ["", 'verify = [["true"]]'])
+def test_what_would_be_committed_unverified_is_refused_at_the_start_and_told_by_check(
+    desk: Desk, table: str, stage: str, verify: str
+) -> None:
+    tasks = TASKS.replace(
+        "[tasks.look]", f'{verify}\n[tasks.other]\nprompt = "x"\nruntime = "claude"\n[tasks.look]'
+    )
+    pipeline = f'[[pipelines.feature.stages]]\nname = "a"\n{stage}\n'
+    desk.file("delegate.toml", f"{tasks}[delegate]\n{table}\n{pipeline}")
+    desk.commit()
+    text = "pipeline `feature` commits what it changes, and no command verifies that: it has no `verify`"
+    is_refused = bool(table) and not verify and stage not in ('tasks = ["look"]', PLANNED)
+    found = [str(one) for one in check(str(desk.root), desk.env).problems]
+    assert found == [f"delegate.toml:2:8: tasks.build: {text}"] * is_refused
+    asked = PipelineRequest("feature", "feature")
+    if not is_refused:
+        start_pipeline.prepare(str(desk.root), asked, desk.env)
+        return
+    with pytest.raises(RunnerError, match="no command verifies build") as refused:
+        start_pipeline.prepare(str(desk.root), asked, desk.env)
+    assert refused.value.code == "config_invalid"
 
 
 def test_earlier_results_are_bounded_and_each_stands_in_its_own_lines() -> None:
