@@ -9,7 +9,7 @@ import contextlib
 import re
 from itertools import pairwise
 
-from runner.config.trust import SHELLS, scripts_of
+from runner.config.scripts import SHELLS, scripts_of
 from runner.model import Delegation, is_name
 from runner.runtimes.overrides import mentions
 from runner.text.commandline import words_of

@@ -12,7 +12,8 @@ import shlex
 
 from runner.config.layers import leaves
 from runner.config.policy import USUAL
-from runner.config.trust import HARMLESS, RUNS, SENDS, is_starter, kind
+from runner.config.scripts import is_starter
+from runner.config.trust import HARMLESS, RUNS, SENDS, kind
 from runner.lightjson import dumps
 from runner.model import Caps, Level, Model, Sandbox, Task
 from runner.text.durations import format_duration

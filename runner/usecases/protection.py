@@ -9,7 +9,7 @@ import os
 import sys
 from itertools import product
 
-from runner.config.trust import scripts_of
+from runner.config.scripts import scripts_of
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links
 from runner.disk.programs import other_names

@@ -14,8 +14,9 @@ from support.trusting import require_trust
 from runner.config import commands, schema
 from runner.config.compile import compile_settings
 from runner.config.find import find
+from runner.config.scripts import scripts_of
 from runner.config.snapshot import config_from_json
-from runner.config.trust import HARMLESS, scripts_of
+from runner.config.trust import HARMLESS
 from runner.errors import ConfigInvalid, NotTrusted, PromptInvalid
 from runner.usecases import start, trust
 

@@ -1,0 +1,184 @@
+"""Which files a command may execute, as far as its words tell: programs, scripts, lines of shells. Pure.
+
+Nothing is known of what a script starts in turn. Where it cannot be known which word is the file, all that
+may be it are.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
+_INTERPRETERS = (
+    *(*SHELLS, "python", "python2", "python3", "pypy", "pypy3", "node", "deno", "bun", "tsx", "ts-node"),
+    *("perl", "ruby", "php", "lua", "pwsh", "Rscript", "tclsh", "expect", "julia", "groovy", "scala", "java"),
+    *("elixir", "escript", "racket", "guile", "nu"),
+)
+_AFTER_OPERANDS = (
+    *("chroot", "docker", "find", "flock", "nerdctl", "parallel", "podman", "runuser", "script", "ssh", "su"),
+    "xargs",
+)
+"""Launchers with words before the command that are no options: which word it is cannot be known."""
+_LAUNCHERS = (
+    *_AFTER_OPERANDS,
+    *("env", "timeout", "nice", "ionice", "nohup", "time", "stdbuf", "setsid", "taskset", "exec", "command"),
+    *("sudo", "doas", "chronic", "unbuffer", "xvfb-run", "dbus-run-session", "busybox", "coverage"),
+    *("chrt", "fakeroot", "ltrace", "nsenter", "numactl", "pkexec", "prlimit", "setarch", "setpriv"),
+    *("strace", "systemd-run", "unshare", "watch"),
+    *("uv", "uvx", "poetry", "pipenv", "pdm", "rye", "hatch", "pixi", "conda", "mise", "direnv", "dotenv"),
+    *("npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bundle"),
+)
+_VERBS = (
+    *("run", "exec", "x", "dlx", "tool", "if", "then", "else", "elif", "while", "until", "do", "!"),
+    *("eval", "trap", "coproc", "builtin"),
+)
+"""Words of launchers and of shells before a command."""
+BETWEEN = str.maketrans({**dict.fromkeys(";&|(){}`", "\n"), "<": " "})
+_QUOTED = r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
+_PLACE = rf"[&|]?\s*(?:{_QUOTED}|[^\s;&|()<>`'\"\\])+"
+_DESCRIPTOR = r"(?<![^\s;&|(){}])[0-9]+"
+_OUTPUT = rf"(?s)({_QUOTED})|(?:{_DESCRIPTOR}|&)?>{{1,2}}{_PLACE}"
+_STREAMS = rf"(?s)({_QUOTED})|(?:{_DESCRIPTOR})?(?:>{{1,2}}|<{{1,3}}){_PLACE}"
+"""In a line of a shell: what is quoted (the group), and where output goes, or input comes from as well."""
+HERE = r"\$(?:PWD|\{PWD\}|\(pwd\))/"
+_LOADERS = (
+    *("--import", "--require", "--loader", "--experimental-loader", "--preload", "--load", "--import-map"),
+    *(
+        "--rcfile",
+        "--init-file",
+        "--env-file",
+        "--env-file-if-exists",
+        "--config",
+        "--snapshot-blob",
+        "--init",
+    ),
+    *("--test-reporter", "--test-global-setup", "-dauto_prepend_file", "-dauto_append_file", "--project"),
+    *("--experimental-default-config-file", "--class-path", "--module-path", "--sysimage"),
+)
+"""Options of interpreters whose value is executed, or says what is."""
+_EXECUTES = ("-exec", "-execdir", "-ok", "-okdir")
+
+
+def scripts_of(command: Sequence[str]) -> Iterator[str]:
+    """The files that a command may run, as far as its words tell: its program if that is a path, and what a
+    well-known interpreter is given, also behind `env` or another launcher. Of a module (`python -m pytest`)
+    nothing comes here. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to
+    the option: both may be.
+    """
+    words, is_launched, was_option, is_open = [*command][::-1], False, False, False
+    while words:
+        word = words.pop()
+        if is_launched and word.startswith("-"):
+            was_option = True
+            if (line := _line_of_env(word, words)) is not None:
+                words += _split(line)[::-1]
+            continue
+        name = word.rpartition("/")[2]
+        is_before = is_launched and _is_of_launcher(word)
+        if not is_before and ("/" in word or (is_launched and "." in word)):
+            yield word
+        if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
+            yield from _of_line(word)
+        is_surely_it = not is_open and not was_option
+        if name == "find" and is_surely_it:
+            yield from _of_find(words[::-1])
+            return
+        if name == "script" and is_surely_it and (line := _line_of_script(words[::-1])) is not None:
+            yield from _of_line(line)
+            return
+        if word in (".", "source") or name.rstrip("0123456789.") in _INTERPRETERS:
+            yield from _interpreted(name, words[::-1])
+            return
+        is_launched, is_open = is_launched or name in _LAUNCHERS, is_open or name in _AFTER_OPERANDS
+        if not is_launched:
+            return
+        if name not in _LAUNCHERS and not (was_option or is_before or is_open):
+            return
+        was_option = False
+
+
+def is_starter(word: str) -> bool:
+    """Whether the words behind it say what runs: of a shell, an interpreter and a launcher."""
+    name = word.rpartition("/")[2]
+    return name in _LAUNCHERS or name.rstrip("0123456789.") in _INTERPRETERS
+
+
+def _is_of_launcher(word: str) -> bool:
+    """A verb of its own, a number or duration, or a variable: not yet the command."""
+    return word in _VERBS or "=" in word or (word[:1].isdigit() and "/" not in word)
+
+
+def _line_of_env(option: str, words: list[str]) -> str | None:
+    """The whole command that `env -S` gets in one word, taken from the `words` that are left."""
+    if option in ("-S", "--split-string"):
+        return words.pop() if words else None
+    for start in ("--split-string=", "-S"):
+        if option.startswith(start):
+            return option.removeprefix(start)
+    return None
+
+
+def _of_find(words: Sequence[str]) -> Iterator[str]:
+    """What it executes. The places where it looks, and what it compares with, it only reads."""
+    part: list[str] | None = None
+    for word in (*words, _EXECUTES[0]):
+        if word in _EXECUTES:
+            yield from scripts_of(["env", *(part or ())])
+            part = []
+        elif part is not None:
+            part.append(word)
+
+
+def _line_of_script(words: Sequence[str]) -> str | None:
+    """The command of `script -qec COMMAND FILE`, whose other words are files that it writes."""
+    for option, word in zip(words, (*words[1:], ""), strict=False):
+        if option[:1] != "-":
+            return None
+        if option == "--command" or (option[:1] == "-" != option[1:2] and option[-1] == "c"):
+            return word
+    return None
+
+
+def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
+    """What an interpreter is told to execute: a script, or the commands of `sh -c`."""
+    was_option = takes_commands = False
+    for word in words:
+        if word == "-m":
+            return
+        if takes_commands:
+            yield from _of_line(word)
+            return
+        is_option = word.startswith("-")
+        option, _, value = word.partition("=")
+        if value and option in _LOADERS:
+            yield value
+        if not is_option and not (name in ("bun", "deno") and word in _VERBS):
+            yield word
+            if not was_option or "/" in word or "." in word:
+                return
+        takes_commands = name in SHELLS and is_option and word[1:2] != "-" and "c" in word
+        was_option = is_option
+
+
+def _of_line(line: str) -> Iterator[str]:
+    """As it stands, and without its redirections. All words of one that cannot be read."""
+    import re
+
+    plain = line.translate(BETWEEN | {ord(one): one for one in "`<"})
+    line = re.sub(HERE, "", line)
+    readings = {line, *(re.sub(cut, lambda m: m[1] or " ", line) for cut in (_OUTPUT, _STREAMS))}
+    for part in dict.fromkeys(("\n".join(sorted(readings)).translate(BETWEEN) + f"\n{plain}").split("\n")):
+        yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
+    if "$'" in line or (_split(line) == line.split() and any(quote in line for quote in "'\"\\")):
+        yield from dict.fromkeys(re.split(r"""[\s;&|(){}<>`'"\\=]+""", line))
+
+
+def _split(line: str) -> list[str]:
+    import shlex
+
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
