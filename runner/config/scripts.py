@@ -32,7 +32,7 @@ _LAUNCHERS = (
 )
 _VERBS = (
     *("run", "exec", "x", "dlx", "tool", "if", "then", "else", "elif", "while", "until", "do", "!"),
-    *("eval", "trap", "coproc", "builtin"),
+    *("eval", "trap", "coproc", "builtin", "export", "declare", "typeset", "readonly"),
 )
 """Words of launchers and of shells before a command."""
 BETWEEN = str.maketrans({**dict.fromkeys(";&|(){}`", "\n"), "<": " "})
@@ -58,6 +58,25 @@ _LOADERS = (
     *("--experimental-default-config-file", "--class-path", "--module-path", "--sysimage"),
 )
 """Options of interpreters whose value is executed, or says what is."""
+_READERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("make", "gmake", "bmake", "remake"), ("-f", "--file", "--makefile")),
+    **dict.fromkeys(("awk", "gawk", "mawk", "sed", "gsed", "psql", "mvn", "mvnw"), ("-f", "--file")),
+    **{"just": ("-f", "--justfile"), "task": ("-t", "--taskfile"), "rake": ("-f", "--rakefile")},
+    **{"ninja": ("-f",), "cmake": ("-P",), "nox": ("-f", "--noxfile"), "ant": ("-f", "-file", "-buildfile")},
+    **{"gradle": ("-b", "-I", "--build-file", "--init-script"), "gdb": ("-x", "--command")},
+}
+"""Programs with options whose value is a file that says what they execute."""
+_STARTUP = (
+    *("BASH_ENV", "ENV", "PYTHONSTARTUP", "NODE_OPTIONS", "BUN_OPTIONS", "RUBYOPT", "PERL5OPT", "LD_PRELOAD"),
+    *("LD_AUDIT", "MAKEFILES", "MAKEFLAGS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"),
+)
+"""Variables with files in them that a program executes before it does anything else."""
+_POURS = ("cat", "tac", "head", "tail", "sed", "zcat", "bzcat", "xzcat", "gunzip", "base64", "envsubst")
+_INPUT = "./stdin"
+_INLINE = (
+    r"(?:^|[\s;&|(])(?:eval|-\w*c|source|\.|\w*sh)\s+[\"']?(?:\$\(|`|<\()\s*(?:cat\s|<)\s*([^\s;&|()`]+)"
+)
+"""The file of `eval "$(cat FILE)"`, `sh -c "$(< FILE)"` and `. <(cat FILE)`."""
 _EXECUTES = ("-exec", "-execdir", "-ok", "-okdir")
 
 
@@ -68,6 +87,7 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
     the option: both may be.
     """
     words, is_launched, was_option, is_open = [*command][::-1], False, False, False
+    readers = {**_READERS}  # each is looked at once
     while words:
         word = words.pop()
         if is_launched and word.startswith("-"):
@@ -77,6 +97,10 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
             continue
         name = word.rpartition("/")[2]
         is_before = is_launched and _is_of_launcher(word)
+        if is_before:
+            yield from _of_variable(word)
+        if options := readers.pop(name, ()):
+            yield from _of_reader(options, words[::-1])
         if not is_before and ("/" in word or (is_launched and "." in word)):
             yield word
         if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
@@ -118,6 +142,32 @@ def _line_of_env(option: str, words: list[str]) -> str | None:
         if option.startswith(start):
             return option.removeprefix(start)
     return None
+
+
+def _of_variable(word: str) -> Iterator[str]:
+    """The files of `BASH_ENV=ci/env` or `NODE_OPTIONS=--require=./t.js`."""
+    name, _, value = word.partition("=")
+    if name in _STARTUP:
+        import re
+
+        yield from filter(None, re.split(r"(?<!\S)-[A-Za-z]+(?=[./])|[\s:,=]+", value))
+
+
+def _of_reader(options: Sequence[str], words: Sequence[str]) -> Iterator[str]:
+    """The files that these options name: `-f FILE`, `-kfFILE`, `--file=FILE`, `--fi FILE`; of `-`, which is
+    what comes in, the last word.
+    """
+    letters, long = {one[1] for one in options if len(one) == 2}, [one for one in options if len(one) > 2]
+    for word, following in zip(words, (*words[1:], ""), strict=False):
+        head, is_set, value = word.partition("=")
+        letter = next((one for one in word[1:] if one in letters), None)
+        if head[2:] and any(one.startswith(head) for one in long):
+            value = value if is_set else following
+        elif word[:1] == "-" != word[1:2] and letter is not None:
+            value = word.partition(letter)[2] or following
+        else:
+            continue
+        yield from words[-1:] if value == "-" else [value]
 
 
 def _of_find(words: Sequence[str]) -> Iterator[str]:
@@ -171,8 +221,27 @@ def _of_line(line: str) -> Iterator[str]:
     readings = {line, *(re.sub(cut, lambda m: m[1] or " ", line) for cut in (_OUTPUT, _STREAMS))}
     for part in dict.fromkeys(("\n".join(sorted(readings)).translate(BETWEEN) + f"\n{plain}").split("\n")):
         yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
+    yield from (*re.findall(_INLINE, line), *_of_input(line))
     if "$'" in line or (_split(line) == line.split() and any(quote in line for quote in "'\"\\")):
         yield from dict.fromkeys(re.split(r"""[\s;&|(){}<>`'"\\=]+""", line))
+
+
+def _of_input(line: str) -> Iterator[str]:
+    """The files that come into what executes its input: `cat FILE | sh`, `< FILE sh`."""
+    import re
+
+    given: list[str] = []
+    for part in line.split("|"):
+        first, *more = re.split(r"[;&(){}`\n]", part.lstrip("&"))
+        if given and _INPUT in scripts_of(["env", *_split(first), _INPUT]):
+            yield from given
+        words = (more[-1] if more else first).replace("<", " < ").split()
+        while words and ("=" in words[0] or words[0] in _VERBS):
+            del words[0]
+        if words[:1] == ["<"] and _INPUT in scripts_of(["env", *words[2:], _INPUT]):
+            yield from words[1:2]
+        is_source = words[:1] and words[0].rpartition("/")[2] in _POURS
+        given = words[1:] if is_source else [] if more else given
 
 
 def _split(line: str) -> list[str]:

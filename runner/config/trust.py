@@ -205,7 +205,7 @@ def _files(path: Path, value: Any) -> Iterator[str]:
 
         for command in value:
             words = re.sub(HERE, "", " ".join(command)).translate(BETWEEN).split()
-            names = [*_with_inner([*scripts_of(command)], words)]
+            names = [*_with_inner([*scripts_of(command), *_on_path(words)], words)]
             yield from (f"{folder}{name}" for folder in _folders(words) for name in names)
     elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
         if "/" in value:
@@ -215,6 +215,15 @@ def _files(path: Path, value: Any) -> Iterator[str]:
     elif path[0] == "runtimes" and ("config" in path or path[-1] == "args"):
         named = [text for text in texts(value) if may_be_started(text)]
         yield from _with_inner(named, named)
+
+
+def _on_path(words: Sequence[str]) -> Iterator[str]:
+    """What may be found in the folders that a command puts on PATH, whichever of its words is a program."""
+    plain = [word.strip("'\"") for word in words]
+    bare = dict.fromkeys(one for one in plain if one and "/" not in one and "=" not in one)
+    paths = [one.removeprefix("PATH=").strip("'\"") for one in plain if one.startswith("PATH=")]
+    folders = dict.fromkeys(folder for path in paths for folder in path.split(":") if folder)
+    yield from (f"{folder}/{one}" for folder in [*folders][:_MOST_FOLDERS] for one in bare)
 
 
 def _folders(words: Sequence[str]) -> Iterator[str]:

@@ -309,7 +309,23 @@ def test_a_script_behind_a_launcher_or_in_a_line_of_a_shell_counts(
 def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains() -> None:
     assert list(scripts_of(["env", "-a"] * 20_000)) == []
     assert list(scripts_of(["sh", "-c", "sh -c " * 10_000])) == []
-    for many in ("1", "&", ">", "<", "> ", "\\>", "1>", "$PWD", "'>", '">'):
+    for many in (
+        "1",
+        "&",
+        ">",
+        "<",
+        "> ",
+        "\\>",
+        "1>",
+        "$PWD",
+        "'>",
+        '">',
+        "|",
+        "cat x|",
+        "|sh",
+        "-c ",
+        "eval ",
+    ):
         assert "x/y" not in scripts_of(["sh", "-c", f"echo {many * 100_000}"])
 
 
@@ -377,6 +393,28 @@ def test_a_redirection_hides_no_script(line: str) -> None:
         ("tasks.b", "verify = ['bash --init-file=ci/t -i']", "ci/t"),
         ("tasks.b", "verify = ['find . -exec ci/t \";\"']", "ci/t"),
         ("tasks.b", "verify = ['tclsh t']", "t"),
+        ("tasks.b", "verify = ['make -C web -f t.mk test']", "web/t.mk"),
+        ("tasks.b", "verify = ['timeout 9 make -skf t.mk']", "t.mk"),
+        ("tasks.b", "verify = ['make -ft.mk']", "t.mk"),
+        ("tasks.b", "verify = ['make --makef=t.mk']", "t.mk"),
+        ("tasks.b", "verify = ['sh -c \"make --file t.mk\"']", "t.mk"),
+        ("tasks.b", "verify = ['sh -c \"cat t.mk | make -f -\"']", "t.mk"),
+        ("tasks.b", "verify = ['sh -c \"make -f - < t.mk\"']", "t.mk"),
+        ("tasks.b", "verify = ['awk -f t.awk data']", "t.awk"),
+        ("tasks.b", "verify = ['env BASH_ENV=ci/env bash -c true']", "ci/env"),
+        ("tasks.b", "verify = ['sh -c \"export ENV=ci/env; make\"']", "ci/env"),
+        ("tasks.b", "verify = ['env NODE_OPTIONS=--require=./t.js node x']", "t.js"),
+        ("tasks.b", """verify = [["env", "NODE_OPTIONS=--import ./t.js", "npm", "test"]]""", "t.js"),
+        ("tasks.b", "verify = ['env RUBYOPT=-r./t ruby x']", "t"),
+        ("tasks.b", "verify = ['env A=1 PATH=ci:/bin t --all']", "ci/t"),
+        ("tasks.b", """verify = [["sh", "-c", 'export PATH="$PWD/ci:$PATH"; t']]""", "ci/t"),
+        ("tasks.b", "verify = ['sh -c \"cat t | sh\"']", "t"),
+        ("tasks.b", "verify = ['sh -c \"cd ci; A=b cat x t|tr a b | sudo bash -s x\"']", "ci/t"),
+        ("tasks.b", "verify = ['sh -c \"cat t |& bash\"']", "t"),
+        ("tasks.b", "verify = ['sh -c \"<ci/t sh\"']", "ci/t"),
+        ("tasks.b", "verify = ['sh -c \"cat < t | xargs sh\"']", "t"),
+        ("tasks.b", """verify = [["sh", "-c", 'eval "$(cat t)"']]""", "t"),
+        ("tasks.b", """verify = [["bash", "-c", 'bash -ec "$(< t)"; . <(cat u)']]""", "u"),
         (
             "pipelines.p",
             'stages = [{ name = "s", tasks = ["a"], gate = [["sh", "ci/gate.sh"]] }]',
@@ -399,7 +437,15 @@ def test_the_content_of_a_script_in_the_repository_counts(repo, table: str, line
     assert kind == ("other" if "rehearse" in line else "runs")
 
 
-@pytest.mark.parametrize("command", ["pytest a.py", "make a.py", "sh -c 'mypy a.py'", "sh -c 'cat x > a.py'"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("pytest a.py", "make a.py", "sh -c 'mypy a.py'", "sh -c 'cat x > a.py'"),
+        *("sh -c 'cat a.py | grep x'", "sh -c 'cat a.py | python ci/t.py'", "sh -c 'cat a.py; x | sh'"),
+        *("sh -c 'cat a.py | python -m json.tool'", "env A=a.py make"),
+        *("grep -f a.py x", "bash -c 'diff <(cat a.py) x'", "bash -c 'echo $(cat a.py)'"),
+    ],
+)
 def test_a_file_that_a_check_only_looks_at_may_change_unasked(repo, command: str) -> None:
     """Agents are there to change it."""
     text = with_("tasks.b", f'verify = ["{command}"]')
