@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from runner.state.plan_ledger import PlanLedger, Step
 
 _LARGEST = 16 << 20
-_UNKNOWN = 1 << 30
-"""Lines: more than any file has."""
 
 
 def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
@@ -116,14 +114,20 @@ def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bo
 
 
 def lines_moved(run: RunDir, plan: PlanLedger) -> dict[str, int]:
-    """File -> how many of its lines repairs have changed, at most."""
+    """File -> how many of its lines repairs have changed, as far as that is known: else a finding is rather
+    kept twice than lost.
+    """
     found: dict[str, int] = {}
     for step in plan.steps:
         if step.kind is StepKind.REPAIR and step.changed and step.run is not None:
             kept = records.load(RunDir.of(run.repo, step.run).result)
-            lines = None if kept is None or kept.observed is None else kept.observed.lines
-            for path in step.changed:
-                found[path] = found.get(path, 0) + (_UNKNOWN if lines is None else sum(lines))
+            seen = None if kept is None else kept.observed
+            if seen is None:
+                continue
+            is_one = seen.lines_each is None and len(seen.changed) == 1
+            each = (sum(seen.lines or ()),) if is_one else seen.lines_each or ()
+            for path, lines in zip(seen.changed, each, strict=False):
+                found[path] = found.get(path, 0) + lines
     return found
 
 

@@ -134,6 +134,8 @@ class Observed(Value):
     """The whole workspace then, as the run's private record of it (`workspace.shadow`) has it."""
     lines: tuple[int, int] | None = None
     """How many lines of text files were added and removed; None where they were not counted."""
+    lines_each: tuple[int, ...] | None = None
+    """Both together for each of the changed ones, 0 where that is not known; None in records of before."""
 
 
 REVIEWS = ("findings", "synthesis", "advocacy")

@@ -72,23 +72,24 @@ def main(argv: list[str]) -> int:
 
 
 def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
-    from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored, lines_in, made_at
+    from runner.workspace import changes as seen
     from runner.workspace.earlier import first_of, standing
     from runner.workspace.git_state import compared
 
-    now = changed(snapshot)
-    ignored = changed_ignored(snapshot, now, json.loads(own))
+    now = seen.changed(snapshot)
+    ignored = seen.changed_ignored(snapshot, now, json.loads(own))
     still = standing(snapshot)
     names = sorted(still.instead((*now.names, *now.unrecorded), still.changed))
-    added = [change.path for change in now.paths if change.kind is ChangeKind.ADDED]
-    patch = beginning(snapshot, now.tree, _DIFF_BYTES)
-    is_whole = len(patch) < _DIFF_BYTES and not still.paths
+    added = [change.path for change in now.paths if change.kind is seen.ChangeKind.ADDED]
+    patch = seen.beginning(snapshot, now.tree, _DIFF_BYTES)
+    lines = seen.lines_of(patch) if len(patch) < _DIFF_BYTES else None
+    each = {one.path: sum(seen.counted([one])) for one in lines or () if one.path not in still.paths}
     return {
         "tree": now.tree,
         "changed": names,
         "gone": [name for name in names if not os.path.lexists(f"{snapshot.root}/{name}")],
         "added": sorted(still.instead(added, still.added)),
-        "folders": made_at(json.loads(own), snapshot, now, first_of(snapshot)[0]),
+        "folders": seen.made_at(json.loads(own), snapshot, now, first_of(snapshot)[0]),
         "too_large": list(now.large),
         "ignored": ignored[:_IGNORED],
         "ignored_count": len(ignored),
@@ -109,7 +110,8 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
         ),
         "root": snapshot.root,
         "diff": patch.decode(errors="replace"),
-        "lines": lines_in(patch) if is_whole else None,
+        "lines": None if lines is None or still.paths else seen.counted(lines),
+        "lines_each": [each.get(name, 0) for name in names],
     }
 
 

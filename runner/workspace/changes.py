@@ -202,20 +202,6 @@ def beginning(snapshot: Snapshot, tree: str, limit: int) -> bytes:
     return shadow.git.beginning(limit, *shadow.patch_arguments(snapshot.tree, tree))
 
 
-def lines_in(patch: bytes) -> tuple[int, int]:
-    """How many lines a whole patch of `diff` adds and removes, of files that are text."""
-    added = removed = 0
-    in_hunk = False
-    for line in patch.split(b"\n"):
-        first = line[:1]
-        if first == b"@" or first == b"d":  # a hunk begins, or the next file
-            in_hunk = first == b"@"
-        elif in_hunk:
-            added += first == b"+"
-            removed += first == b"-"
-    return added, removed
-
-
 def lines_of(patch: bytes) -> tuple[LinesChanged, ...]:
     """What a patch of `diff` changes, file by file. GitFailed if it is no patch."""
     if not patch:
@@ -227,6 +213,12 @@ def lines_of(patch: bytes) -> tuple[LinesChanged, ...]:
         LinesChanged(path, *(None if count == "-" else int(count) for count in counts))
         for *counts, path in rows
     )
+
+
+def counted(lines: Iterable[LinesChanged]) -> tuple[int, int]:
+    """How many are added and removed, of files that are text."""
+    both = [(one.added or 0, one.removed or 0) for one in lines]
+    return sum(added for added, _ in both), sum(removed for _, removed in both)
 
 
 def index_bytes(snapshot: Snapshot) -> bytes | None:

@@ -392,6 +392,32 @@ def test_findings_of_one_name_at_two_places_are_two(repo: Repo) -> None:
     assert told(repo, run) == []
 
 
+@pytest.mark.parametrize("severity", ["critical", "important"])
+def test_lines_that_a_repair_wrote_in_another_file_bring_no_two_findings_together(
+    repo: Repo, severity: str
+) -> None:
+    """The far one is neither passed over by the gate nor forgotten."""
+    far, mends = finding(severity, line=800), says(claim(files=["src/app.py"]))
+    is_grave = severity == "critical"
+    prepares(
+        repo,
+        stage("review", 'tasks = ["look"]', *REVIEW[1:2], 'repair = { task = "fix", max_rounds = 2 }'),
+        files={"src/app.py": "pass\n" * 900, "src/gen.py": "0\n"},
+        review_look=finds(finding(line=10), far),
+        **{"review_repair-1-1": call("seq 3000 > src/gen.py; sed -i 10d src/app.py") + mends},
+        **{"review_repair-1-2": says(claim(files=[])), "review_look.2": finds(finding(severity, line=12))},
+        **{"review_repair-2-1": call("sed -i 12d src/app.py") + mends, "review_look.3": finds()},
+    )
+    run = starts(repo)
+    ends(run, "failed" if is_grave else "succeeded")
+    told = repo.cli("report", run.id, "--format", "json").json()["review_findings"]
+    assert (severity, 800) in [(one["severity"], one["line"]) for one in told]
+    if is_grave:
+        assert reason_of(run, "review") == "findings_left"
+    else:
+        assert "src/app.py:800" in run.file("findings-review.md")
+
+
 def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(repo: Repo) -> None:
     prepares(
         repo,

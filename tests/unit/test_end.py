@@ -26,7 +26,7 @@ from runner.state.store import RunDir
 from runner.text.cells import cells
 from runner.text.words import one_line
 from runner.usecases.stats import By, stats
-from runner.workspace.changes import lines_in
+from runner.workspace.changes import counted, lines_of
 
 SEEN = a_result()["observed"]
 PASSED = [{"argv": ["pytest"], "exit_code": 0, "timed_out": False, "duration_s": 1.0, "tail": ""}]
@@ -254,7 +254,7 @@ def test_lines_are_counted_as_git_counts_them(
         work.write(name, text)
     work.git("add", "-A")
     patch = work.git("diff", "--cached", "--binary")
-    assert lines_in(patch if isinstance(patch, bytes) else patch.encode()) == wanted
+    assert counted(lines_of(patch if isinstance(patch, bytes) else patch.encode())) == wanted
 
 
 REJECTED = """\
