@@ -13,6 +13,7 @@ import shlex
 from runner.config.layers import leaves
 from runner.config.policy import USUAL
 from runner.config.scripts import is_starter
+from runner.config.successors import renamed
 from runner.config.trust import HARMLESS, RUNS, SENDS, kind
 from runner.lightjson import dumps
 from runner.model import Caps, Level, Model, Sandbox, Task
@@ -221,11 +222,11 @@ def changes(base: Side, head: Side) -> list[SettingChange]:
     """Every change, each once, with the tasks that it is in force for."""
     before, after = _subjects(base.config), _subjects(head.config)
     is_known, seen = _starting(before), dict[object, list[SettingChange]]()
-    told, gone = [*_gone(before, after, base)], {one[::2] for one in before if one[:2] not in after}
+    told, known = [*_gone(before, after, base)], renamed(before, after)
     for subject, now in after.items():
         table, is_new = subject[0], subject not in before
         if is_new:
-            told.append(_came(subject, now, gone if subject[:2] not in before else set(), head))
+            told.append(_came(subject, now, known, head))
         then = before.get(subject, before["defaults",] if table == "tasks" else {})
         if table == "models" and is_new and now["runtime"].value == before["defaults",]["runtime"].value:
             then = {"runtime": now["runtime"]}
@@ -394,12 +395,10 @@ def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side)
             yield SettingChange(effect, rule, words, None, dotted(subject), base.line(path), is_gone=True)
 
 
-def _came(subject: Path, now: Facts, gone: set[Path], head: Side) -> SettingChange:
-    """A stage acts where nothing did, unless it only waits for a person. With one of its name in a pipeline
-    that is `gone`, it was compared.
-    """
+def _came(subject: Path, now: Facts, known: set[Path], head: Side) -> SettingChange:
+    """A stage acts where nothing did, unless it only waits for a person. One that is `known` was compared."""
     stage = now.get("stage")
-    if stage is None or "person" in stage.value or subject[::2] in gone:
+    if stage is None or "person" in stage.value or subject in known:
         return SettingChange(OTHER, "new", None, None, dotted(subject), head.line(subject))
     return SettingChange(WIDENS, "gate", None, _word(stage.value), dotted(subject), head.line(stage.path))
 

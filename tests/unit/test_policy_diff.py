@@ -339,6 +339,13 @@ def test_a_stage_that_is_new_widens_unless_it_only_waits_for_a_person(repo: Chan
         "from another pipeline, behind a person here"
     )
     assert gates(BASE + more.replace("ship", "new"), gone) == set(), "all that there was, by another name"
+    both = "".join(more.replace("ship", name) for name in ("nightly", "release"))
+    assert len(gates(BASE + both, gone)) == 1, "two, where one was"
+    whole = BASE[BASE.index("[pipelines") :].replace("ship", "new") + more.replace("ship", "new")
+    alone = gone[: gone.index("[pipelines")] + whole
+    assert gates(alone + more, alone) == {"pipelines.ship.signed"}, "that goes on"
+    both = alone.replace("new", "most") + more.replace("ship", "also")
+    assert gates(both, alone) == {"pipelines.also.signed"}, "the one that has most of it stands for it"
     moved = gates(BASE + more.replace("ship", "new"), BASE + more)
     assert moved == {"pipelines.new.signed", "pipelines.ship.signed"}, "out of one that goes on"
     first = BASE[: BASE.index("[[pipelines")] + PERSON + BASE[BASE.index("[[pipelines") :]
