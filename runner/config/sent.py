@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.disk.upwards import git_root
-from runner.state.committed import is_committed
+from runner.state.committed import is_tracked
 from runner.text.globs import covers
 
 TYPE_CHECKING = False
@@ -40,6 +40,6 @@ def kept_behind(root: str, name: str, place: str, denied: Iterable[str]) -> str 
         return None
     inner = os.path.relpath(place, real)
     reason = kept_back(real, inner, {*denied, *map(os.path.realpath, denied)})
-    if reason is None and git_root(root) is not None and not is_committed(root, place, in_clones=False):
+    if reason is None and git_root(root) is not None and not is_tracked(root, place):
         reason = "is not in git"
     return reason and f"leads to {inner}, which {reason}"

@@ -20,13 +20,13 @@ _FIXED = 40
 """Bytes of an entry before the name of its object."""
 
 
-def is_committed(repo: str, folder: str, *, is_named: bool = True, in_clones: bool = True) -> bool:
+def is_committed(repo: str, folder: str, *, is_named: bool = True) -> bool:
     """Whether an index says something of `folder`, or a folder between `repo` and it is a repository itself:
     of the one that `repo` is in, or is. `is_named` is False where no index names anything in a folder around
-    it: whoever asks for many asks that once. Without `in_clones` a repository between does not suffice.
+    it: whoever asks for many asks that once.
     """
     part = folder
-    while in_clones and part != repo and len(part) > len(repo):
+    while part != repo and len(part) > len(repo):
         if os.path.lexists(f"{part}/.git"):
             return True
         part = os.path.dirname(part)
@@ -37,6 +37,24 @@ def is_committed(repo: str, folder: str, *, is_named: bool = True, in_clones: bo
     place = os.path.join(os.path.realpath(os.path.dirname(folder)), os.path.basename(folder))
     inner = os.path.relpath(place, root)
     return any(_names(index, inner) for index in _indexes(git))
+
+
+def is_tracked(repo: str, file: str) -> bool:
+    """Whether the index of the repository that `repo` is in, or is, names this very file, or that of a
+    submodule in which it is.
+    """
+    found = _git_of(repo)
+    if found is None:
+        return False
+    root, git = found
+    place = os.path.join(os.path.realpath(os.path.dirname(file)), os.path.basename(file))
+    inner, indexes = os.path.relpath(place, root), _indexes(git)
+    ends = [at for at, sign in enumerate(inner) if sign == "/"]
+    for name in (*(inner[:at] for at in ends), inner):
+        if any(_has(index, os.fsencode(name)) for index in indexes):
+            clone = f"{root}/{name}"
+            return name == inner or (git_root(clone) == clone and is_tracked(clone, place))
+    return False
 
 
 def _git_of(folder: str) -> tuple[str, str] | None:
@@ -86,6 +104,11 @@ def _names(index: bytes, folder: str) -> bool:
     if index[4:8] != b"\0\0\0\4":
         return inside in index or any(_is_entry(index, name) for name in above)
     return any(name in above or name.startswith(inside) for name in _compressed(index, inside + b"\xff"))
+
+
+def _has(index: bytes, name: bytes) -> bool:
+    """Whether an entry is of this very name."""
+    return _is_entry(index, name) if index[4:8] != b"\0\0\0\4" else name in _compressed(index, name)
 
 
 def _is_entry(index: bytes, name: bytes) -> bool:

@@ -765,6 +765,38 @@ def test_a_link_gets_no_file_into_a_prompt_that_would_not_be_pasted(
         start.resolve(repo.load(), start.Request("a"), repo.env)
 
 
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_a_link_into_a_submodule_leads_to_what_is_in_the_index_of_that(
+    repo, tmp_path: Path, version: str
+) -> None:
+    """One of a repository whose folder git was told nothing of leads to nothing."""
+    for name in ("infra/deep/guide.md", "infra/secret.md", "infra/deep/sub/a.md", "stray/a.md"):
+        (repo.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo.root / name).write_text("WORD", encoding="utf-8")
+    of_nobody = ("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "x")
+    for inner, *names in (("infra/deep/sub", "a.md"), ("infra", "deep"), ("stray", "a.md")):
+        track(repo.root / inner, *names)
+        subprocess.run(["git", "-C", repo.root / inner, *of_nobody], check=True)
+    (repo.root / "infra/deep/sub/untracked.md").write_text("WORD", encoding="utf-8")
+    (repo.root / "infra/deep/sub/.git").rename(tmp_path / "elsewhere")
+    (repo.root / "infra/deep/sub/.git").write_text(f"gitdir: {tmp_path}/elsewhere\n", encoding="utf-8")
+    track(repo.root, "infra")
+    for at in (repo.root, repo.root / "infra", repo.root / "infra/deep/sub"):
+        subprocess.run(["git", "-C", at, "update-index", "--index-version", version], check=True)
+    link, found = repo.root / "p.md", []
+    files = ("infra/deep/guide.md", "infra/deep/sub/a.md", "infra/secret.md", "infra/deep/sub/untracked.md")
+    for target in (*files, "stray/a.md"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        problems = repo.problems('[tasks.a]\nprompt_file = "p.md"\n')
+        found.append([f"leads to {target}, which is not in git" in one for one in problems])
+    (repo.root / "infra/.git").rename(tmp_path / "gone")
+    link.unlink()
+    link.symlink_to("infra/deep/guide.md")
+    assert len(repo.problems('[tasks.a]\nprompt_file = "p.md"\n')) == 1, "a submodule that is not here"
+    assert found == [[], [], [True], [True], [True]]
+
+
 def test_a_rehearsal_script_outside_of_the_repository_is_refused(repo) -> None:
     (repo.root.parent / "play.toml").write_text("schema_version = 1\n", encoding="utf-8")
     (problem,) = repo.problems('[tasks.a]\nprompt = "x"\nrehearse = "../play.toml"\n')
