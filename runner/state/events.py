@@ -18,7 +18,7 @@ from runner.value import Seconds, Timestamp, Value, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 
@@ -38,10 +38,12 @@ class Gap(Value):
 
 
 class EventLog:
-    """The writer's end: knows the next `seq`."""
+    """The writer's end: knows the next `seq`. `clean` redacts what an event of a kind says."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(
+        self, path: str, clean: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda kind, fields: fields
+    ) -> None:
+        self._path, self._clean = path, clean
         self._seq = 0
         self._torn = False
         if os.path.exists(path):
@@ -57,8 +59,7 @@ class EventLog:
             "seq": self._seq + 1,
             "at": timestamp(),
             "type": kind,
-            "actor": actor,
-            **fields,
+            **self._clean(kind, {"actor": actor, **fields}),
         }
         line = json_bytes(event, compact=True) + b"\n"
         if self._torn:

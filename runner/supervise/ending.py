@@ -186,7 +186,7 @@ def fail(owner: Owner, error: Exception) -> None:
         _leave_messages(owner)
         text = f"its end could not be judged: {type(error).__name__}: {error}"
         hint = "see supervisor.log in the run's folder"
-        reason = Reason("supervisor_failed", text, hint)
+        reason = owner.redacted(Reason("supervisor_failed", text, hint))
         owner.write(advance(owner.manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
         owner.log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
         news.ended(owner.run, owner.manifest, owner.notify)
@@ -255,9 +255,8 @@ def _tell_refused(owner: Owner) -> None:
         return
     if any(e.get("type") == "refused" and e.get("attempt") == last.n for e in read_events(run.events)):
         return  # by an owner before us
-    cleaner = owner.cleaner()
     for text in told:
-        owner.log.note("refused", attempt=last.n, message=cleaner.text(text))
+        owner.log.note("refused", attempt=last.n, message=text)
 
 
 def _close_questions(owner: Owner) -> None:

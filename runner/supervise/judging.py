@@ -382,7 +382,7 @@ def _checked_beside_git(owner: Owner, seen: Json | None) -> tuple[tuple[Check, .
     after, oldest = tree_helper.git_held(owner.run, owner.env), (*unended, digest)[0]
     then, now = ({"git as a whole": one} if one else None for one in (oldest, digest))
     found = dict.fromkeys((*of_checks(by, then, now), *of_checks(by, before, after)))
-    owner.log.note("git_after_checks", findings=owner.cleaner().record([one.to_json() for one in found]))
+    owner.log.note("git_after_checks", findings=[one.to_json() for one in found])
     return checks, tuple(dict.fromkeys((*written, *found)))
 
 
@@ -437,7 +437,7 @@ def _checked(owner: Owner) -> tuple[Check, ...]:
             cgroup=owner.cgroup,
         )
         checks.append(check)
-        owner.log.note("checked", **owner.cleaner().record(check.to_json()))
+        owner.log.note("checked", **check.to_json())
         if not check.passed or owner.manifest.survivors or owner.is_to_end:
             break
     return tuple(checks)

@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 _MESSAGE_KEPT = 16 * 1024
 _MOST_NOTICES = 8
 """Commands of the user at once: an agent can ask very many questions in an instant."""
-_IN_OUR_WORDS = ("killed", "lost", "never_started")
-"""Reasons whose message quotes nobody."""
 
 
 class Owner:
@@ -61,9 +59,13 @@ class Owner:
     def __init__(self, run: RunDir, lease_fd: int | None = None, *, takes_over: bool = False) -> None:
         self.run = run
         self.invocation = own_invocation(run) if takes_over else run.read_invocation()
-        self.log = EventLog(run.events)
+        self.log = EventLog(run.events, lambda kind, fields: self.cleaner().event(kind, fields))
         self._runtime = runtimes.get(self.invocation.runtime)
         self._lease_fd = lease_fd
+        self._child_env: Mapping[str, str] = {}
+        self._cleaner: Cleaner | None = None
+        self.is_starter = False
+        """Whether we have started the run: then we are the parent of its process."""
         self.manifest, self.is_rebuilt = takeover.read_or_rebuild(run, self.invocation, self.log)
         if self.is_rebuilt:
             self.write(self.manifest)
@@ -71,7 +73,6 @@ class Owner:
         """The control group of the run's processes, where there is one."""
         me = self.manifest.supervisor
         self.is_starter = me is not None and me.pid == os.getpid() and is_alive(me)
-        """Whether we have started the run: then we are the parent of its process."""
         self.status: int | None = None
         """Wait status of the run's process, once we as its parent have seen it."""
         self.tie = tie.Tie(run, self.log, self.invocation.tied_to)
@@ -87,8 +88,6 @@ class Owner:
         self.kept_message: tuple[int, str] | None = None
         """The attempt whose last message is on the disk, and that."""
         self.tree: Tree
-        self._child_env: Mapping[str, str] = {}
-        self._cleaner: Cleaner | None = None
         self._notices: list[Identity] = []
         self._unnoticed: list[int] = []
         """The numbers of the events whose notices wait for others to end."""
@@ -369,9 +368,7 @@ class Owner:
         return known_by(self.run, names, self.env, os.environ)
 
     def redacted(self, reason: Reason) -> Reason:
-        cleaner = self.cleaner()
-        clean = type(reason)(**cleaner.record(reason.to_json()))
-        return clean.replace(message=cleaner.word(reason.message)) if reason.code in _IN_OUR_WORDS else clean
+        return type(reason)(**self.cleaner().record(reason.to_json()))
 
     # -- the lease of the work tree ----------------------------------------------------------------
 

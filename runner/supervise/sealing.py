@@ -35,6 +35,8 @@ _FOREIGN = frozenset(
     )
 )
 """Keys whose texts an agent or its programs wrote, or may have a part in."""
+_IN_OUR_WORDS = ("killed", "lost", "never_started", "not_retried")
+"""Codes of reasons, and an event, whose message quotes nobody."""
 _PATHS = frozenset(
     (
         *("changed", "absent", "dirty_before", "unknown", "hidden", "ignored", "too_large", "added", "gone"),
@@ -83,13 +85,19 @@ class Cleaner:
         if isinstance(value, str):
             return self.text(value) if is_foreign else self._path(value) if is_path else self.word(value)
         if isinstance(value, dict):
+            foreign = _FOREIGN - {"message"} if value.get("code") in _IN_OUR_WORDS else _FOREIGN
             return {
-                name: self.record(item, is_foreign=is_foreign or name in _FOREIGN, is_path=name in _PATHS)
+                name: self.record(item, is_foreign=is_foreign or name in foreign, is_path=name in _PATHS)
                 for name, item in value.items()
             }
         if isinstance(value, list | tuple):
             return [self.record(item, is_foreign=is_foreign, is_path=is_path) for item in value]
         return value
+
+    def event(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """What an event says."""
+        clean = self.record({"code": kind, **fields} if kind in _IN_OUR_WORDS else fields)
+        return {name: clean[name] for name in fields}
 
     def seal(self, run: RunDir, log: EventLog) -> bool:
         """Redacts the files in place. They were 0600 in a 0700 folder all the time. False where something may

@@ -62,7 +62,7 @@ def tell(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> None
         complain(f"turn {number} is told to nobody: {error}")
     owner.manifest = manifest.replace(turns=number)
     if is_conversation(owner):
-        why = {} if reason is None else {"message": record["reason"]["message"]}
+        why = {} if reason is None else {"message": reason.message}
         owner.log.note("turn_ended", turn=number, attempt=last.n, status=status, **why)
     if is_conversation(owner) or (invocation.notify.on_turn and manifest.parent is None):
         said = record["message"] if reason is None else record["reason"]["message"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.repo import Repo, Run
+from support.waiting import wait_until
 
 SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456"
 MARKED = '[runtimes.codex]\nenv = ["MYSEC"]\n'
@@ -99,3 +100,15 @@ def test_of_a_line_that_is_shown_while_the_agent_works_nothing_of_a_secret_is_le
         assert parts(told.stdout) == []
     repo.open_gate()
     run.wait()
+
+
+def test_the_event_of_a_limit_quotes_no_secret_while_the_run_still_ends(repo: Repo) -> None:
+    item = {"id": "c", "type": "command_execution", "command": f"cat {SECRET}", "exit_code": 1}
+    call = json.dumps({"type": "item.completed", "item": item})
+    repo.waiting_codex(before="trap '' INT TERM\n" + f"echo '{call}'\n" * 3)
+    run = repo.task('grace = "1m"', "limits = { repeats = 2 }", more=MARKED).start(env={"MYSEC": SECRET})
+    wait_until(lambda: run.events("limit"), what="the limit")
+    (told,) = run.events("limit")
+    assert told["code"] == "stalled" and "[redacted]" in told["message"]
+    assert parts(run.file("events.jsonl")) == []
+    assert run.told("cancel", "--grace", "0")["reason"]["code"] == "stalled"

@@ -285,6 +285,7 @@ def test_the_reason_of_a_stop_that_is_still_under_way_is_shown_clean(repo: Repo)
     with repo.process("cancel", run.id, "--reason", NASTY):
         wait_until(lambda: run.on_disk()["phase"] == "stopping", what="the stop")
         shown = "".join(seen_of(run).values()) + run.file("manifest.json")
+        assert run.events("cancel_requested")[0]["reason"].startswith("Which [redacted]")
     assert "colour?" in shown
     assert SECRET not in shown
     assert not any(char in shown for char in "\x1b\x07\r\u202e")

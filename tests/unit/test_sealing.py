@@ -139,3 +139,14 @@ def test_a_file_whose_name_ends_a_value_keeps_it_and_one_with_a_value_in_it_does
     told = cleaner.record({"changed": names, "file": "deploy/kube.yaml", "evidence": ["deploy/kube.yaml"]})
     assert told["changed"] == [*names[:2], "a/[redacted].txt", names[3]] and told["file"] == names[0]
     assert told["evidence"] == ["[redacted]"], "of another text nobody knows whether it was cut"
+
+
+def test_what_others_have_a_part_in_is_withheld_of_an_event_and_our_own_words_are_not() -> None:
+    def event(kind: str, missing: tuple[str, ...] = (), **fields: object) -> dict[str, object]:
+        return Cleaner(Known((VALUE,), missing)).event(kind, fields)
+
+    assert event("limit", message=f"`cat {VALUE}`", n=3) == {"message": "`cat [redacted]`", "n": 3}
+    assert event("limit", ("WORD",), message="`cat x`") == {"message": "[withheld]"}
+    assert event("not_retried", ("WORD",), message="no WORD") == {"message": "no WORD"}
+    ours = {"code": "lost", "message": "nobody saw it"}
+    assert event("ended", ("WORD",), reason=ours) == {"reason": ours}
