@@ -77,9 +77,8 @@ def verify(
         with contextlib.suppress(OSError):
             seal(log, redactor)
         if (failed := judge((check,))) is not None:
-            return failed[1].message + (
-                f": {os.path.basename(log)}" if check.tail and os.path.exists(log) else ""
-            )
+            more = f": {os.path.basename(log)}" if check.tail and os.path.exists(log) else ""
+            return redactor.redact_text(failed[1].message) + more
     return None
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from support.ended import an_ended_run
 
+from runner.conduct.verify_together import Verifying, verify
 from runner.disk.files import Draft
+from runner.redact.redactor import Redactor
 from runner.state import fingerprints
 from runner.state.events import EventLog
 from runner.state.fingerprints import Known
@@ -150,3 +152,10 @@ def test_what_others_have_a_part_in_is_withheld_of_an_event_and_our_own_words_ar
     assert event("not_retried", ("WORD",), message="no WORD") == {"message": "no WORD"}
     ours = {"code": "lost", "message": "nobody saw it"}
     assert event("ended", ("WORD",), reason=ours) == {"reason": ours}
+
+
+def test_what_is_said_of_a_gate_that_failed_has_no_secret_of_its_command(tmp_path: Path) -> None:
+    command = Verifying(("false", VALUE), None, ("PATH",), 60.0)
+    env = {"PATH": os.environ["PATH"]}
+    told = verify(an_ended_run(tmp_path), str(tmp_path), [command], env, Redactor([VALUE]), "gate-tests")
+    assert told == "`false [redacted]` exited with 1"
