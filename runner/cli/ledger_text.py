@@ -180,7 +180,10 @@ class Conversation:
         if kind == "artifact":
             is_seen, status = _is_seen(entry), payload["status"]
             of_run = f" of run {run}" if is_seen and run else ""
-            heading = f"{by} {'saw' if is_seen else 'reports'} {payload['kind']}{of_run}: {status}"
+            what = f"{payload['kind']}{of_run}: {status}"
+            if payload["kind"] == "escalation_suggestion" and status == "unknown":
+                what = "an escalation suggestion"  # a status says nothing of it
+            heading = f"{by} {'saw' if is_seen else 'reports'} {what}"
             texts = dict.fromkeys((payload["title"], payload["summary"]))
             files = [f"files: {few(payload['files'], _FILES)}"] if payload.get("files") else []
             body = "\n".join([*texts, *files, *(f"- {one}" for one in payload.get("evidence", ()))])

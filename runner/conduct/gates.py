@@ -86,7 +86,8 @@ class Gates:
         except RunnerError as error:
             if error.retryable or error.code == "handle_not_found":  # a person was faster: look again
                 return ledger
-            why = "; ".join(map(one_line, (error.message, *error.problems[:10])))
+            first = [] if error.message.startswith(error.problems[:1]) else [error.message]
+            why = "; ".join(map(one_line, (*first, *error.problems[:10])))
             return ledger.not_passed(step.n, Reason(error.code, why))
 
     # -- people --------------------------------------------------------------------------------------

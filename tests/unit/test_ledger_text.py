@@ -103,6 +103,12 @@ def test_what_somebody_tells_is_never_shown_as_seen(ledger: Ledger, actor: str, 
     assert words in shown and "saw" not in shown
 
 
+def test_a_suggestion_without_a_status_is_told_in_words(ledger: Ledger) -> None:
+    payload = {"kind": "escalation_suggestion", "title": "3 findings", "summary": "s", "status": "unknown"}
+    ledger.append(NewEntry(EntryType.ARTIFACT, "work", payload, run_id=RUN_ID), str)
+    assert "work 5c16 reports an escalation suggestion\n" in said(ledger)[0]
+
+
 def test_only_what_runner_saw_is_shown_as_seen(ledger: Ledger) -> None:
     report(ledger, "runner", "failed")
     assert "runner saw test_report of run 5c16: failed" in said(ledger)[0]
