@@ -45,6 +45,7 @@ _MOST_TOLD = 20
 _NO_REVIEWS = (StepKind.BATCH, StepKind.REPAIR)
 _REVIEWS = (StepKind.TASK, StepKind.REVIEW)
 _REJECTED = "not_approved"
+_NOT_NEEDED = Reason("not_needed", "nothing that needs it can begin any more")
 _SUCCEEDED = (Status.SUCCEEDED, Status.DONE)
 _STOPPED = (Status.FAILED, Status.PARKED)
 
@@ -135,6 +136,9 @@ class Gates:
 
     def _person(self, ledger: PlanLedger, stage: Stage, step: Step) -> PlanLedger:
         is_plan = stage.plan is not None and not step.is_last
+        is_first = step.asked is None and step.why in (None, _NOT_NEEDED)
+        if is_first and not (is_plan or self._is_needed(ledger, stage)):
+            return ledger.not_passed(step.n, _NOT_NEEDED)
         place = self._given.place(stage) if is_plan or stage.person is not None else None
         digest = None if place is None else self._digest(place)
         is_to_sign = is_plan or stage.gate.approve
@@ -160,6 +164,16 @@ class Gates:
         note = f": {one_line(said.note)}" if said.note else ""
         why = Reason(_REJECTED, f"{said.signer} has rejected it{note}")
         return ledger.not_passed(step.n, why)
+
+    def _is_needed(self, ledger: PlanLedger, stage: Stage) -> bool:
+        """Whether a stage that needs it can still begin. What none needs is wanted for itself."""
+        stopped, pipeline = (
+            {one.stage for one in ledger.steps if one.status in _STOPPED},
+            self._given.pipeline,
+        )
+        needing = [(one.name, *pipeline.before(one.name)) for one in pipeline.stages]
+        needing = [names for names in needing if stage.name in names[1:]]
+        return not needing or any(map(stopped.isdisjoint, needing))
 
     def _digest(self, place: str) -> str | None:
         """Of the document as it is; None where there is none that could be approved."""

@@ -11,12 +11,14 @@ from support.desk import TASKS, Desk
 
 from runner.conduct import stage_prompt, start_pipeline
 from runner.conduct.stage_prompt import Told
+from runner.conduct.stages import PipelineWork
 from runner.conduct.start_pipeline import PipelineRequest
 from runner.conduct.start_plan import PreparedPlan
 from runner.config.commands import check
 from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
+from runner.usecases import approval
 from runner.usecases.findings import is_done_beside, repaired, unrepaired
 from runner.verify.review import ReviewFinding, followed, once, unsaid
 
@@ -120,6 +122,77 @@ def test_a_gate_whose_program_is_not_there_is_refused_by_the_name_of_its_stage(d
     with pytest.raises(RunnerError, match=r"`mypyy`, .* of the gate of stage `right`, was not") as found:
         start_pipeline.prepare(str(desk.root), asked, desk.env)
     assert found.value.code == "check_missing"
+
+
+ASKS = """
+[[pipelines.feature.stages]]
+name = "work"
+tasks = ["look"]
+[[pipelines.feature.stages]]
+name = "prd"
+needs = []
+person = "docs/prd.md"
+#
+[[pipelines.feature.stages]]
+name = "then"
+needs = ["work", "prd"]
+tasks = ["look"]
+[[pipelines.feature.stages]]
+name = "release"
+needs = []
+person = true
+gate = "approve"
+"""
+
+
+MORE = '[[pipelines.feature.stages]]\nname = "more"\nneeds = ["prd"]\ntasks = ["look"]\n'
+
+
+@pytest.mark.parametrize("gate", ["", 'gate = "approve"'])
+@pytest.mark.parametrize("more", ["", MORE])
+def test_nobody_is_asked_for_the_first_time_for_what_nothing_that_can_begin_needs(
+    desk: Desk, gate: str, more: str
+) -> None:
+    desk.file("delegate.toml", TASKS + ASKS.replace("#", gate) + more)
+    made = start_pipeline.prepare(str(desk.root), PipelineRequest("feature", "feature"), desk.env)
+    work = PipelineWork(made.config, desk.left(made.ledger, made, "feature"), made.assignment)  # type: ignore[arg-type]  # it is of a pipeline
+    ledger = work.grown(made.ledger)
+    (look, _), (asks, *_), (release, *_) = map(ledger.of_stage, ("work", "prd", "release"))
+
+    def looked(ledger: PlanLedger, n: int) -> Step:
+        return work.looked(ledger, ledger.step(n), desk.env, is_quiet=True).step(n)
+
+    before, failed = looked(ledger, asks.n), ledger.began(look.n, RUN).failed(look.n, WHY)
+    assert (before.status, before.asked is not None) == (Status.WAITING, bool(gate))
+    found = looked(failed, asks.n)
+    if more:
+        assert found.status is Status.WAITING
+        return
+    assert (found.status, found.asked) == (Status.FAILED, None)
+    assert found.why is not None and found.why.code == "not_needed"
+    again = failed.not_passed(asks.n, found.why).again(RUN)
+    assert (looked(again, asks.n).status, looked(again, asks.n).asked is not None) == (
+        Status.WAITING,
+        bool(gate),
+    )
+    assert looked(failed, release.n).asked is not None  # what nothing needs is asked for its own sake
+    assert looked(failed.asking(asks.n, "e-0001"), asks.n).status is Status.WAITING  # somebody is at it
+
+
+@pytest.mark.parametrize("text", ["# A plan\n\nNothing.\n", "# A plan\n\n## Unit 1\n\n## Unit 1\n"])
+def test_why_a_plan_cannot_be_read_is_said_once(desk: Desk, text: str) -> None:
+    plan = '[[pipelines.feature.stages]]\nname = "build"\nplan = "p.md"\ntask = "build"\n'
+    desk.file("delegate.toml", TASKS + plan)
+    desk.file("p.md", text)
+    made = start_pipeline.prepare(str(desk.root), PipelineRequest("feature", "feature"), desk.env)
+    work = PipelineWork(made.config, desk.left(made.ledger, made, "feature"), made.assignment)  # type: ignore[arg-type]  # as above
+    ledger = work.grown(made.ledger)
+    person, gate = ledger.of_stage("build")
+    digest = approval.document(str(desk.root), "p.md").digest
+    found = work.looked(ledger.passes(person.n, digest), gate, desk.env, is_quiet=True).step(gate.n)
+    assert found.why is not None and found.why.code == "plan_invalid"
+    said = found.why.message.split("; ")
+    assert len({*said}) == len(said) and found.why.message.count("no unit found") < 2
 
 
 REPAIR = 'tasks = ["look"]\ngate = { no_findings = "critical" }\nrepair = { task = "build" }'
