@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from runner.lightjson import dumps
-from runner.redact.noise import find_split, squeezed
+from runner.redact.noise import IN_JSON, IN_URL, find_decoded, find_split, squeezed
 from runner.redact.shapes import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
 
 SHORTEST = 8
@@ -41,6 +41,10 @@ _QUOTE = "'\"'\"'"  # as `shlex` has it
 _LEAST, _LEAST_INSIDE, _MANY = 8, 16, 64
 _NAME = rb"[a-z_-]{1,40}"  # a word of ours, as `succeeded`: no text that was cut
 _CUT = rb"\.{3,}|\xe2\x80\xa6|\xef\xbf\xbd|\[runner: [0-9]+ bytes were cut out here\]"
+# What is left of an escape that is cut in two, and of a pair of them.
+_HALF_BEFORE = rb"(?:[0-9a-fA-F]{1,2}|u?[0-9a-fA-F]{1,4}|[bfnrt\"\\/])?(?:\xed[\xb0-\xbf].)?"
+_HALF_BEHIND = rb"(?s)(?:%[0-9a-fA-F]?|(?:\xed[\xa0-\xaf].)?\\(?:u[0-9a-fA-F]{0,3})?|\xed[\xa0-\xaf].)\Z"
+_LONGEST_HALF = 9
 
 
 class Secret:
@@ -99,14 +103,17 @@ class Spellings:
         for at in range(0, len(self._text), _LEAST_INSIDE - _LEAST + 1):
             self._places.setdefault(self._text[at : at + _LEAST], []).append(at)
 
-    def begins(self, part: bytes) -> int:
-        """How many bytes at its begin are the end of a value: at least `_LEAST`, or none."""
-        if len(part) >= _LEAST_INSIDE and self._is_piece(part):
+    def begins(self, part: bytes, half: bytes = b"") -> int:
+        """How many bytes at its begin are the end of a value: at least `_LEAST`, or none. Behind `half` an
+        escape, that of the character before it, or of one that needs one.
+        """
+        if len(part) >= _LEAST_INSIDE and self._is_piece(part, half):
             return len(part)
         for size in range(min(len(part), self._longest), _LEAST - 1, -1):
             ends = self._tails.get(part[size - _LEAST : size])
-            if ends and any(one.endswith(part[:size]) for one in ends):
-                return size
+            for one in ends or ():
+                if one.endswith(part[:size]) and _may_follow(half, one[-size - 1 : -size]):
+                    return size
         return 0
 
     def ends(self, part: bytes) -> int:
@@ -117,13 +124,15 @@ class Spellings:
                 return len(part) - at
         return 0
 
-    def _is_piece(self, part: bytes) -> bool:
+    def _is_piece(self, part: bytes, half: bytes) -> bool:
         for at in range(_LEAST_INSIDE - _LEAST + 1):
             places = self._places.get(part[at : at + _LEAST], ())
-            if len(places) > _MANY:
-                return part in self._text  # it repeats itself
-            if any(self._text.startswith(part, place - at) for place in places):
-                return True
+            is_many = len(places) > _MANY  # it repeats itself
+            for begin in [self._text.find(part)] if is_many else [place - at for place in places]:
+                if self._text.startswith(part, begin) and _may_follow(half, self._text[begin - 1 : begin]):
+                    return True
+            if is_many:
+                return False
         return False
 
 
@@ -133,10 +142,10 @@ def _spelt_ways(values: Iterable[str]) -> set[bytes]:
     found: set[bytes] = set()
     for value in _findable(values):
         raw = _encoded(value)
-        for digits, form in ((raw.hex(":").encode(), b"%%%02x"), (raw.hex(":").upper().encode(), b"%%%02X")):
+        found.add(raw.replace(b"+", b" "))
+        for digits in (raw.hex(":").encode(), raw.hex(":").upper().encode()):
             found |= {digits, digits.replace(b":", b"")}
-            found |= {mark + digits.replace(b":", mark) for mark in (b"\\x", b"%")}
-            found |= {_percent(raw, form, safe) for safe in (b"", b"/")}
+            found.add(b"\\x" + digits.replace(b":", b"\\x"))
         for shift in (0, 1, 2):
             text = binascii.b2a_base64(bytes(shift) + raw, newline=False).rstrip(b"=")[(0, 2, 3)[shift] :]
             found |= {text, text.replace(b"+", b"-").replace(b"/", b"_")}
@@ -147,35 +156,55 @@ def _spelt_ways(values: Iterable[str]) -> set[bytes]:
     return found
 
 
-def _percent(raw: bytes, form: bytes, safe: bytes) -> bytes:
-    return compiled(rb"[^A-Za-z0-9_.~%b-]" % safe).sub(lambda one: form % one[0][0], raw)
+def _may_follow(half: bytes, before: bytes) -> bool:
+    """Whether what is left of an escape, if anything, may be of the byte that stands there in the value."""
+    if not half or before in (b"", b"\0"):
+        return not half
+    return not before.isalnum() or (rb"\u00%02x" % before[0]).endswith(half)
 
 
 def find_edges(spelt: Spellings, buf: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Spans of what cuts have left of values, at both ends of each part between the marks of cuts; also where
-    line ends, colours and such split it.
+    line ends, colours and such split it, or its characters are escaped: who escapes which differs.
     """
     if _fits(_NAME, buf):
         return
 
-    def words(view: bytes, *_: int) -> Iterator[tuple[int, int]]:  # as in `find_exact`
-        yield from (span for span in _edges(spelt, view) if view[slice(*span)].strip(_DIGITS))
+    def decoded(view: bytes, *_: int) -> Iterator[tuple[int, int]]:
+        return _edges(spelt, view, are_halves=True)
 
-    for first, last in (*_edges(spelt, buf), *find_split(words, buf, 0, len(buf))):
+    def of_form(view: bytes, *_: int) -> Iterator[tuple[int, int]]:
+        return _edges(spelt, view.replace(b"+", b" "), are_halves=True)
+
+    def every(view: bytes) -> Iterator[tuple[int, int]]:
+        yield from _edges(spelt, view)
+        if b"\\" in view:  # in which a `%` may be one of the value
+            yield from find_decoded(decoded, view, IN_JSON)
+        yield from find_decoded(of_form, view, IN_URL)
+
+    def words(view: bytes, *_: int) -> Iterator[tuple[int, int]]:  # as in `find_exact`
+        yield from (span for span in every(view) if view[slice(*span)].strip(_DIGITS))
+
+    for first, last in dict.fromkeys((*every(buf), *find_split(words, buf, 0, len(buf)))):
         yield from _spans(buf, first, last, not buf[first:last].strip(_DIGITS))
 
 
-def _edges(spelt: Spellings, buf: bytes) -> Iterator[tuple[int, int]]:
+def _edges(spelt: Spellings, buf: bytes, *, are_halves: bool = False) -> Iterator[tuple[int, int]]:
     left = 0
     for cut, following in (*(cut.span() for cut in compiled(_CUT).finditer(buf)), (len(buf), 0)):
         part = buf[left:cut].lstrip(b" \t\r\n]")
         left = cut - len(part)
         part = part.rstrip(b" \t\r\n[")
         end = left + len(part)
-        if head := spelt.begins(part):
-            yield left, left + head
+        if are_halves and (half := compiled(_HALF_BEHIND).search(part, max(0, len(part) - _LONGEST_HALF))):
+            part = part[: half.start()]
+        most = len(part) - _LEAST + 1
+        for at in range(min(most, _LONGEST_HALF if are_halves else 1)):
+            if _fits(_HALF_BEFORE, part[:at]) and (head := spelt.begins(part[at:], part[:at].lower())):
+                yield left, end if at + head == len(part) else left + at + head
+                break
         if tail := spelt.ends(part):
-            yield end - tail, end
+            yield left + len(part) - tail, end
         left = following
 
 

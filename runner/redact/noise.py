@@ -1,6 +1,6 @@
-"""A text without what may split a value in it, and the way back. Pure.
+"""A text as it is without what may split a value in it, or with its escapes decoded, and the way back. Pure.
 
-That is colours, control characters, line ends and invisible marks, as they are or as escapes of JSON.
+What splits are colours, control characters, line ends and invisible marks, as they are or as escapes of JSON.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from runner.redact.shapes import compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator
 
     Spans = Iterator[tuple[int, int]]
@@ -34,6 +35,10 @@ _NOISE = (
     rb"|[fF][eE][fF]{2}|180[b-fB-F]|[fF]{3}[9abAB]|[fF][eE]0[0-9a-fA-F]|034[fF]|115[fF]|1160|17[bB][45]|3164"
     rb"|[fF]{2}[aA]0|[dD][bB]40\\{1,8}u[dD](?:[cC][0-7]|[dD][0-9a-eA-E])[0-9a-fA-F]))"
 )
+IN_JSON = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\[bfnrt\"\\/]"
+IN_URL = IN_JSON + rb"|%[0-9a-fA-F]{2}"
+"""What stands for one character of a text: in a string of JSON, and in a URL, itself perhaps in JSON."""
+_SHORT = dict(zip(b'bfnrt"\\/', b'\b\f\n\r\t"\\/', strict=True))
 
 
 def squeezed(data: bytes) -> bytes:
@@ -46,22 +51,39 @@ def find_split(find: Finder, buf: bytes, start: int, stop: int) -> Spans:
     tail = buf[start:]
     view = squeezed(tail)
     found = list(find(view, 0, len(view))) if len(view) < len(tail) else []
-    if not found:
-        return
-    begins, shifts = _way_back(tail)
-    for first, last in found:
-        begin = start + first + shifts[bisect.bisect_right(begins, first) - 1]
-        end = start + last + shifts[bisect.bisect_right(begins, last - 1) - 1]
-        if end - begin != last - first and begin < stop:
-            yield begin, end
+    for (first, last), (begin, end) in zip(found, _back(found, tail, _NOISE), strict=True):
+        if end - begin != last - first and start + begin < stop:
+            yield start + begin, start + end
 
 
-def _way_back(data: bytes) -> tuple[list[int], list[int]]:
-    """Where each part without noise begins in the view, and how much further on it stands in the data."""
-    begins, shifts, width, at = [0], [0], 0, 0
-    for noise in compiled(_NOISE).finditer(data):
-        width += noise.start() - at
-        at = noise.end()
+def find_decoded(find: Finder, buf: bytes, escapes: bytes) -> Spans:
+    """Spans in `buf` of what `find` finds once its escapes, `IN_JSON` or `IN_URL`, are decoded."""
+    view = compiled(escapes).sub(_decoded, buf)
+    return _back(list(find(view, 0, len(view))), buf, escapes)
+
+
+def _decoded(escape: re.Match[bytes]) -> bytes:
+    text = escape[0]
+    if text[:1] == b"%":
+        return bytes((int(text[1:], 16),))
+    if text[1:2] != b"u":
+        return bytes((_SHORT[text[1]],))
+    units = bytes.fromhex(text.replace(rb"\u", b"").decode())
+    return units.decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
+
+
+def _back(found: list[tuple[int, int]], data: bytes, pattern: bytes) -> Spans:
+    """Where the spans of a view stand in the data: an escape that is in one of them is so as a whole."""
+    begins, shifts, width, at = [0], [(0, 0)], 0, 0
+    for one in compiled(pattern).finditer(data) if found else ():
+        width += one.start() - at
+        at = one.end()
+        if pattern is not _NOISE:
+            begins.append(width)
+            shifts.append((one.start() - width, at - width - len(_decoded(one))))
+            width += len(_decoded(one))
         begins.append(width)
-        shifts.append(at - width)
-    return begins, shifts
+        shifts.append((at - width, at - width))
+    for first, last in found:
+        begin = first + shifts[bisect.bisect_right(begins, first) - 1][0]
+        yield begin, last + shifts[bisect.bisect_right(begins, last - 1) - 1][1]
