@@ -35,14 +35,22 @@ _VERBS = (
     *("eval", "trap", "coproc", "builtin", "export", "declare", "typeset", "readonly"),
 )
 """Words of launchers and of shells before a command."""
-BETWEEN = str.maketrans({**dict.fromkeys(";&|(){}`", "\n"), "<": " "})
+_BETWEEN = str.maketrans(dict.fromkeys(";&|(){}`", "\n"))
 _QUOTED = r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
 _PLACE = rf"[&|]?\s*(?:{_QUOTED}|[^\s;&|()<>`'\"\\])+"
 _DESCRIPTOR = r"(?<![^\s;&|(){}])[0-9]+"
 _OUTPUT = rf"(?s)({_QUOTED})|(?:{_DESCRIPTOR}|&)?>{{1,2}}{_PLACE}"
 _STREAMS = rf"(?s)({_QUOTED})|(?:{_DESCRIPTOR})?(?:>{{1,2}}|<{{1,3}}){_PLACE}"
 """In a line of a shell: what is quoted (the group), and where output goes, or input comes from as well."""
-HERE = r"\$(?:PWD|\{PWD\}|\(pwd\))/"
+_END = rf"(?s)({_QUOTED})|[;&|()`\n]|(?<!\S)[{{}}](?!\S)|<"
+"""What ends a simple command, and `<`."""
+_ROOT = (
+    r"(?:\$PWD|\$\{PWD\}|(?:\$\(|`)\s*(?:pwd(?: -[LP])?|git rev-parse --show-toplevel|"
+    r"dirname (?:-- )?\"?\$0\"?)\s*[)`])"
+)
+_HERE = rf'("?){_ROOT}\1/'
+_GIVEN = r'("?)\$\{?([0-9@*])\}?\1'
+_MOST_GIVEN = 1 << 18
 _LOADERS = (
     *("--import", "--require", "--loader", "--experimental-loader", "--preload", "--load", "--import-map"),
     *(
@@ -54,7 +62,7 @@ _LOADERS = (
         "--snapshot-blob",
         "--init",
     ),
-    *("--test-reporter", "--test-global-setup", "-dauto_prepend_file", "-dauto_append_file", "--project"),
+    *("--test-reporter", "--test-global-setup", "auto_prepend_file", "auto_append_file", "--project"),
     *("--experimental-default-config-file", "--class-path", "--module-path", "--sysimage"),
 )
 """Options of interpreters whose value is executed, or says what is."""
@@ -77,7 +85,19 @@ _INLINE = (
     r"(?:^|[\s;&|(])(?:eval|-\w*c|source|\.|\w*sh)\s+[\"']?(?:\$\(|`|<\()\s*(?:cat\s|<)\s*([^\s;&|()`]+)"
 )
 """The file of `eval "$(cat FILE)"`, `sh -c "$(< FILE)"` and `. <(cat FILE)`."""
+_FOLDERS = (
+    *("cd", "pushd", "-C", "--chdir", "--directory", "--cwd", "--prefix", "--wd", "-w", "-D"),
+    "--working-directory",
+)
+"""What has a folder behind it, in which the rest of a command runs."""
+MOST_FOLDERS = 16
 _EXECUTES = ("-exec", "-execdir", "-ok", "-okdir")
+
+
+class _Line(str):
+    """A word that is executed as a line of a shell."""
+
+    __slots__ = ()
 
 
 def scripts_of(command: Sequence[str]) -> Iterator[str]:
@@ -86,6 +106,27 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
     nothing comes here. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to
     the option: both may be.
     """
+    yield from dict.fromkeys(name for _, names in commands_of(command) for name in names)
+
+
+def commands_of(command: Sequence[str]) -> Iterator[tuple[Sequence[str], list[str]]]:
+    """Each simple command in it, those of lines of shells included: its words, and the files it may run."""
+    import re
+
+    left, lines = [tuple(command)], set[str]()
+    for words in left:  # which grows
+        found = [*_found(words)]
+        yield words, [one for one in found if not isinstance(one, _Line)]
+        for line in found:
+            if isinstance(line, _Line) and line not in lines:
+                lines.add(line)
+                here = re.sub(_HERE, "", line)
+                yield (), [*_named_in(here)]
+                left += dict.fromkeys(("env", *part) for part in _parts(here))  # variables may stand before
+
+
+def _found(command: Sequence[str]) -> Iterator[str]:
+    """The files that one simple command may run, and the lines of a shell in it."""
     words, is_launched, was_option, is_open = [*command][::-1], False, False, False
     readers = {**_READERS}  # each is looked at once
     while words:
@@ -93,7 +134,10 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
         if is_launched and word.startswith("-"):
             was_option = True
             if (line := _line_of_env(word, words)) is not None:
+                yield _Line(line)
                 words += _split(line)[::-1]
+            elif is_open and word[:2] in ("-c", "--"):
+                yield _Line(_line_of_option(word, "") or "")
             continue
         name = word.rpartition("/")[2]
         is_before = is_launched and _is_of_launcher(word)
@@ -104,14 +148,16 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
         if not is_before and ("/" in word or (is_launched and "." in word)):
             yield word
         if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
-            yield from _of_line(word)
+            yield _Line(word)
         is_surely_it = not is_open and not was_option
         if name == "find" and is_surely_it:
             yield from _of_find(words[::-1])
             return
-        if name == "script" and is_surely_it and (line := _line_of_script(words[::-1])) is not None:
-            yield from _of_line(line)
-            return
+        if name == "script" and is_surely_it:
+            line, is_first = _line_of_script(words[::-1])
+            yield _Line(line)
+            if is_first:
+                return
         if word in (".", "source") or name.rstrip("0123456789.") in _INTERPRETERS:
             yield from _interpreted(name, words[::-1])
             return
@@ -175,55 +221,89 @@ def _of_find(words: Sequence[str]) -> Iterator[str]:
     part: list[str] | None = None
     for word in (*words, _EXECUTES[0]):
         if word in _EXECUTES:
-            yield from scripts_of(["env", *(part or ())])
+            yield from _found(["env", *(part or ())])
             part = []
         elif part is not None:
             part.append(word)
 
 
-def _line_of_script(words: Sequence[str]) -> str | None:
-    """The command of `script -qec COMMAND FILE`, whose other words are files that it writes."""
+def _line_of_option(option: str, following: str) -> str | None:
+    """That of `--command=LINE`, `-c LINE` or `-qecLINE`."""
+    name, _, value = option.partition("=")
+    if name[:3] == "--c" and "--command".startswith(name):
+        return value or following
+    is_it = option[:1] == "-" != option[1:2] and "c" in option
+    return option.partition("c")[2] or following if is_it else None
+
+
+def _line_of_script(words: Sequence[str]) -> tuple[str, bool]:
+    """The command of `script -qec COMMAND FILE`, and whether only options stand before it."""
+    is_first = True
     for option, word in zip(words, (*words[1:], ""), strict=False):
-        if option[:1] != "-":
-            return None
-        if option == "--command" or (option[:1] == "-" != option[1:2] and option[-1] == "c"):
-            return word
-    return None
+        if (line := _line_of_option(option, word)) is not None:
+            return line, is_first
+        is_first = is_first and option[:1] == "-"
+    return "", False
 
 
 def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
     """What an interpreter is told to execute: a script, or the commands of `sh -c`."""
-    was_option = takes_commands = False
-    for word in words:
+    before, takes_commands, is_shell = "", False, name in SHELLS
+    for at, word in enumerate(words):
         if word == "-m":
             return
-        if takes_commands:
-            yield from _of_line(word)
-            return
-        is_option = word.startswith("-")
+        is_option = word[:1] == "-" or (is_shell and word[:1] == "+")
+        was_option = before[:1] == "-" or (is_shell and before[:1] == "+")
         option, _, value = word.partition("=")
-        if value and option in _LOADERS:
-            yield value
-        if not is_option and not (name in ("bun", "deno") and word in _VERBS):
-            yield word
-            if not was_option or "/" in word or "." in word:
+        is_loaded = value != "" and option.removeprefix("-d") in _LOADERS
+        if is_loaded or (word[:2] == "-r" and not is_shell):
+            yield value if is_loaded else word[2:]
+        elif takes_commands and (not is_option or " " in word):
+            yield _Line(_with_given(word, words[at + 1 :]))
+            if not (was_option and before[1:2] != "-" and {*"oO"} & {*before}):  # as of `-co pipefail`
                 return
-        takes_commands = name in SHELLS and is_option and word[1:2] != "-" and "c" in word
-        was_option = is_option
+        elif not is_option and not (name in ("bun", "deno") and word in _VERBS):
+            yield word
+            if not was_option or (("/" in word or "." in word) and before not in (*_LOADERS, "-r")):
+                return
+        takes_commands = takes_commands or (is_shell and word[:1] == "-" != word[1:2] and "c" in word)
+        before = word
 
 
-def _of_line(line: str) -> Iterator[str]:
-    """As it stands, and without its redirections. All words of one that cannot be read."""
+def _with_given(line: str, words: Sequence[str]) -> str:
+    """A line with what stands behind it in place of `$0`, `$1` and `$@`; where that is much, below it."""
+    import re
+    import shlex
+
+    def instead(found: re.Match[str]) -> str:
+        given = words[1:] if found[2] in "@*" else words[int(found[2]) :][:1]
+        return shlex.join(given) if given else found[0]
+
+    if line.count("$") * sum(map(len, words)) > _MOST_GIVEN:
+        return "\n".join((line, *words))
+    return re.sub(_GIVEN, instead, line)
+
+
+def _named_in(line: str) -> Iterator[str]:
+    """The files that come into what executes them, and all words of a line that cannot be read."""
     import re
 
-    plain = line.translate(BETWEEN | {ord(one): one for one in "`<"})
-    line = re.sub(HERE, "", line)
-    readings = {line, *(re.sub(cut, lambda m: m[1] or " ", line) for cut in (_OUTPUT, _STREAMS))}
-    for part in dict.fromkeys(("\n".join(sorted(readings)).translate(BETWEEN) + f"\n{plain}").split("\n")):
-        yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
     yield from (*re.findall(_INLINE, line), *_of_input(line))
     if "$'" in line or (_split(line) == line.split() and any(quote in line for quote in "'\"\\")):
         yield from dict.fromkeys(re.split(r"""[\s;&|(){}<>`'"\\=]+""", line))
+
+
+def _parts(line: str) -> Iterator[Sequence[str]]:
+    """The words of each simple command, as a shell reads them, without redirections and with the files
+    that come in; and as if nothing were quoted, since what is between quotes may be a line too.
+    """
+    import re
+
+    for cut in (_STREAMS, _OUTPUT):
+        bare = re.sub(cut, lambda one: one[1] or " ", line)
+        ended = re.sub(_END, lambda one: one[1] or (" " if one[0] == "<" else "\0"), bare)
+        plain = bare.translate(_BETWEEN).replace("<", " ")
+        yield from map(_split, dict.fromkeys((*ended.split("\0"), *plain.split("\n"))))
 
 
 def _of_input(line: str) -> Iterator[str]:
@@ -251,3 +331,18 @@ def _split(line: str) -> list[str]:
         return shlex.split(line)
     except ValueError:
         return line.split()
+
+
+def folders_of(words: Sequence[str]) -> Iterator[str]:
+    """The folders that a simple command names for what runs in them."""
+    before = ""
+    for word in words:
+        option, _, value = word.partition("=")
+        value = word[2:] if word[:2] == "-C" else value if option in _FOLDERS else ""
+        if before in ("cd", "pushd") and word[:1] == "-":
+            continue  # such as `cd -P --`
+        yield word if before in _FOLDERS else value
+        before = word
+    for option in ("-execdir", "-okdir"):
+        if "find" in words and option in words:
+            yield from words[words.index("find") + 1 : words.index(option)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from runner.config.scripts import BETWEEN, HERE, scripts_of
+from runner.config.scripts import MOST_FOLDERS, commands_of, folders_of
 from runner.git_change import GIT_OWNERS
 from runner.lightjson import dumps
 from runner.text.modules import files_of_folders, files_of_modules
@@ -58,9 +58,6 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
 all of them. (A run that delegates starts no run that is wider than itself.)
 """
 _NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks", "pipelines")
-_FOLDERS = ("cd", "pushd", "-C", "--chdir", "--directory", "--cwd", "--prefix")
-"""What has a folder behind it, in which the rest of a command runs."""
-_MOST_FOLDERS = 16
 _STARTS = ("mcp_servers", "notify", "hooks", "projects", "command", "shell_environment_policy", "exporter")
 _DATA = (".log", ".jsonl", ".csv", ".tsv", ".db", ".db3", ".sqlite", ".sqlite3", ".pid", ".sock", ".lock")
 _LONGEST_NAME = 1024
@@ -201,12 +198,13 @@ def _words(path: Path, value: Any) -> str:
 def _files(path: Path, value: Any) -> Iterator[str]:
     """Names that may be files which are run."""
     if _is_commands(path):
-        import re
-
         for command in value:
-            words = re.sub(HERE, "", " ".join(command)).translate(BETWEEN).split()
-            names = [*_with_inner([*scripts_of(command), *_on_path(words)], words)]
-            yield from (f"{folder}{name}" for folder in _folders(words) for name in names)
+            read = [*commands_of(command)]
+            words = [word for part, _ in read for word in part]
+            named = [name for _, names in read for name in names]
+            names = dict.fromkeys(_with_inner([*named, *_on_path(words)], words))
+            folders = _below([folder for part, _ in read for folder in folders_of(part)])
+            yield from (f"{folder}{name}" for folder in folders for name in names)
     elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
         if "/" in value:
             yield value
@@ -223,22 +221,16 @@ def _on_path(words: Sequence[str]) -> Iterator[str]:
     bare = dict.fromkeys(one for one in plain if one and "/" not in one and "=" not in one)
     paths = [one.removeprefix("PATH=").strip("'\"") for one in plain if one.startswith("PATH=")]
     folders = dict.fromkeys(folder for path in paths for folder in path.split(":") if folder)
-    yield from (f"{folder}/{one}" for folder in [*folders][:_MOST_FOLDERS] for one in bare)
+    yield from (f"{folder}/{one}" for folder in [*folders][:MOST_FOLDERS] for one in bare)
 
 
-def _folders(words: Sequence[str]) -> Iterator[str]:
+def _below(folders: Sequence[str]) -> Iterator[str]:
     """Where a command may run, with a slash: at the root, in each folder that it names, and in those below
     one another.
     """
-    below, before, named = "", "", dict.fromkeys([""])
-    for word in words:
-        option, _, value = word.partition("=")
-        value = word[2:] if word[:2] == "-C" else value if option in _FOLDERS else ""
-        if before in ("cd", "pushd") and word[:1] == "-":
-            continue  # such as `cd -P --`
-        folder = (word if before in _FOLDERS else value).strip("'\"")
-        before = word
-        if folder and len(named) < _MOST_FOLDERS:
+    below, named = "", dict.fromkeys([""])
+    for folder in folders:
+        if folder and f"{folder}/" not in named and len(named) < MOST_FOLDERS:
             below = f"{below}{folder}/"
             named |= {f"{folder}/": None, below: None}
     yield from named

@@ -16,7 +16,7 @@ from runner.config.compile import compile_settings
 from runner.config.find import find
 from runner.config.scripts import scripts_of
 from runner.config.snapshot import config_from_json
-from runner.config.trust import HARMLESS
+from runner.config.trust import HARMLESS, listed
 from runner.errors import ConfigInvalid, NotTrusted, PromptInvalid
 from runner.usecases import start, trust
 
@@ -309,6 +309,7 @@ def test_a_script_behind_a_launcher_or_in_a_line_of_a_shell_counts(
 def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains() -> None:
     assert list(scripts_of(["env", "-a"] * 20_000)) == []
     assert list(scripts_of(["sh", "-c", "sh -c " * 10_000])) == []
+    assert len(list(scripts_of(["sh", "-c", "$@ " * 20_000, *["./x y"] * 20_000]))) == 1
     for many in (
         "1",
         "&",
@@ -325,6 +326,10 @@ def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains(
         "|sh",
         "-c ",
         "eval ",
+        "\\",
+        "$@ ",
+        "'x y' ",
+        '"$PWD"/',
     ):
         assert "x/y" not in scripts_of(["sh", "-c", f"echo {many * 100_000}"])
 
@@ -354,6 +359,61 @@ def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains(
 )
 def test_a_redirection_hides_no_script(line: str) -> None:
     assert "ci/a.sh" in scripts_of(["bash", "-c", line])
+
+
+def scripts_in(command: list[str]) -> list[str]:
+    """The files of a repository whose contents count when a task is verified by this."""
+    return listed({"tasks": {"a": {"verify": [command]}}}, {"defaults": {}}, "/repository")["scripts"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(r"\cd ci && ./a.sh", '"cd" ci && ./a.sh', 'cd c"i" && ./a.sh', "cd >/dev/null ci && ./a.sh"),
+        *('cd "$PWD"/ci && ./a.sh', "cd `pwd`/ci; sh a.sh", "(cd ci 2>&1;./a.sh)", "{ cd ci; ./a.sh; }"),
+        *("bash -c 'cd ci && ./a.sh'", "eval 'cd ci && ./a.sh'", "flock l -c 'cd ci && ./a.sh'"),
+        """timeout 9 bash -c "timeout 9 bash -c 'cd ci && ./a.sh'\"""",
+        'cd web && sh -c "cd ../ci && ./a.sh"',
+        'x="$(cd ci && ./a.sh)"',
+        *('bash "$(pwd)"/ci/a.sh', "`pwd`/ci/a.sh", '"$(git rev-parse --show-toplevel)/ci/a.sh"'),
+        *('"$(dirname "$0")"/ci/a.sh', 'cd "$(git rev-parse --show-toplevel)"/ci; ./a.sh'),
+        *("bash -c 'sh \"$1\"' x ci/a.sh", "script -qc 'cd ci && ./a.sh' /dev/null"),
+    ],
+)
+def test_a_script_in_a_folder_that_a_line_of_a_shell_enters_counts(line: str) -> None:
+    assert "ci/a.sh" in scripts_in(["bash", "-c", line])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("unshare -r --wd=ci ./a.sh", "sudo -D ci ./a.sh", "find ci -name a.sh -execdir ./a.sh ;"),
+        *("env -S '-C ci ./a.sh'", """env -S "bash -c 'cd ci && ./a.sh'\""""),
+        *("bash +x ci/a.sh", "bash +O extglob ci/a.sh", "bash +x -c ci/a.sh", "bash -c -- ci/a.sh"),
+        *("bash -c -e ci/a.sh", "bash -co pipefail ci/a.sh", "bash -c -o pipefail ci/a.sh"),
+        *("bash -c '\"$0\"' ci/a.sh", "bash -c 'exec \"$@\"' x sh ci/a.sh", "bash -c '. ${1}' x ci/a.sh"),
+        *("script -cci/a.sh /dev/null", "script --command=ci/a.sh /dev/null", "script --com ci/a.sh"),
+        *("script -q /dev/null --command=ci/a.sh", "script -q /dev/null -c ci/a.sh"),
+        *("su -cci/a.sh me", "runuser --command=ci/a.sh me", "ruby -r./ci/a.sh x"),
+        *("php -d auto_prepend_file=ci/a.sh x.php", "php -dauto_prepend_file=ci/a.sh x.php"),
+        *("node --require ./x.js ci/a.sh", "ruby -r ./x ci/a.sh"),
+    ],
+)
+def test_a_script_counts_whatever_options_its_interpreter_has(command: str) -> None:
+    assert "ci/a.sh" in scripts_in(shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("sort ci/a.sh", "make > ci/a.sh", "make >>ci/a.sh; y", "cat ci/a.sh | grep x", "grep x < ci/a.sh"),
+        *("cd ci && cat a.sh", 'test "$(cat ci/a.sh)" = x', 'echo "a b ci/a.sh"', "make 2>&1 >ci/a.sh"),
+        *("bash -c 'grep x \"$1\"' x ci/a.sh", 'echo "$(date) ci/a.sh"', "script -c make ci/a.sh"),
+        *("find ci/a.sh -newer x", 'bash -c "cd ci && sort a.sh"'),
+    ],
+)
+def test_a_file_that_a_line_only_reads_or_writes_does_not_count(line: str) -> None:
+    assert "ci/a.sh" not in scripts_in(["bash", "-c", line])
 
 
 @pytest.mark.parametrize(
