@@ -79,6 +79,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
             "folders": {},
             "tree": None,
             "lines": None,
+            "lines_each": None,
         },
         "checks": [
             {"argv": ["pytest"], "exit_code": 1, "timed_out": False, "duration_s": 1.5, "tail": "1 failed\n"}
