@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -177,7 +176,7 @@ def step_check() -> None:
             fail("usage", f"{name} needs a `task`", 2)
     if INPUT["plan"] and INPUT["prompt-file"]:
         fail("usage", "prompt-file cannot be combined with plan: the prompts of its runs are made of it", 2)
-    ours = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["version"]
+    ours = re.findall(r'^VERSION = "(.+?)"', (HERE.parent / "runner/model.py").read_text(), re.MULTILINE)[0]
     if INPUT["runner-version"] not in ("", ours):
         wanted = INPUT["runner-version"]
         fail("usage", f"this action has runner {ours}, not {wanted}: `uses:` says which, by its commit", 2)
