@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.git_change import owning_task
 from runner.model import (
     Delegation,
+    ExecutorSettings,
     Identity,
     Limits,
     Lineage,
@@ -50,6 +51,52 @@ class SharedLedger(Value):
     handoff: str | None = None
     hash: str | None = None
     """That of the entry: an id comes again in a ledger that began anew."""
+
+
+class Earlier(Value):
+    """What earlier tries have left in the work tree, which is judged as if this run had made it: `paths`, as
+    far as they differ from what the run's folder `base`, that of the first try, has recorded.
+    """
+
+    base: str
+    paths: tuple[str, ...]
+
+
+class Request(Value):
+    """What was asked: a task and the overrides of the command line."""
+
+    task_id: str
+    prompt: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    """Instead of the model's `reasoning_effort`."""
+    sandbox: str | None = None
+    timeout_s: float | None = None
+    parent: str | None = None
+    rehearse: bool = False
+    rehearsal_script: str | None = None
+    allow_danger: bool = False
+    map: str | None = None
+    """Absolute; "" asks for the one with a usual name, relative is one that was found so."""
+    files: tuple[str, ...] = ()
+    paste: tuple[str, ...] = ()
+    run_id: str | None = None
+    """Chosen by the caller, who wants to know it before anything starts."""
+    base: str | None = None
+    """The commit that a work tree of its own is made of; None is the one that HEAD names."""
+    earlier: Earlier | None = None
+    tied_to: Identity | None = None
+    """The process with which the run is to end."""
+    open: bool = False
+    """As that of the task, which may say so as well."""
+    baseline: str | None = None
+    """The checks run before the agent starts, and one that fails `refuse`s it or is `record`ed."""
+    ledger: str | None = None
+    """The task whose ledger it shares; None: its own task's."""
+    handoff: str | None = None
+    """The one to take there; None: whichever is open for its task, "" is none."""
+    executor: str | None = None
+    """Instead of that of the task; `local` is this machine."""
 
 
 class Invocation(Value):
@@ -138,6 +185,8 @@ class Invocation(Value):
     """With the absolute path of each program that was found at the start."""
     open_timeout_s: float | None = None
     """How long it waits for a message when its agent has ended a turn; None: it is judged then."""
+    executor: ExecutorSettings | None = None
+    """Where it lives, with the time that it gets there; None: on the machine that started it."""
     continues: Lineage | None = None
     """The ended run whose session it goes on with."""
     price: Price | None = None

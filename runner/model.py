@@ -313,6 +313,8 @@ class Task(Value):
     id: str
     title: str | None = None
     runtime: str = "codex"
+    executor: str | None = None
+    """The name of an executor; None: this machine."""
     model: str | None = None
     sandbox: str = "read-only"
     prompt: str | None = None
@@ -386,6 +388,33 @@ class Policy(Value):
     """Ceiling -> the policy files that set it."""
 
 
+class ExecutorSettings(Value):
+    """A place where runs may live besides this machine, as `[executors.NAME]` describes it."""
+
+    name: str
+    kind: str
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    cpus: int = 1
+    memory: str | None = None
+    """With its unit, as in `8G`; None is what the engine gives by itself."""
+    gpus: int = 0
+    time_s: float | None = None
+    """The time that the engine gives a run; None in settings: what the task may take."""
+    max_pending_s: float | None = None
+    """A run that has waited longer for its place is cancelled."""
+    max_running: int | None = None
+    """How many of its runs may be at work at once."""
+    requeue: bool = False
+    """Whether the engine may start a run once more whose node was lost."""
+    setup: tuple[tuple[str, ...], ...] = ()
+    """Commands that the node runs before the run begins."""
+    options: Mapping[str, str] = {}
+    """Further long options of the engine's command, of a closed list; "" is an option without a value."""
+
+
 class Config(Value):
     """The effective settings of one repository, validated; what `resolve` decides from."""
 
@@ -407,55 +436,12 @@ class Config(Value):
     notify: Notify = Notify()
     host: Host = Host()
     git: GitPolicy = GitPolicy()
+    executors: Mapping[str, ExecutorSettings] = {}
     pipelines: Json = {}  # name -> what `plan.pipeline.Pipeline.from_json` reads
     trust: Json = {}
     """What comes with the repository and can execute, send or widen: `config.trust` says what is in it."""
     files: tuple[str, ...] = ()
     """Where its layers and policies are, or would be."""
-
-
-class Earlier(Value):
-    """What earlier tries have left in the work tree, which is judged as if this run had made it: `paths`, as
-    far as they differ from what the run's folder `base`, that of the first try, has recorded.
-    """
-
-    base: str
-    paths: tuple[str, ...]
-
-
-class Request(Value):
-    """What was asked: a task and the overrides of the command line."""
-
-    task_id: str
-    prompt: str | None = None
-    model: str | None = None
-    effort: str | None = None
-    """Instead of the model's `reasoning_effort`."""
-    sandbox: str | None = None
-    timeout_s: float | None = None
-    parent: str | None = None
-    rehearse: bool = False
-    rehearsal_script: str | None = None
-    allow_danger: bool = False
-    map: str | None = None
-    """Absolute; "" asks for the one with a usual name, relative is one that was found so."""
-    files: tuple[str, ...] = ()
-    paste: tuple[str, ...] = ()
-    run_id: str | None = None
-    """Chosen by the caller, who wants to know it before anything starts."""
-    base: str | None = None
-    """The commit that a work tree of its own is made of; None is the one that HEAD names."""
-    earlier: Earlier | None = None
-    tied_to: Identity | None = None
-    """The process with which the run is to end."""
-    open: bool = False
-    """As that of the task, which may say so as well."""
-    baseline: str | None = None
-    """The checks run before the agent starts, and one that fails `refuse`s it or is `record`ed."""
-    ledger: str | None = None
-    """The task whose ledger it shares; None: its own task's."""
-    handoff: str | None = None
-    """The one to take there; None: whichever is open for its task, "" is none."""
 
 
 class Program(Value):

@@ -22,7 +22,7 @@ from runner.cli.parser import (
 )
 from runner.cli.tie import add_tie, tied_to
 from runner.errors import ExitStatus, UsageError
-from runner.model import Request
+from runner.invocation import Request
 from runner.runtimes import sessions_of
 from runner.state.store import is_run_id
 

@@ -12,7 +12,8 @@ import os
 from runner.conduct import batch_prompt
 from runner.conduct.batch_prompt import Order
 from runner.errors import ConfigInvalid, PromptInvalid
-from runner.model import Config, Level, Model, Request, Task
+from runner.invocation import Request
+from runner.model import Config, Level, Model, Task
 from runner.plan.checks import joined
 from runner.plan.units import EFFORTS
 from runner.resolve.choose import choose, find_task

@@ -18,7 +18,8 @@ from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, ca
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, RunNotFound, WorkspaceBusy
-from runner.model import Earlier, Reason
+from runner.invocation import Earlier
+from runner.model import Reason
 from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.state.authentic import next_run_id, refuse_foreign

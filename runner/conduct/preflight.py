@@ -9,7 +9,7 @@ from time import monotonic
 
 from runner.conduct import consent
 from runner.errors import NotReady, PolicyRefused, TaskNotFound
-from runner.model import Request
+from runner.invocation import Request
 from runner.resolve.choose import Choice, choose
 from runner.runtimes import NAMES, get
 from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from runner.conduct.plan_record import PipelineAssignment
+    from runner.invocation import Request
     from runner.ledger.entry import LedgerEntry
-    from runner.model import Config, Request
+    from runner.model import Config
     from runner.plan.decision import Decision
     from runner.plan.pipeline import Stage
     from runner.plan.units import Plan, Unit

@@ -12,7 +12,8 @@ from runner.conduct.gates import Gates
 from runner.conduct.plan_record import PipelineAssignment
 from runner.conduct.stage_plan import THE_PLAN, StagePlans
 from runner.conduct.work import PlanWork, Work
-from runner.model import Level, Request
+from runner.invocation import Request
+from runner.model import Level
 from runner.resolve.choose import choose, find_task
 from runner.state.plan_ledger import APPROVAL, Status, Step, StepKind
 from runner.state.store import RunDir

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from runner.conduct.outcome import BatchEnd
     from runner.conduct.plan_record import Assignment
-    from runner.model import Config, Request
+    from runner.invocation import Request
+    from runner.model import Config
     from runner.plan.units import Unit
     from runner.resolve.choose import Choice
     from runner.state.manifest import Manifest

@@ -10,7 +10,8 @@ import os
 from runner import runtimes
 from runner.config import policy
 from runner.errors import ConfigInvalid, PipelineNotFound, PolicyRefused, TaskNotFound
-from runner.model import Config, Level, Model, Request, RuntimeSettings, Sandbox, Task
+from runner.invocation import Request
+from runner.model import Config, Level, Model, RuntimeSettings, Sandbox, Task
 from runner.value import Value
 
 TYPE_CHECKING = False

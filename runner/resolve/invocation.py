@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from runner.model import Identity, McpServer, Model, Request, RuntimeSettings, Task
+    from runner.invocation import Request
+    from runner.model import Identity, McpServer, Model, RuntimeSettings, Task
     from runner.resolve.choose import Choice
     from runner.resolve.handed import Handed
     from runner.runtimes.base import Runtime

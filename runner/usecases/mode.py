@@ -13,7 +13,8 @@ from runner.disk.decisions import name_of
 from runner.errors import NoSession, NotReady, NotTrusted, TaskNotFound, UsageError
 from runner.hosts import mode as modes
 from runner.hosts.mode import Broken, Mode
-from runner.model import SCHEMA_VERSION, Level, Request
+from runner.invocation import Request
+from runner.model import SCHEMA_VERSION, Level
 from runner.processes.proc import identify, is_alive, is_here
 from runner.resolve.choose import choose, find_task, model_of, sandbox_of
 from runner.runtimes import NAMES, get

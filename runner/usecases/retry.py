@@ -11,7 +11,8 @@ import os
 
 from runner.disk.files import read_text
 from runner.errors import Conflict, RunnerError, SessionBusy
-from runner.model import Earlier, Lineage, Request
+from runner.invocation import Earlier, Request
+from runner.model import Lineage
 from runner.resolve.invocation import Again
 from runner.runtimes import get
 from runner.runtimes.base import is_thread_id

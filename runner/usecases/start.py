@@ -20,8 +20,8 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.invocation import RESULT_FORMS, Invocation, Rehearsal
-from runner.model import Config, Level, Lineage, Program, Request, RuntimeSettings
+from runner.invocation import RESULT_FORMS, Invocation, Rehearsal, Request
+from runner.model import Config, Level, Lineage, Program, RuntimeSettings
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.invocation import Again, Found, composition, invocation
 from runner.resolve.reach import is_inside

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from runner.model import Earlier
+    from runner.invocation import Earlier
     from runner.resolve.choose import Choice
     from runner.state.store import RunDir
     from runner.usecases.protection import Protection

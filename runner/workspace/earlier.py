@@ -7,7 +7,7 @@ the state before the first try, of the files that any of the tries has changed.
 from __future__ import annotations
 
 from runner.errors import RunnerError
-from runner.model import Earlier
+from runner.invocation import Earlier
 from runner.value import Value
 from runner.workspace.changes import strayed
 from runner.workspace.files import read_record, write_json

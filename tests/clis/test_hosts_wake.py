@@ -110,7 +110,9 @@ def test_claude_code_is_woken_after_clear_and_leaves_no_monitor_where_it_is_kill
     name = run.asks("Which one?")
     assert f"asks you {name}" in woken(host, 1)
     screen.shows("I see the question")
-    left = wait_until(lambda: monitors(repo), 30, "the monitor, which has told of the question and waits again")
+    left = wait_until(
+        lambda: monitors(repo), 30, "the monitor, which has told of the question and waits again"
+    )
     pid = re.search(rb"CLAUDE_PID=(\d+)", left[0].environment)
     claude = processes.look(int(pid[1])) if pid else None
     assert claude is not None

@@ -11,7 +11,8 @@ from support.values import a_config, a_task
 
 from runner.conduct.batch_task import config_of, is_apart, order_of, request_of, units_of
 from runner.conduct.plan_record import Assignment, Options, parts_of
-from runner.model import Config, Delegate, Level, Lineage, Model, Request, Sandbox
+from runner.invocation import Request
+from runner.model import Config, Delegate, Level, Lineage, Model, Sandbox
 from runner.plan.batch import decide
 from runner.plan.units import Plan, Rules
 from runner.state.plan_ledger import Breaker, PlanLedger, Step

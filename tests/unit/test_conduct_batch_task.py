@@ -13,8 +13,8 @@ from runner.conduct.batch_prompt import Order
 from runner.conduct.batch_task import batch_config, check_template, written
 from runner.config.snapshot import Origins
 from runner.errors import ConfigInvalid, PolicyRefused, PromptInvalid, TaskNotFound
-from runner.invocation import Invocation
-from runner.model import Config, Delegate, Model, Policy, Request, Task
+from runner.invocation import Invocation, Request
+from runner.model import Config, Delegate, Model, Policy, Task
 from runner.plan.units import EFFORTS, Files, Unit
 from runner.resolve.choose import choose
 from runner.resolve.invocation import Found, invocation

@@ -12,8 +12,8 @@ from support.values import a_config, a_manifest, a_task
 
 from runner.cli.render import manifest_text
 from runner.conduct.conductor_run import invocation
-from runner.invocation import Invocation
-from runner.model import Caps, Policy, Request
+from runner.invocation import Invocation, Request
+from runner.model import Caps, Policy
 from runner.resolve.choose import choose
 from runner.runtimes import PLAN
 from runner.state.manifest import first

@@ -13,7 +13,8 @@ import pytest
 from runner.config import generate
 from runner.config.commands import check, init, sample, schema, schema_names
 from runner.errors import Conflict, ExitStatus, PolicyRefused, Unwritable, UsageError
-from runner.model import Delegate, Economics, Host, Recovery, Request
+from runner.invocation import Request
+from runner.model import Delegate, Economics, Host, Recovery
 from runner.plan.pipeline import Pipeline
 from runner.usecases import start
 

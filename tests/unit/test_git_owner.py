@@ -14,9 +14,10 @@ from support.values import a_config, a_task, an_invocation, program
 
 from runner.errors import RunnerError
 from runner.git_change import GIT_OWNERS, GitPolicy, owning_task
+from runner.invocation import Request
 from runner.ledger.entry import EntryType
 from runner.ledger.file import Ledger
-from runner.model import Level, Request, Sandbox
+from runner.model import Level, Sandbox
 from runner.resolve.choose import choose
 from runner.resolve.invocation import Found, invocation
 from runner.usecases import git_owner

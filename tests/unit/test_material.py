@@ -10,7 +10,8 @@ import pytest
 from support.values import a_config, a_task
 
 from runner.errors import PromptInvalid
-from runner.model import Level, Request, Sandbox
+from runner.invocation import Request
+from runner.model import Level, Sandbox
 from runner.resolve.choose import choose
 from runner.resolve.prompt import Parts, compose
 from runner.usecases import material

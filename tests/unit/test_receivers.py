@@ -16,10 +16,10 @@ from support.family import DELEGATION, a_run, end, relative
 from support.values import a_config, a_task
 
 from runner.errors import RunnerError
-from runner.invocation import Invocation, SharedLedger
+from runner.invocation import Invocation, Request, SharedLedger
 from runner.ledger.entry import RUNNER, EntryType, LedgerEntry, NewEntry
 from runner.ledger.file import Ledger
-from runner.model import Config, Request, RuntimeSettings
+from runner.model import Config, RuntimeSettings
 from runner.state.authentic import write_record
 from runner.state.manifest import timestamp
 from runner.state.messages import Queue

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.values import a_config, a_task, an_invocation, program
 
 from runner.errors import ConfigInvalid, PolicyRefused, RunnerError, TaskNotFound
-from runner.invocation import THREAD, Invocation, Rehearsal
+from runner.invocation import THREAD, Invocation, Rehearsal, Request
 from runner.model import (
     Caps,
     Config,
@@ -26,7 +26,6 @@ from runner.model import (
     Price,
     Program,
     Recovery,
-    Request,
     RuntimeSettings,
     Sandbox,
     Terms,

@@ -12,16 +12,8 @@ from support.family import ALL_TOOLS, DELEGATION, a_run, end, relative
 from support.values import a_config, a_task
 
 from runner.errors import PolicyRefused, RunNotFound
-from runner.invocation import Invocation, Rehearsal
-from runner.model import (
-    Config,
-    Delegation,
-    Level,
-    Policy,
-    Request,
-    RuntimeSettings,
-    Sandbox,
-)
+from runner.invocation import Invocation, Rehearsal, Request
+from runner.model import Config, Delegation, Level, Policy, RuntimeSettings, Sandbox
 from runner.state.authentic import write_record
 from runner.state.lineage import ParentOver, children, lineage_of
 from runner.state.store import RunDir

@@ -12,7 +12,8 @@ from support.values import a_config, a_task
 
 from runner.config.snapshot import config_from_json, config_to_json
 from runner.disk.programs import stamp
-from runner.model import Config, Level, Model, Request, Sandbox
+from runner.invocation import Request
+from runner.model import Config, Level, Model, Sandbox
 from runner.resolve.choose import Choice
 from runner.state.watched import TO_COME, changed, digest_of, rewritten
 from runner.usecases.watched import started, watched

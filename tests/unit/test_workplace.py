@@ -15,7 +15,8 @@ from support.values import a_config, a_task
 from support.work import Work
 
 from runner.errors import Conflict, WorkspaceBusy
-from runner.model import Config, Request, RuntimeSettings
+from runner.invocation import Request
+from runner.model import Config, RuntimeSettings
 from runner.processes.proc import RUN_MARKER
 from runner.resolve.choose import choose
 from runner.state.store import RunDir, new_run_id

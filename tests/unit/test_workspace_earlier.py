@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.work import Work
 
-from runner.model import Earlier
+from runner.invocation import Earlier
 from runner.workspace import earlier, snapshot
 from runner.workspace.__main__ import main
 

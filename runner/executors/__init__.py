@@ -1,0 +1,18 @@
+"""The open set of places where a run may live besides the machine that starts it: one module for each, and
+one line here. An executor only places a run; our supervisor owns it there.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.executors.base import Executor
+
+LOCAL = "local"
+"""The machine that starts the run: what `executor` is called where there is none."""
+KINDS: tuple[str, ...] = ()
+
+
+def get(kind: str) -> Executor:
+    """That of a kind. KeyError for one that is not in KINDS: settings are checked when they are read."""
+    raise KeyError(kind)

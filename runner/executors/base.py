@@ -1,0 +1,87 @@
+"""What an executor is: it places a run, and tells of the job that it made for it. Pure values."""
+
+from __future__ import annotations
+
+from runner.value import StrEnum, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol
+
+    from runner.invocation import Invocation
+    from runner.state.placement import Placement
+
+    class Executor(Protocol):
+        """One kind. Every method but `look` may raise EngineSilent: the engine did not answer."""
+
+        kind: str
+
+        def command(self, invocation: Invocation) -> Command:
+            """What `submit` will execute. Pure: `resolve` prints it."""
+
+        def submit(self, invocation: Invocation, command: Command) -> Placed:
+            """Puts the run into the queue, once: a job that an answer was lost of is found by the run's id.
+            PlacingRefused, with what the engine says, where there is no job then."""
+
+        def find(self, run_id: str, cluster: str | None) -> Placed | None:
+            """The job of a run whose starter ended before it wrote down which it is."""
+
+        def look(self, placements: Sequence[Placement]) -> Mapping[str, Job]:
+            """What the engine says of each, by run id: one question for all, and none where others have just
+            asked."""
+
+        def tell(self, placement: Placement, run_path: str) -> bool:
+            """Has the supervisor on the node look at its requests now; whether it was reached."""
+
+        def end(self, placement: Placement, *, force: bool) -> None:
+            """Asks the engine to end the job: its supervisor is told first, unless `force`."""
+
+        def hold(self, placement: Placement, *, release: bool) -> None:
+            """Keeps a job that waits from beginning, or lets it begin. Conflict where it does not wait."""
+
+
+class Command(Value):
+    """How a run is submitted: `script` is what the node carries out."""
+
+    argv: tuple[str, ...]
+    script: str
+
+
+class Placed(Value):
+    """Which job it became, and in which cluster."""
+
+    job_id: str
+    cluster: str
+
+
+class State(StrEnum):
+    """Of a job, in the words that all executors share."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    ENDING = "ending"
+    """The engine ends it, or cleans up behind it: processes of it may be alive."""
+    ENDED = "ended"
+    """It has ended, and the engine still says how."""
+    GONE = "gone"
+    """The engine answers, and knows no such job any more."""
+    UNSEEN = "unseen"
+    """The engine does not answer, or another cluster does: nothing is known."""
+
+
+class Job(Value):
+    """What the engine says of one job, at one moment."""
+
+    state: State
+    engine_state: str | None = None
+    """In the engine's own word, such as `NODE_FAIL`."""
+    why: str | None = None
+    """Why it waits, in the engine's word, or why nothing is known."""
+    node: str | None = None
+    starts_at: str | None = None
+    """When the engine expects to begin it: an estimate of the engine's."""
+    exit_code: int | None = None
+    signal: int | None = None
+    restarts: int = 0
