@@ -66,7 +66,12 @@ _VALUES = {
         "RUN": ("runs",),
         "TASK|RUN": ("tasks", "runs"),
     },
-    **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
+    **{
+        "--model": ("models",),
+        "--sandbox": ("sandboxes",),
+        "--runtime": ("runtimes",),
+        "--executor": ("executors",),
+    },
     **{"--effort": ("efforts",), "--to": ("tasks", "runtimes"), "OWNER": ("tasks",)},
     **{"--status": ("states",), "NAME": ("schemas",), "PIPELINE": ("pipelines",)},
     **{"TARGET": ("tasks", "runtimes"), "RUNTIME": ("runtimes",)},

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 
 _EFFORT = "how hard the model thinks: low, medium, high, xhigh, or another word of the runtime"
+_EXECUTOR = "where the run lives: a name from [executors], or local"
 _PATIENT_S = 5.0
 
 
@@ -45,6 +46,7 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument("-m", "--model", metavar="M", help="a name from [models], or a literal model id")
     parser.add_argument("-r", "--effort", metavar="E", help=_EFFORT)
     parser.add_argument("-s", "--sandbox", metavar="S", help="a name from [sandboxes], or a level")
+    parser.add_argument("--executor", metavar="NAME", help=_EXECUTOR)
     parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
     parser.add_argument(
         "--open", action="store_true", help="after each turn, wait for a message: `runner send`, `runner end`"
@@ -189,6 +191,7 @@ def add_retry(parser: Parser) -> None:
     )
     parser.add_argument("--message", metavar="TEXT", help="what to do differently, in your words")
     parser.add_argument("-r", "--effort", metavar="E", help=_EFFORT)
+    parser.add_argument("--executor", metavar="NAME", help=_EXECUTOR)
     parser.add_argument(
         "--fresh", action="store_true", help="start a new session even if the old one can be resumed"
     )
@@ -211,7 +214,10 @@ def run_retry(args: Namespace) -> int:
     _add_words(args, run.task_id)
     config = settings(args)
     pass_gate(args, config, rehearses=retry.rehearses(run), task=run.task_id)
-    asked = Request(run.task_id, effort=args.effort, allow_danger=args.allow_danger, tied_to=tied_to(args))
+    if args.executor == "":
+        raise UsageError("--executor is empty")
+    named = {name: getattr(args, name) for name in ("effort", "executor", "allow_danger")}
+    asked = Request(run.task_id, **named, tied_to=tied_to(args))
     manifest = retry.retry(config, run, os.environ, asked, message=args.message, fresh=args.fresh)
     return _begun(args, manifest)
 
@@ -357,7 +363,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
 
         tasks = few([*settings(args).tasks], 10) or "none"
         raise UsageError("no task named", hint=f"`runner start TASK`, of {tasks} (`runner tasks` lists them)")
-    for option in ("model", "effort", "sandbox", "ledger", "handoff"):
+    for option in ("model", "effort", "sandbox", "executor", "ledger", "handoff"):
         if getattr(args, option) == "":
             raise UsageError(f"--{option} is empty")
     if args.handoff and not args.ledger:
@@ -368,6 +374,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         model=args.model,
         effort=args.effort,
         sandbox=args.sandbox,
+        executor=args.executor,
         timeout_s=args.timeout,
         rehearse=args.rehearse is not None,
         rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,

@@ -32,6 +32,7 @@ _WITH_NEITHER = {
     **dict.fromkeys(("prompt", "parent", "run_id"), "the prompts of its runs are made from their tasks"),
     **dict.fromkeys(("file", "paste"), "name them in `files` or `paste` of the task"),
     **dict.fromkeys(("ledger", "handoff"), "its runs have the ledgers of their tasks"),
+    "executor": "its runs live where their tasks say; --set tasks.ID.executor=NAME says it",
     "open": "nobody sends messages to these runs",
     "baseline": "`runner verify` runs the checks of all tasks",
 }

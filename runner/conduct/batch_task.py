@@ -12,6 +12,7 @@ import os
 from runner.conduct import batch_prompt
 from runner.conduct.batch_prompt import Order
 from runner.errors import ConfigInvalid, PromptInvalid
+from runner.executors import LOCAL
 from runner.invocation import Request
 from runner.model import Config, Level, Model, Task
 from runner.plan.checks import joined
@@ -105,8 +106,12 @@ def batch_config(
 
 
 def is_apart(config: Config, task_id: str) -> bool:
-    """Whether every batch gets a work tree of its own: where they may run side by side, they have to."""
-    return config.delegate.max_parallel > 1 or config.tasks[task_id].workspace == "worktree"
+    """Whether every batch gets a work tree of its own: where they may run side by side, or on other machines,
+    they have to.
+    """
+    task = config.tasks[task_id]
+    is_placed = task.executor not in (None, LOCAL)
+    return config.delegate.max_parallel > 1 or task.workspace == "worktree" or is_placed
 
 
 def units_of(assignment: Assignment, ledger: PlanLedger, step: Step) -> tuple[Unit, ...]:

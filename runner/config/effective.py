@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SECONDS = (
     *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout"),
-    *("open_timeout", "backoff", "backoff_max", "permission_timeout"),
+    *("open_timeout", "backoff", "backoff_max", "permission_timeout", "time", "max_pending"),
 )
 
 
@@ -42,6 +42,7 @@ def compiled(
             **{name: _sandbox(name, item, places) for name, item in merged["sandboxes"].items()},
         },
         "runtimes": {name: {"name": name} | _in_seconds(item) for name, item in merged["runtimes"].items()},
+        "executors": {name: {"name": name} | _in_seconds(item) for name, item in merged["executors"].items()},
         "delegation": merged["delegation"],
         "recovery": _in_seconds(merged["recovery"]),
         "delegate": merged["delegate"],
@@ -111,8 +112,10 @@ def linked(name: str, pipeline: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_seconds(table: dict[str, Any]) -> dict[str, Any]:
-    """With each time under the name that says so, and None for no limit."""
-    times = {name: None if table[name] == "none" else table[name] for name in _SECONDS if name in table}
+    """With each time under the name that says so, and None for no limit, or for what a task may take."""
+    times = {
+        name: None if table[name] in ("none", "task") else table[name] for name in _SECONDS if name in table
+    }
     rest = {name: value for name, value in table.items() if name not in times}
     return rest | {f"{name}_s": value for name, value in times.items()}
 

@@ -24,7 +24,7 @@ SYSTEM_POLICY = "/etc/runner/policy.toml"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLES = (
     *("DEFAULTS", "RUNTIMES", "MODELS", "SANDBOXES", "DELEGATION", "RECOVERY", "DELEGATE", "ECONOMICS"),
-    *("NOTIFY", "HOST", "BLOCKS", "TASKS"),
+    *("NOTIFY", "HOST", "BLOCKS", "TASKS", "EXECUTORS"),
 )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DURATION_PATTERN = r"^\s*(?=.*[1-9])(\d+(\.\d+)?|(\d+(\.\d+)?(w|d|h|ms|m|s))+)\s*$"
 _BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d{1,9}(\.\d{1,9})*\s*"
 _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_DURATION_SCHEMA = {
+DURATION = {
     "anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "exclusiveMinimum": 0}]
 }
 _WORD = {"type": "string", "pattern": r"^[^\x00]*$"}
@@ -56,11 +56,11 @@ Text = Annotated[
 Name = Annotated[
     str, AfterValidator(values.legal_name), WithJsonSchema({"type": "string", "pattern": values.NAME_PATTERN})
 ]
-Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(DURATION)]
 Limit = Annotated[
     float | Literal["none"],
     PlainValidator(values.limit),
-    WithJsonSchema({"anyOf": [{"const": "none"}, *_DURATION_SCHEMA["anyOf"]]}),
+    WithJsonSchema({"anyOf": [{"const": "none"}, *DURATION["anyOf"]]}),
 ]
 Tokens = Annotated[int | Literal["none"], *_count(1, zero=False)]
 Repeats = Annotated[int | Literal["none"], *_count(2, zero=True)]

@@ -8,7 +8,7 @@ import json
 from runner.config.blocks import BLOCKS
 from runner.config.values import IN_LIMITS
 from runner.git_change import GitPolicy
-from runner.model import Caps, Delegate, Delegation, Economics, Host, Notify, Recovery, Task
+from runner.model import Caps, Delegate, Delegation, Economics, ExecutorSettings, Host, Notify, Recovery, Task
 from runner.runtimes import NAMES, get
 from runner.text.durations import format_duration
 from runner.text.problems import Problem, dotted
@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "models": {},
     "sandboxes": {},
+    "executors": {},
     "delegation": table_of(Delegation()),
     "recovery": table_of(Recovery(), "retries"),
     "delegate": table_of(Delegate()),
@@ -63,13 +64,16 @@ DEFAULTS: dict[str, Any] = {
 }
 """The lowest layer, made of the values of `model` and of the runtimes, where the defaults are."""
 
+_EXECUTOR = {**table_of(ExecutorSettings("", "")), "time": "task"}
+"""What each of `[executors]` begins with."""
+
 EXCLUSIVE = {"prompt": "prompt_file", "prompt_file": "prompt"}
 """Where a layer sets one, the other one of the layers below does not count."""
 
 
 def default(key: str) -> str:
     """The default of a dotted key as descriptions and help tell it: `2h`, `25`, `none`."""
-    value: Any = DEFAULTS
+    value: Any = DEFAULTS | {"executor": _EXECUTOR}
     for part in key.split("."):
         value = value.get(part, "none")
     return value if isinstance(value, str) else json.dumps(value)

@@ -277,7 +277,9 @@ def _known_names(data: dict[str, Any], below: Sequence[Layer]) -> dict[str, Any]
     """
     found: dict[str, Any] = {}
     for table, names in data.items():
-        if table not in ("tasks", "models", "sandboxes", "blocks") or not isinstance(names, dict):
+        if table not in ("tasks", "models", "sandboxes", "executors", "blocks") or not isinstance(
+            names, dict
+        ):
             found[table] = names
             continue
         known = {name for layer in below for name, _ in _tables(layer.data.get(table))}

@@ -11,7 +11,8 @@ from graphlib import CycleError, TopologicalSorter
 from runner.config import layers
 from runner.config.effective import linked, task_of
 from runner.config.sent import kept_behind
-from runner.config.values import INPUT_PATTERN, LEVELS, SEVERITIES, STAGE_KINDS
+from runner.config.values import ENGINE_FLAGS, INPUT_PATTERN, LEVELS, SEVERITIES, STAGE_KINDS
+from runner.executors import LOCAL
 from runner.git_change import GIT_OWNERS
 from runner.model import Price
 from runner.runtimes import get
@@ -40,11 +41,18 @@ def examine(
     nothing more.
     """
     look = _Look(merged, stack, dropped)
-    for table, key in (("models", "model"), ("sandboxes", "level"), ("blocks", "text")):
+    for table, key in (
+        ("models", "model"),
+        ("sandboxes", "level"),
+        ("executors", "kind"),
+        ("blocks", "text"),
+    ):
         for name in merged[table]:
             look.required((table, name, key))
     for name, sandbox in merged["sandboxes"].items():
         look.sandbox(name, sandbox)
+    for name, executor in merged["executors"].items():
+        look.executor(("executors", name), executor)
     for name, model in merged["models"].items():
         look.provider(("models", name, "provider"), model)
         for key in Price._fields if "price" in model else ():
@@ -172,6 +180,13 @@ class _Look:
         if level == "danger-full-access" and not sandbox.get("allow_danger"):
             self.note((*path, "level"), "is refused at every start without allow_danger = true")
 
+    def executor(self, path: Path, executor: dict[str, Any]) -> None:
+        if path[1] == LOCAL:
+            self.complain(path, "is the name of this machine; give the table another name")
+        for key, value in executor.get("options", {}).items():
+            if value == "" and key not in ENGINE_FLAGS:
+                self.complain((*path, "options", key), "has no value; expected one")
+
     def waits(self, recovery: dict[str, Any]) -> None:
         if recovery["backoff_max"] < recovery["backoff"]:
             path: Path = ("recovery", "backoff")
@@ -216,6 +231,9 @@ class _Look:
         known = (*self.known("sandboxes"), *LEVELS)
         if sandbox is not None and sandbox not in known:
             self.unknown((*path, "sandbox"), sandbox, "a name from [sandboxes] or a level", known)
+        executor, places = task.get("executor", LOCAL), (*self.known("executors"), LOCAL)
+        if executor not in places:
+            self.unknown((*path, "executor"), executor, "a name from [executors], or local", places)
         for n, block in enumerate(task.get("blocks") or ()):
             if block not in self.known("blocks"):
                 self.unknown((*path, "blocks", n), block, "names from [blocks]", self.known("blocks"))

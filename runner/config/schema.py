@@ -1,7 +1,7 @@
 """The shape of delegate.toml and policy.toml, and the errors in the shape of a layer.
 
-The JSON Schemas in `schemas/` are generated from these models. The tables are in `tables.py` and
-`pipelines.py`, the types of single values in `kinds.py`; only these four import pydantic.
+The JSON Schemas in `schemas/` are generated from these models. The tables are in `tables.py`,
+`pipelines.py` and `executors.py`, the types of single values in `kinds.py`; only these five import pydantic.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from runner.config.blocks import BLOCKS
+from runner.config.executors import ExecutorTable
 from runner.config.kinds import Level, Name, RuntimeName, Text, Version
 from runner.config.pipelines import PipelineTable
 from runner.config.policy import USUAL
@@ -45,6 +46,7 @@ class Shape(BaseModel):
     runtimes: RuntimesTable | None = meaning("Settings of each agent CLI.")
     models: dict[Name, ModelTable] | None = meaning("Named model settings.")
     sandboxes: dict[Name, SandboxTable] | None = meaning("Named permission levels.")
+    executors: dict[Name, ExecutorTable] | None = meaning("Places besides this machine where runs may live.")
     delegation: DelegationTable | None = meaning("The delegation MCP server.")
     recovery: RecoveryTable | None = meaning("How a run continues after a failed attempt.")
     delegate: DelegateTable | None = meaning("How plans are put into batches and run.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Json = Mapping[str, Any]
 
-FORMAT = 8
+FORMAT = 9
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LARGEST = 64 * 1024 * 1024
 RACY_NS = 2_000_000_000

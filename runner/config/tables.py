@@ -108,6 +108,9 @@ class DefaultsTable(Table):
     model_config = ConfigDict(json_schema_extra={"allOf": _ONE_OF_TWO})
 
     runtime: RuntimeName | None = meaning("Agent CLI that runs the task.")
+    executor: Text | None = meaning(
+        "Where the run lives: a name from [executors], or local, which is this machine. Default local."
+    )
     model: Text | None = meaning("A name from [models], or a model id that is passed on as it is.")
     sandbox: Text | None = meaning("A name from [sandboxes], or one of the three levels.")
     timeout: Limit | None = meaning("Wall clock of a run, paused time not counted; default {}.")

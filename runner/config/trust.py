@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from runner.config.scripts import MOST_FOLDERS, commands_of, folders_of
+from runner.executors import LOCAL
 from runner.git_change import GIT_OWNERS
 from runner.lightjson import dumps
 from runner.text.modules import files_of_folders, files_of_modules
@@ -41,6 +42,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     "runtimes": ("version",),
     "models": ("model", "reasoning_effort", "price"),
     "sandboxes": (),
+    "executors": ("max_pending",),
     "delegation": ("enabled", "tools", "max_depth", "max_children", "tasks", "on_parent_end", "skills"),
     "recovery": None,
     "delegate": (
@@ -57,7 +59,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
 """Table -> keys that say what an agent is asked, how long it may take, or how its result is judged. None is
 all of them. (A run that delegates starts no run that is wider than itself.)
 """
-_NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks", "pipelines")
+_NAMED_TABLES = ("runtimes", "models", "sandboxes", "executors", "tasks", "pipelines")
 _STARTS = ("mcp_servers", "notify", "hooks", "projects", "command", "shell_environment_policy", "exporter")
 _DATA = (".log", ".jsonl", ".csv", ".tsv", ".db", ".db3", ".sqlite", ".sqlite3", ".pid", ".sock", ".lock")
 _LONGEST_NAME = 1024
@@ -145,6 +147,8 @@ def _says_nothing(path: Path, value: Any, merged: Mapping[str, Any], below: Mapp
     table, key = path[0], path[-1]
     if table == "sandboxes":  # an empty `deny_read` may take back that of the user's own settings
         return value in ("read-only", False, []) and key != "deny_read"
+    if key == "executor" and value == LOCAL:
+        return True
     if (key == "rehearse" and isinstance(value, bool)) or (table == "git" and value in GIT_OWNERS):
         return True
     if key == "runtime" and table == "models":
@@ -171,7 +175,9 @@ def _level(name: str, merged: Mapping[str, Any]) -> str:
 
 def kind(path: Path, value: Any) -> str:
     key = path[-1]
-    if path[0] in ("sandboxes", "git") or key in ("sandbox", "isolated", "permissions"):
+    if path[0] == "executors":
+        return RUNS if key == "setup" else SENDS if key == "mail-user" else WIDENS
+    if path[0] in ("sandboxes", "git") or key in ("sandbox", "executor", "isolated", "permissions"):
         return WIDENS
     if key in ("provider", "prompt_file", "paste", "map", "env") or any(
         "://" in text for text in texts(value)
@@ -183,7 +189,7 @@ def kind(path: Path, value: Any) -> str:
 
 
 def _is_commands(path: Path) -> bool:
-    return path[0] != "runtimes" and path[-1] in ("verify", "prepare", "commands")
+    return path[0] != "runtimes" and path[-1] in ("verify", "prepare", "commands", "setup")
 
 
 def _words(path: Path, value: Any) -> str:

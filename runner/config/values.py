@@ -14,6 +14,7 @@ from runner.model import Delegation, is_name
 from runner.runtimes.overrides import mentions
 from runner.text.commandline import words_of
 from runner.text.durations import WANTED, parse_duration
+from runner.text.memory import parse_memory
 from runner.text.problems import near, one_of
 from runner.text.versions import parse_constraint
 
@@ -47,6 +48,15 @@ MESSAGE_PATTERN = r"^(?=[\s\S]*\S)([^{}\x00]|\{\{|\}\}|\{(" + "|".join(PLACEHOLD
 HOST_PATTERN = (
     r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$"
 )
+WORD_PATTERN = r"^[!-,.-~][!-~]{0,199}$(?!\n)"
+ENGINE_OPTIONS = (
+    *("exclude", "exclusive", "hint", "licenses", "mail-type", "mail-user", "nice", "nodelist"),
+    *("oversubscribe", "prefer", "priority", "reservation", "switches", "threads-per-core", "tmp", "wckey"),
+)
+"""Long options of the command of an executor's engine that settings may add."""
+ENGINE_FLAGS = ("exclusive", "nice", "oversubscribe")
+"""Those that may stand without a value."""
+_WORD_WANTED = "expected one word of at most 200 printable ASCII characters that begins with no `-`"
 _RELATIVE = re.compile(r"[\w.+@%][\w.+@%/-]*")
 _NAME_WANTED = (
     "expected a name of 1 to 64 letters, digits, `.`, `_` or `-` that starts with a letter or "
@@ -218,6 +228,36 @@ def provider(runtime: Runtime, value: str) -> str:
     if value not in runtime.providers:
         names = (*runtime.providers, *aliases)
         raise ValueError(f"expected one of {one_of(names)}{near(value, names)}")
+    return value
+
+
+def engine_word(value: str) -> str:
+    """What can be the value of an option of an engine's command: never an option itself."""
+    if not re.fullmatch(WORD_PATTERN, value):
+        raise ValueError(_WORD_WANTED)
+    return value
+
+
+def engine_option(value: Any) -> str:
+    """ "" is an option without a value; which may stand so is a rule of `references`."""
+    if value is True or value in ("true", ""):
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{_WORD_WANTED}, or true for an option without a value")
+    return engine_word(value)
+
+
+def engine_time(value: Any) -> float | str:
+    try:
+        return "task" if value == "task" else parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f'{error}; or "task" for what the task may take') from None
+
+
+def memory(value: str) -> str:
+    parse_memory(value)
     return value
 
 

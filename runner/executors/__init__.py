@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 """The machine that starts the run: what `executor` is called where there is none."""
-KINDS: tuple[str, ...] = ()
+KINDS: tuple[str, ...] = ("slurm",)
 
 
 def get(kind: str) -> Executor:

@@ -10,8 +10,9 @@ import os
 from runner import runtimes
 from runner.config import policy
 from runner.errors import ConfigInvalid, PipelineNotFound, PolicyRefused, TaskNotFound
+from runner.executors import LOCAL
 from runner.invocation import Request
-from runner.model import Config, Level, Model, RuntimeSettings, Sandbox, Task
+from runner.model import Config, ExecutorSettings, Level, Model, RuntimeSettings, Sandbox, Task
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -31,6 +32,8 @@ class Choice(Value):
     settings: RuntimeSettings
     model: Model | None
     sandbox: Sandbox
+    executor: ExecutorSettings | None = None
+    """None: this machine."""
 
     @property
     def rehearses(self) -> bool:
@@ -72,6 +75,8 @@ def choose(config: Config, request: Request) -> Choice:
     if sandbox.level is Level.DANGER:
         # Nothing could keep it from the network.
         choice = choice.replace(sandbox=sandbox.replace(network=True))
+    if (name := request.executor or task.executor) is not None:
+        choice = choice.replace(executor=executor_of(config, name))
     told = config.notify
     notices = filter(None, (told.on_end, told.on_attention, told.on_turn))
     policy.refuse(
@@ -137,3 +142,14 @@ def sandbox_of(config: Config, name: str) -> Sandbox:
         return Sandbox(name, Level(name))
     hint = near_match(name, [*config.sandboxes, *Level], "sandbox")
     raise ConfigInvalid(f"unknown sandbox `{name}`", hint=hint)
+
+
+def executor_of(config: Config, name: str) -> ExecutorSettings | None:
+    """What a task calls so. None is this machine; ConfigInvalid."""
+    if name == LOCAL:
+        return None
+    try:
+        return config.executors[name]
+    except KeyError:
+        hint = near_match(name, [*config.executors, LOCAL], "executor")
+    raise ConfigInvalid(f"unknown executor `{name[:80]}`", hint=hint)

@@ -7,13 +7,16 @@ its parent: not in its sandbox, not in its network, not in what it may delegate.
 from __future__ import annotations
 
 from runner.errors import PolicyRefused
+from runner.executors import LOCAL
 from runner.model import Delegation, Level, McpServer, Sandbox, Task
+from runner.runtimes import PLAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runner.invocation import Invocation
+    from runner.resolve.choose import Choice
 
 SERVER = "delegation"
 TOOLS: Mapping[str, tuple[str, ...]] = {
@@ -97,6 +100,22 @@ def refuse_wider(parent: Invocation, task: Task, sandbox: Sandbox, delegation: D
         more = sorted(set(narrowed(delegation, parent).tools) - set(parent.delegation.tools))
         if not parent.delegation.enabled or more:
             raise WiderThanParent(f"the parent has no delegation{' of ' + ', '.join(more) if more else ''}")
+
+
+def beside_parent(choice: Choice, parent: Invocation) -> Choice:
+    """A run that another one starts lives where that lives, in the same job. WiderThanParent where it is to
+    live elsewhere. The conductor of a plan is no agent: its runs live where their tasks say.
+    """
+    if parent.runtime == PLAN:
+        return choice
+    asked, above = choice.executor, parent.executor
+    if asked is not None and (above is None or asked.name != above.name):
+        where = "on this machine" if above is None else f"on executor `{above.name}`"
+        raise WiderThanParent(
+            f"the parent lives {where}, and the run would live on executor `{asked.name}`",
+            hint=f'a child lives where its parent does: executor = "{LOCAL}" in its task says no more',
+        )
+    return choice.replace(executor=above)
 
 
 def refuse_too_deep(parent: Invocation) -> None:

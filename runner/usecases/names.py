@@ -22,7 +22,9 @@ _LARGEST = 1 << 20
 
 
 def of(kind: str, typed: str, folder: str, env: Mapping[str, str], config_file: str | None) -> dict[str, str]:
-    """Those of a kind: `runs`, `tasks`, `models`, `sandboxes`, `efforts`, `runtimes`, `states`, `schemas`."""
+    """Those of a kind: `runs`, `efforts`, `runtimes`, `states`, `schemas`, or a table of the settings such as
+    `tasks`.
+    """
     if kind == "runs":
         return _runs(folder, typed)
     if kind in ("runtimes", "efforts"):

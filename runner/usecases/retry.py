@@ -11,6 +11,7 @@ import os
 
 from runner.disk.files import read_text
 from runner.errors import Conflict, RunnerError, SessionBusy
+from runner.executors import LOCAL
 from runner.invocation import Earlier, Request
 from runner.model import Lineage
 from runner.resolve.invocation import Again
@@ -157,6 +158,7 @@ def _request(run: RunDir, old: Invocation, now: Request) -> Request:
         model=(old.model_name or old.model) if "model" in asked else None,
         effort=old.reasoning_effort if now.effort is None and "effort" in asked else now.effort,
         sandbox=old.sandbox.name if "sandbox" in asked else None,
+        executor=now.executor or (_place(old) if "executor" in asked else None),
         timeout_s=old.limits.timeout_s if "timeout" in asked else None,
         rehearse=rehearsal is not None,
         rehearsal_script=None if rehearsal is None else rehearsal.script,
@@ -167,6 +169,10 @@ def _request(run: RunDir, old: Invocation, now: Request) -> Request:
         earlier=_earlier(run, old),
         ledger=None if old.ledger is None else old.ledger.task_id,
     )
+
+
+def _place(old: Invocation) -> str:
+    return LOCAL if old.executor is None else old.executor.name
 
 
 def _earlier(run: RunDir, old: Invocation) -> Earlier | None:

@@ -290,14 +290,14 @@ def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None
         request = request.replace(map=material.find_map(config.root))
     if request.parent is None:
         return choose(config, request), None
-    from runner.resolve.delegation import refuse_too_deep  # only a start with a parent pays for it
+    from runner.resolve import delegation  # only a start with a parent pays for it
     from runner.usecases.find import by_manifest_path
 
     parent = own_invocation(by_manifest_path(config.root, request.parent))
-    refuse_too_deep(parent)
+    delegation.refuse_too_deep(parent)
     if parent.rehearsal is not None:
         request = request.replace(rehearse=True)
-    choice = choose(config, request)
+    choice = delegation.beside_parent(choose(config, request), parent)
     _refuse_rewritten(config.root, parent, choice.settings, config.root)
     return choice, parent
 

@@ -194,7 +194,13 @@ def _busy(repo: str, root: str, busy: WorkspaceBusy) -> WorkspaceBusy:
 
 
 def planned(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> str:
-    """The folder that the run would work in now; nothing is reserved."""
+    """The folder that the run would work in now; nothing is reserved. ConfigInvalid where it would share the
+    repository's tree from another machine.
+    """
+    if choice.executor is not None:
+        from runner.resolve.placing import refuse_shared  # most runs live here
+
+        refuse_shared(choice)
     if choice.task.workspace != "worktree":
         return root
     from runner.workspace import repository, worktree

@@ -26,6 +26,7 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "title": None,
                 "runtime": "codex",
                 "model": None,
+                "executor": None,
                 "sandbox": "read-only",
                 "prompt": "x",
                 "prompt_file": None,

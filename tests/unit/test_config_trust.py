@@ -69,7 +69,7 @@ def with_(table: str, line: str, text: str = BASE) -> str:
 def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
     assert set(HARMLESS) == set(schema.keys_at(()))
     for table, keys in HARMLESS.items():
-        named = table in ("runtimes", "models", "sandboxes", "tasks", "pipelines")
+        named = table in ("runtimes", "models", "sandboxes", "executors", "tasks", "pipelines")
         path = (table, "codex" if table == "runtimes" else "NAME") if named else (table,)
         assert set(keys or ()) <= set(schema.keys_at(path)), table
 

@@ -1,0 +1,86 @@
+"""The tables of `[executors.NAME]`. Pure.
+
+What is written here becomes words of the engine's command line. Of the engine's own options only those are
+known that leave a run's environment, folder, output and owner as runner has chosen them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+
+from runner.config import values
+from runner.config.kinds import DURATION, Commands, Limit
+from runner.config.tables import Table, meaning
+from runner.executors import KINDS
+from runner.text import memory
+
+Word = Annotated[
+    str,
+    AfterValidator(values.engine_word),
+    WithJsonSchema({"type": "string", "pattern": values.WORD_PATTERN}),
+]
+Memory = Annotated[
+    str, AfterValidator(values.memory), WithJsonSchema({"type": "string", "pattern": memory.PATTERN})
+]
+_Time = Annotated[
+    float | Literal["task"],
+    PlainValidator(values.engine_time),
+    WithJsonSchema({"anyOf": [{"const": "task"}, *DURATION["anyOf"]]}),
+]
+_OptionValue = Annotated[
+    str,
+    PlainValidator(values.engine_option),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": rf"^$|{values.WORD_PATTERN}"},
+                {"type": "integer", "minimum": 0, "maximum": values.MOST},
+                {"const": True},
+            ]
+        }
+    ),
+]
+if TYPE_CHECKING:
+    Kind = str
+    Option = str
+else:
+    Kind = Literal[tuple(KINDS)]
+    Option = Literal[tuple(values.ENGINE_OPTIONS)]
+
+
+class ExecutorTable(Table):
+    """A place where runs may live besides this machine. The key of the table is its name."""
+
+    place = "executor"
+    kind: Kind | None = meaning("What takes the runs: slurm, through its command `sbatch`.")
+    partition: Word | None = meaning("Where the engine is to look for a node; default its own.")
+    account: Word | None = meaning("Whom the engine charges; default its own.")
+    qos: Word | None = meaning("The engine's quality of service; default its own.")
+    constraint: Word | None = meaning('What a node must have, in the engine\'s words, e.g. "a100&ib".')
+    cpus: Annotated[int, Field(ge=1, le=4096)] | None = meaning("CPUs of a run; default {}.")
+    memory: Memory | None = meaning('Memory of a run, e.g. "8G"; default the engine\'s own.')
+    gpus: Annotated[int, Field(ge=0, le=128)] | None = meaning("GPUs of a run; default {}.")
+    time: _Time | None = meaning(
+        "How long the engine lets a run live: task, which is what the task may take with its checks and its "
+        "stop, or a duration. Default {}."
+    )
+    max_pending: Limit | None = meaning(
+        "A run that has waited longer for its place is cancelled; default {}."
+    )
+    max_running: Annotated[int, Field(ge=1, le=100_000)] | None = meaning(
+        "How many of its runs may be at work at once; default none, no limit of runner's own."
+    )
+    requeue: bool | None = meaning(
+        "true: the engine may begin a run once more whose node was lost; it is a new attempt. Default {}."
+    )
+    setup: Commands | None = meaning(
+        "Commands that the node runs before the run begins, written as those of `verify`. They run outside "
+        "of every sandbox."
+    )
+    options: dict[Option, _OptionValue] | None = meaning(
+        "Further long options of the engine's command, with their values; true is none. Known are "
+        + ", ".join(values.ENGINE_OPTIONS)
+        + "."
+    )
