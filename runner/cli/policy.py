@@ -8,7 +8,8 @@ from runner.cli import pen
 from runner.cli.actions import add_actions
 from runner.cli.parser import Namespace, Parser, here
 from runner.cli.render import emit, fitted
-from runner.config.widening import BREACH, NARROWS, OTHER, RULES, WIDENS
+from runner.config.facts import NARROWS, OTHER, WIDENS
+from runner.config.widening import BREACH, RULES
 from runner.errors import ExitStatus, PolicyRefused
 from runner.text.terminal import plain
 from runner.text.words import count, few

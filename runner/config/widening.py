@@ -10,38 +10,61 @@ from __future__ import annotations
 import itertools
 import shlex
 
+from runner.config.facts import (
+    NARROWS,
+    OTHER,
+    WIDENS,
+    Fact,
+    added,
+    anything,
+    cheaper,
+    folders,
+    globs,
+    hosts,
+    kept,
+    lost,
+    memory,
+    more,
+    neutral,
+    pasted,
+    ranked,
+    time,
+    usual,
+    versions,
+)
 from runner.config.layers import leaves
 from runner.config.policy import USUAL
 from runner.config.scripts import is_starter
 from runner.config.successors import renamed
 from runner.config.trust import HARMLESS, RUNS, SENDS, kind
+from runner.executors import LOCAL
 from runner.lightjson import dumps
 from runner.model import Caps, Level, Model, Sandbox, Task
 from runner.text.durations import format_duration
-from runner.text.globs import around
 from runner.text.problems import dotted
-from runner.text.versions import parse_constraint
 from runner.text.words import shortened
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from runner.config.facts import Compare
     from runner.config.layers import Layer
-    from runner.model import Config, Price
+    from runner.model import Config
     from runner.text.positions import Path
 
-    Compare = Callable[[Any, Any], str]
     Facts = dict[str, "Fact"]
 
-BREACH, WIDENS, NARROWS, OTHER = "breach", "widens", "narrows", "other"
+BREACH = "breach"
 RULES = (
     *("level", "network", "host", "writable", "deny_read", "env", "program", "mcp", "config", "sends"),
     *("check_removed", "check_weakened", "scope", "gate", "delegation", "budget", "git", "script", "trust"),
+    "executor",
 )
 """Each kind of what is widened; the names are stable."""
+_OF_ENGINE = ("kind", "partition", "account", "qos", "constraint", "options")
 
 
 class Side(Value):
@@ -72,86 +95,6 @@ class SettingChange(Value):
     """Another one than that of the settings."""
 
 
-class Fact(Value):
-    """`path` says it; `via` has chosen the table that does."""
-
-    rule: str
-    compare: Compare
-    value: Any
-    path: Path
-    via: Path = ()
-    is_time: bool = False
-
-
-def _ranked(*order: Any) -> Compare:
-    """From narrow to wide; what has no place there widens."""
-
-    def compare(before: Any, after: Any) -> str:
-        is_known = before in order and after in order
-        return NARROWS if is_known and order.index(after) < order.index(before) else WIDENS
-
-    return compare
-
-
-def _usual(usual: Any) -> Compare:
-    return lambda _, after: NARROWS if after == usual else WIDENS
-
-
-def _more(before: float | None, after: float | None) -> str:
-    """None is no limit."""
-    return WIDENS if before is not None and (after is None or after > before) else NARROWS
-
-
-def _grown(around: Callable[[str], Sequence[Hashable]]) -> Compare:
-    """`around`: one of a list that grants, in its only form, then what else covers all of it. None is all."""
-
-    def compare(before: Sequence[str] | None, after: Sequence[str] | None) -> str:
-        if before is None or after is None:
-            return WIDENS if after is None else NARROWS
-        wide = {around(one)[0] for one in before}
-        return NARROWS if all(not wide.isdisjoint(around(one)) for one in after) else WIDENS
-
-    return compare
-
-
-def _lost(compare: Compare) -> Compare:
-    return lambda kept, still_kept: compare(still_kept, kept)
-
-
-def _above(host: str) -> tuple[str, ...]:
-    parts = host.removeprefix("*.").split(".")
-    return (host, *(f"*.{'.'.join(parts[n:])}" for n in range(1, len(parts))))
-
-
-_added, _hosts, _globs = _grown(lambda name: (name,)), _grown(_above), _grown(around)
-_folders, _kept = _grown(lambda path: around(f"{path}/")), _lost(_added)
-
-
-def _pasted(before: Sequence[str], after: Sequence[str]) -> str:
-    """`!` takes files out."""
-    out, still_out = ([one for one in globs if one[0] == "!"] for globs in (before, after))
-    is_less = _globs(still_out, out) == NARROWS
-    return _globs(before, [one for one in after if one[0] != "!"]) if is_less else WIDENS
-
-
-def _versions(before: str | None, after: str | None) -> str:
-    """Each bound of BASE has to stand at HEAD, or more than `>=` asked for."""
-    kept, come = ({*parse_constraint(text)} if text else set() for text in (before, after))
-    least = [bound for sign, bound in come if sign in ("==", ">", ">=")]
-    held = (op == ">=" and any(new >= old for new in least) for op, old in kept - come)
-    return NARROWS if all(held) else WIDENS
-
-
-def _neutral(before: Any, after: Any) -> str:
-    return OTHER
-
-
-def _cheaper(before: Price | None, after: Price | None) -> str:
-    """A limit in money lets more through."""
-    was, now = (tuple(one.to_json().values()) if one else () for one in (before, after))
-    return WIDENS if was and (not now or any(b < a for a, b in zip(was, now, strict=True))) else OTHER
-
-
 def _is_same(one: Any, other: Any) -> bool:
     """As JSON has it, where True is not 1."""
     if isinstance(one, (str, tuple, Value)):
@@ -161,59 +104,67 @@ def _is_same(one: Any, other: Any) -> bool:
     )
 
 
-_ANY = _ranked()
 _RULES: dict[Path, tuple[str, Compare]] = {
-    ("tasks", "runtime"): ("program", _ANY),
-    ("tasks", "scope"): ("scope", _globs),
-    ("tasks", "prompt_file"): ("sends", _usual(None)),
-    ("tasks", "map"): ("sends", _usual(None)),
-    ("tasks", "paste"): ("sends", _pasted),
-    ("tasks", "verify_from"): ("check_weakened", _ranked("base", "run")),
-    ("tasks", "protect"): ("check_weakened", _lost(_globs)),
+    ("tasks", "runtime"): ("program", anything),
+    ("tasks", "scope"): ("scope", globs),
+    ("tasks", "prompt_file"): ("sends", usual(None)),
+    ("tasks", "map"): ("sends", usual(None)),
+    ("tasks", "paste"): ("sends", pasted),
+    ("tasks", "verify_from"): ("check_weakened", ranked("base", "run")),
+    ("tasks", "protect"): ("check_weakened", lost(globs)),
     ("tasks", "output_contract"): ("check_weakened", lambda before, _: NARROWS if before is None else WIDENS),
-    ("tasks", "conformance"): ("check_weakened", _ranked("enforce", "report")),
-    ("tasks", "expects_change"): ("check_weakened", _ranked(True, False)),
-    ("tasks", "on_failure"): ("check_weakened", _ranked("rollback", None, "keep")),
-    ("tasks", "workspace"): ("gate", _ranked("worktree", "in-place")),
-    ("tasks", "start"): ("gate", _ranked("manual", "on_handoff")),
-    ("tasks", "delegation"): ("delegation", _ranked(False, True)),
-    ("tasks", "rehearse"): ("program", _ranked(True, False)),
-    ("tasks", "rehearsal_script"): ("program", _usual(None)),
-    **{("tasks", name): ("budget", _more) for name in Task._fields if name[-2:] == "_s"},
-    ("tasks", "retries"): ("budget", _more),
-    **{("limits", name): ("budget", _more) for name in Caps._fields},
-    ("limits", "warn_at"): (OTHER, _neutral),
-    ("sandboxes", "level"): ("level", _ranked(*Level)),
-    ("sandboxes", "allow_danger"): ("level", _ranked(False, True)),
-    ("sandboxes", "network"): ("network", _hosts),
-    ("sandboxes", "writable"): ("writable", _folders),
-    ("sandboxes", "deny_read"): ("deny_read", _lost(_folders)),
-    ("models", "provider"): ("host", _ANY),
-    ("models", "runtime"): ("program", _ANY),
-    ("models", "price"): ("budget", _cheaper),
-    ("runtimes", "env"): ("env", _added),
-    ("runtimes", "version"): ("program", _versions),
-    ("runtimes", "isolated"): ("mcp", _ranked(True, False)),
-    ("runtimes", "permission_timeout_s"): (OTHER, _neutral),
-    ("runtimes", "permissions"): ("program", _ranked("refuse", None, "ask", "allow")),
-    ("delegation", "enabled"): ("delegation", _ranked(False, True)),
-    ("delegation", "tools"): ("delegation", _added),
-    ("delegation", "tasks"): ("delegation", _added),
-    ("delegation", "on_parent_end"): ("delegation", _ranked("cancel", "leave")),
-    ("delegation", "server"): ("mcp", _ANY),
-    ("delegation", "max_depth"): ("budget", _more),
-    ("delegation", "max_children"): ("budget", _more),
-    ("recovery", "api_retries"): ("budget", _more),
-    ("delegate", "max_parallel"): ("budget", _more),
-    ("delegate", "max_failures"): ("budget", _more),
-    ("delegate", "decision"): ("gate", _ranked("ask", "auto")),
-    ("delegate", "files"): ("check_weakened", _ranked("strict", "warn", "off")),
-    ("delegate", "commit"): ("git", _usual(False)),
-    ("host", "level"): ("gate", _ranked("strict", "guide")),
-    ("host", "may_edit"): ("writable", _globs),
-    ("git", "owner"): ("git", _ranked("human", "runner", None)),
-    ("gate", "approve"): ("gate", _ranked(True, None)),
-    ("gate", "no_findings"): ("gate", _ranked("minor", "important", "critical", None)),
+    ("tasks", "conformance"): ("check_weakened", ranked("enforce", "report")),
+    ("tasks", "expects_change"): ("check_weakened", ranked(True, False)),
+    ("tasks", "on_failure"): ("check_weakened", ranked("rollback", None, "keep")),
+    ("tasks", "workspace"): ("gate", ranked("worktree", "in-place")),
+    ("tasks", "start"): ("gate", ranked("manual", "on_handoff")),
+    ("tasks", "delegation"): ("delegation", ranked(False, True)),
+    ("tasks", "rehearse"): ("program", ranked(True, False)),
+    ("tasks", "rehearsal_script"): ("program", usual(None)),
+    **{("tasks", name): ("budget", more) for name in Task._fields if name[-2:] == "_s"},
+    ("tasks", "retries"): ("budget", more),
+    **{("limits", name): ("budget", more) for name in Caps._fields},
+    ("limits", "warn_at"): (OTHER, neutral),
+    ("sandboxes", "level"): ("level", ranked(*Level)),
+    ("sandboxes", "allow_danger"): ("level", ranked(False, True)),
+    ("sandboxes", "network"): ("network", hosts),
+    ("sandboxes", "writable"): ("writable", folders),
+    ("sandboxes", "deny_read"): ("deny_read", lost(folders)),
+    ("tasks", "executor"): ("executor", usual(None)),
+    **{("executors", name): ("executor", anything) for name in _OF_ENGINE},
+    ("executors", "cpus"): ("budget", more),
+    ("executors", "memory"): ("budget", memory),
+    ("executors", "gpus"): ("budget", more),
+    ("executors", "time_s"): ("budget", time),
+    ("executors", "max_running"): ("budget", more),
+    ("executors", "requeue"): ("budget", ranked(False, True)),
+    ("executors", "setup"): ("program", anything),
+    ("models", "provider"): ("host", anything),
+    ("models", "runtime"): ("program", anything),
+    ("models", "price"): ("budget", cheaper),
+    ("runtimes", "env"): ("env", added),
+    ("runtimes", "version"): ("program", versions),
+    ("runtimes", "isolated"): ("mcp", ranked(True, False)),
+    ("runtimes", "permission_timeout_s"): (OTHER, neutral),
+    ("runtimes", "permissions"): ("program", ranked("refuse", None, "ask", "allow")),
+    ("delegation", "enabled"): ("delegation", ranked(False, True)),
+    ("delegation", "tools"): ("delegation", added),
+    ("delegation", "tasks"): ("delegation", added),
+    ("delegation", "on_parent_end"): ("delegation", ranked("cancel", "leave")),
+    ("delegation", "server"): ("mcp", anything),
+    ("delegation", "max_depth"): ("budget", more),
+    ("delegation", "max_children"): ("budget", more),
+    ("recovery", "api_retries"): ("budget", more),
+    ("delegate", "max_parallel"): ("budget", more),
+    ("delegate", "max_failures"): ("budget", more),
+    ("delegate", "decision"): ("gate", ranked("ask", "auto")),
+    ("delegate", "files"): ("check_weakened", ranked("strict", "warn", "off")),
+    ("delegate", "commit"): ("git", usual(False)),
+    ("host", "level"): ("gate", ranked("strict", "guide")),
+    ("host", "may_edit"): ("writable", globs),
+    ("git", "owner"): ("git", ranked("human", "runner", None)),
+    ("gate", "approve"): ("gate", ranked(True, None)),
+    ("gate", "no_findings"): ("gate", ranked("minor", "important", "critical", None)),
 }
 """(table, field) -> what a change of it is. Without a row it is harmless where `trust` says so."""
 
@@ -277,12 +228,16 @@ def _subjects(config: Config) -> dict[Path, Facts]:
     for name, one in config.runtimes.items():
         facts, path = found["runtimes", name], ("runtimes", name)
         for key, rule in (("command", "program"), ("args", "program"), ("provider", "host")):
-            facts[key] = Fact(rule, _ANY, getattr(one, key), (*path, key))
+            facts[key] = Fact(rule, anything, getattr(one, key), (*path, key))
         facts |= _of_config(path, facts.pop("config").value)
+    for name, place in config.executors.items():
+        facts = found["executors", name] = _of("executors", place, ("executors", name), "name")
+        lasts = "task" if place.time_s is None else format_duration(place.time_s)
+        facts["time_s"] = facts["time_s"].replace(value=lasts, is_time=False)
     for table in ("delegation", "recovery", "delegate", "economics", "host", "git"):
         found[table,] = _of(table, getattr(config, table), (table,))
     blocks = {
-        name: Fact(OTHER, _neutral, text, ("blocks", name, "text")) for name, text in config.blocks.items()
+        name: Fact(OTHER, neutral, text, ("blocks", name, "text")) for name, text in config.blocks.items()
     }
     return found | {("blocks",): blocks} | dict(_stages(config))
 
@@ -299,7 +254,7 @@ def _of(table: str, value: Value, path: Path, *but: str) -> Facts:
         if name not in but:
             key = "rehearse" if name == "rehearsal_script" else name.removesuffix("_s")
             is_harmless = harmless is None or key in harmless
-            rule = _RULES.get((table, name), (OTHER, _neutral) if is_harmless else ("trust", _ANY))
+            rule = _RULES.get((table, name), (OTHER, neutral) if is_harmless else ("trust", anything))
             facts[name] = Fact(*rule, getattr(value, name), (*path, key), is_time=name.endswith("_s"))
     return facts
 
@@ -309,14 +264,16 @@ def _of_task(config: Config, task: Task, path: Path) -> Facts:
     provider = model.provider or config.runtimes[task.runtime].provider
     says = ("models", task.model or "") if model.provider else ("runtimes", task.runtime)
     facts = _of("tasks", task, path, "id", "limits", "sandbox")
+    if task.executor == LOCAL:
+        facts["executor"] = facts["executor"].replace(value=None)
     if model.runtime:
         facts["runtime"] = facts["runtime"].replace(path=(*path, "model"))
     for key, one in _of("limits", task.limits, (*path, "limits")).items():
         facts[f"limits.{key}"] = one
     for key in ("verify", "prepare"):
-        facts[key] = facts[key].replace(rule="check", compare=_kept)
+        facts[key] = facts[key].replace(rule="check", compare=kept)
     facts["scope"] = facts["scope"].replace(value=task.scope or None)
-    facts["served by"] = Fact("host", _ANY, provider, (*says, "provider"))
+    facts["served by"] = Fact("host", anything, provider, (*says, "provider"))
     return facts | _of_sandbox(config.sandboxes[task.sandbox], (*path, "sandbox"))
 
 
@@ -337,14 +294,14 @@ def _of_config(path: Path, config: Mapping[str, Any]) -> Facts:
         is_mcp = not {"mcp_servers", "mcpServers"}.isdisjoint(name.split("."))
         rule = {RUNS: "program", SENDS: "host"}.get(kind(where, value), "config")
         rule = "mcp" if is_mcp else OTHER if name in USUAL["config"] else rule
-        facts[dotted(("config", *leaf))] = Fact(rule, _neutral if rule == OTHER else _ANY, value, where)
+        facts[dotted(("config", *leaf))] = Fact(rule, neutral if rule == OTHER else anything, value, where)
     return facts
 
 
 def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
     for name, pipeline in config.pipelines.items():
         given: Path = ("pipelines", name, "input")
-        yield given[:2], {"input": Fact("trust", _ANY, tuple(pipeline.get("input", ())), given)}
+        yield given[:2], {"input": Fact("trust", anything, tuple(pipeline.get("input", ())), given)}
         for n, stage in enumerate(pipeline["stages"]):
             path, gate = ("pipelines", name, "stages", n), stage["gate"]
             repair = {**(stage["repair"] or {})}
@@ -357,10 +314,10 @@ def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
                 for key in ("approve", "no_findings")
             }
             checks = tuple(map(tuple, gate["commands"]))
-            facts["commands"] = Fact("check", _kept, checks, (*path, "gate"))
-            facts["prompt"] = Fact(OTHER, _neutral, stage["prompt"], (*path, "prompt"))
-            facts["rounds of repair"] = Fact("budget", _more, rounds, (*path, "repair"))
-            yield ("pipelines", name, stage["name"]), {**facts, "stage": Fact("gate", _ANY, rest, path)}
+            facts["commands"] = Fact("check", kept, checks, (*path, "gate"))
+            facts["prompt"] = Fact(OTHER, neutral, stage["prompt"], (*path, "prompt"))
+            facts["rounds of repair"] = Fact("budget", more, rounds, (*path, "repair"))
+            yield ("pipelines", name, stage["name"]), {**facts, "stage": Fact("gate", anything, rest, path)}
 
 
 def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side) -> Iterator[SettingChange]:
@@ -411,7 +368,7 @@ def _without(name: str, was: Fact, then: Facts, now: Facts) -> Fact:
     keys = ([key.replace('"', "").split(".") for key in facts] for facts in (then, now))
     had, has = ({"".join(key[3:4]) for key in some if key[:3] == above} for some in keys)
     is_whole = was.rule == "mcp" and not has and {"command", "url", "httpUrl"} & had
-    return was.replace(value=None, compare=_usual(None) if is_whole else was.compare)
+    return was.replace(value=None, compare=usual(None) if is_whole else was.compare)
 
 
 def _starting(facts: Mapping[Path, Facts]) -> Callable[[tuple[str, ...]], bool]:

@@ -9,11 +9,12 @@ import os
 
 from runner.config.commands import breaches_of
 from runner.config.compile import compile_settings
+from runner.config.facts import OTHER, WIDENS
 from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, ConfigFiles
 from runner.config.sent import kept_back
 from runner.config.snapshot import config_from_json
 from runner.config.trust import digest_of
-from runner.config.widening import BREACH, OTHER, WIDENS, SettingChange, Side, changes, too_many
+from runner.config.widening import BREACH, SettingChange, Side, changes, too_many
 from runner.disk import files, home
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid, UsageError

@@ -15,8 +15,9 @@ from support.work import Work
 
 from runner.config import schema
 from runner.config.compile import compile_settings
+from runner.config.facts import NARROWS, OTHER, WIDENS
 from runner.config.find import ConfigFiles
-from runner.config.widening import NARROWS, OTHER, RULES, WIDENS, SettingChange, Side, changes
+from runner.config.widening import RULES, SettingChange, Side, changes
 from runner.errors import ConfigInvalid, RunnerError, UsageError
 from runner.usecases.policy_diff import PolicyDiff, compare, side_of
 
@@ -1041,6 +1042,7 @@ def test_every_table_is_compared(repo: Changing) -> None:
         "runtimes": "codex.isolated = false",
         "models": 'x.model = "y"',
         "sandboxes": 'x.level = "read-only"',
+        "executors": 'x.kind = "slurm"',
         "delegation": "max_children = 9",
         "recovery": "api_retries = 9",
         "delegate": "max_failures = 9",
@@ -1092,6 +1094,21 @@ network = ["a.org"]
 writable = ["/w"]
 allow_danger = false
 deny_read = ["x"]
+[executors.e]
+kind = "slurm"
+partition = "p"
+account = "a"
+qos = "q"
+constraint = "c"
+cpus = 2
+memory = "2G"
+gpus = 1
+time = "1h"
+max_pending = "1h"
+max_running = 2
+requeue = false
+setup = [["a"]]
+options = { nice = "10", hint = "x" }
 [delegation]
 enabled = true
 server = "inline"
@@ -1133,6 +1150,7 @@ owner = "human"
 [blocks.b]
 text = "x"
 [tasks.t]
+executor = "e"
 title = "T"
 prompt = "x"
 blocks = ["b"]
