@@ -365,6 +365,8 @@ class Policy(Value):
     max_level: Level | None = None
     network: bool | None = None
     runtimes: tuple[str, ...] | None = None
+    executors: tuple[tuple[str, ...], ...] = ()
+    """Groups of globs over names of executors; a name must match one glob of every group."""
     models: tuple[tuple[str, ...], ...] = ()
     """Groups of globs over model ids; a model must match one glob of every group."""
     env: tuple[tuple[str, ...], ...] = ()
@@ -384,6 +386,11 @@ class Policy(Value):
     max_depth: int | None = None
     max_children: int | None = None
     max_tokens: int | None = None
+    max_cpus: int | None = None
+    max_memory: int | None = None
+    """In MiB."""
+    max_time: float | None = None
+    """In seconds."""
     sources: Mapping[str, tuple[str, ...]] = {}
     """Ceiling -> the policy files that set it."""
 

@@ -310,6 +310,8 @@ def invocation_text(
     """`runner resolve` for people: the command as it could be typed, then everything beside it."""
     import shlex
 
+    from runner.cli.placing import executor_words  # `resolve` alone pays for it
+
     limits = i.limits
     rows = [
         ("task", i.task_id + (f" - {i.title}" if i.title else "")),
@@ -317,6 +319,7 @@ def invocation_text(
         ("model", i.model or "the runtime's own default"),
         ("effort", i.reasoning_effort),
         ("sandbox", _sandbox(i.sandbox, i.isolation)),
+        ("executor", None if i.executor is None else executor_words(i.executor)),
         ("cwd", i.cwd),
         ("env", ", ".join(i.env_names) or "none"),
         ("env set", ", ".join(f"{k}={v}" for k, v in {**i.env_set, **of_agent(i)}.items())),

@@ -91,6 +91,7 @@ def add_resolve(parser: Parser) -> None:
 
 
 def run_resolve(args: Namespace) -> int:
+    from runner.cli.placing import submission, submission_text
     from runner.cli.render import emit, invocation_text
     from runner.usecases import start
     from runner.usecases.inherited import inherited
@@ -99,10 +100,11 @@ def run_resolve(args: Namespace) -> int:
     config = _inherited(args) or settings(args)
     resolved, made = start.examined(config, _request(args), os.environ)
     yours = inherited(config.runtimes[resolved.runtime], os.environ)
+    placed = submission(resolved)
     if args.format == "json":
-        emit({**resolved.to_json(), "prompt": resolved.prompt, **made, "yours": yours})
+        emit({**resolved.to_json(), "prompt": resolved.prompt, **made, "yours": yours, **placed})
     else:
-        pen.say(invocation_text(resolved, yours, made))
+        pen.say(invocation_text(resolved, yours, made) + submission_text(placed))
     return ExitStatus.OK
 
 

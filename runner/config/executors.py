@@ -24,6 +24,10 @@ Word = Annotated[
 Memory = Annotated[
     str, AfterValidator(values.memory), WithJsonSchema({"type": "string", "pattern": memory.PATTERN})
 ]
+Mebibytes = Annotated[
+    int, PlainValidator(values.mebibytes), WithJsonSchema({"type": "string", "pattern": memory.PATTERN})
+]
+Cpus = Annotated[int, Field(ge=1, le=4096)]
 _Time = Annotated[
     float | Literal["task"],
     PlainValidator(values.engine_time),
@@ -59,7 +63,7 @@ class ExecutorTable(Table):
     account: Word | None = meaning("Whom the engine charges; default its own.")
     qos: Word | None = meaning("The engine's quality of service; default its own.")
     constraint: Word | None = meaning('What a node must have, in the engine\'s words, e.g. "a100&ib".')
-    cpus: Annotated[int, Field(ge=1, le=4096)] | None = meaning("CPUs of a run; default {}.")
+    cpus: Cpus | None = meaning("CPUs of a run; default {}.")
     memory: Memory | None = meaning('Memory of a run, e.g. "8G"; default the engine\'s own.')
     gpus: Annotated[int, Field(ge=0, le=128)] | None = meaning("GPUs of a run; default {}.")
     time: _Time | None = meaning(

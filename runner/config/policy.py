@@ -10,18 +10,19 @@ import os
 from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.errors import PolicyRefused
+from runner.executors import LOCAL
 from runner.model import Delegation, Level, Limits, Model, Policy
 from runner.runtimes import NAMES, get
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from runner.model import Config, RuntimeSettings, Sandbox, Task
+    from runner.model import Config, ExecutorSettings, RuntimeSettings, Sandbox, Task
 
-_NUMBERS = ("max_depth", "max_children", "max_tokens")
-GROUPS = ("models", "env", "config", "programs", "providers", "verify", "writable")
+_NUMBERS = ("max_depth", "max_children", "max_tokens", "max_cpus", "max_memory", "max_time")
+GROUPS = ("executors", "models", "env", "config", "programs", "providers", "verify", "writable")
 CEILINGS = ("max_level", "network", "runtimes", *GROUPS, *_NUMBERS)
 USUAL: dict[str, tuple[str, ...]] = {
     "config": (
@@ -82,7 +83,39 @@ def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
     """What the policy says against a task as it is written."""
     model = None if task.model is None else config.models.get(task.model, Model(None, task.model))
     sandbox, settings = config.sandboxes[task.sandbox], config.runtimes[task.runtime]
-    return breaches(config.policy, config.root, sandbox, settings, model, task)
+    executor = config.executors.get(task.executor or LOCAL)
+    if executor is not None:
+        from runner.executors.lifetime import timed
+        from runner.invocation import Request
+
+        executor = timed(executor, task, Request(task.id))
+    found = breaches(config.policy, config.root, sandbox, settings, model, task)
+    return found + executor_breaches(config.policy, executor)
+
+
+def executor_breaches(policy: Policy, executor: ExecutorSettings | None) -> tuple[str, ...]:
+    """What it says against a run that lives there, for the time that is filled in."""
+    if executor is None:
+        return ()
+    from runner.text.durations import format_duration  # most runs live here
+    from runner.text.memory import format_memory, parse_memory
+
+    name = executor.name
+    setup = [("setup command", command[0]) for command in executor.setup]
+    found = _beyond(policy, {"executors": [("executor", name)], "verify": setup})
+    memory = None if executor.memory is None else parse_memory(executor.memory)
+    asked: dict[str, tuple[float | None, str, Callable[[Any], str]]] = {
+        "max_cpus": (executor.cpus, "CPUs", str),
+        "max_memory": (memory, "of memory", format_memory),
+        "max_time": (executor.time_s, "of time", format_duration),
+    }
+    for ceiling, (value, what, words) in asked.items():
+        most = getattr(policy, ceiling)
+        if most is not None and (value is None or value > most):
+            size = f"no limit {what}" if value is None else f"{words(value)} {what}"
+            files = _files(policy, ceiling)
+            found.append(f'executor "{name}" gives {size}, and {files} allows {words(most)} in `{ceiling}`')
+    return tuple(found)
 
 
 def check_breaches(
@@ -224,7 +257,7 @@ def _both(left: Policy, right: Policy) -> Policy:
     return Policy(max_level=level, network=network, runtimes=runtimes, sources=sources, **groups, **numbers)
 
 
-def _least(one: int | None, other: int | None) -> int | None:
+def _least(one: Any, other: Any) -> Any:
     return min((number for number in (one, other) if number is not None), default=None)
 
 

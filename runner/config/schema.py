@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from runner.config.blocks import BLOCKS
-from runner.config.executors import ExecutorTable
-from runner.config.kinds import Level, Name, RuntimeName, Text, Version
+from runner.config.executors import Cpus, ExecutorTable, Mebibytes
+from runner.config.kinds import Duration, Level, Name, RuntimeName, Text, Version
 from runner.config.pipelines import PipelineTable
 from runner.config.policy import USUAL
 from runner.config.tables import (
@@ -70,6 +70,9 @@ class PolicyShape(BaseModel):
     max_level: Level | None = meaning("The widest sandbox level that may be used.")
     network: bool | None = meaning("false: no sandbox may have network.")
     runtimes: list[RuntimeName] | None = meaning("The agent CLIs that may be used.")
+    executors: list[Text] | None = meaning(
+        "Globs over the names of executors that may be used. `setup` of one needs `verify` as well."
+    )
     models: list[Text] | None = meaning('Globs over model ids that may be used, e.g. "gpt-5*".')
     env: list[Text] | None = meaning("Globs over the names of variables that [runtimes.X] env may pass.")
     config: list[Text] | None = meaning(
@@ -103,6 +106,9 @@ class PolicyShape(BaseModel):
     max_tokens: Annotated[int, Field(ge=1, le=MOST)] | None = meaning(
         "How many tokens a run may use, those below it included, whatever `limits` says."
     )
+    max_cpus: Cpus | None = meaning("How many CPUs a run may get on an executor.")
+    max_memory: Mebibytes | None = meaning('How much memory a run may get on an executor, e.g. "64G".')
+    max_time: Duration | None = meaning("How long an executor may let a run live.")
 
 
 class Settings(Shape, BaseSettings):

@@ -261,6 +261,11 @@ def memory(value: str) -> str:
     return value
 
 
+def mebibytes(value: Any) -> int:
+    """As `memory`, and counted."""
+    return parse_memory(value if isinstance(value, str) else "")
+
+
 def branch(value: Any) -> bool | str:
     if isinstance(value, bool):
         return value

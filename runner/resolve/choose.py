@@ -76,11 +76,12 @@ def choose(config: Config, request: Request) -> Choice:
         # Nothing could keep it from the network.
         choice = choice.replace(sandbox=sandbox.replace(network=True))
     if (name := request.executor or task.executor) is not None:
-        choice = choice.replace(executor=executor_of(config, name))
+        choice = choice.replace(executor=_executor(config, name, task, request))
     told = config.notify
     notices = filter(None, (told.on_end, told.on_attention, told.on_turn))
     policy.refuse(
         policy.breaches(config.policy, config.root, choice.sandbox, settings, model, task)
+        + policy.executor_breaches(config.policy, choice.executor)
         + policy.check_breaches(config.policy, notices, "command of [notify]")
     )
     return choice
@@ -144,12 +145,14 @@ def sandbox_of(config: Config, name: str) -> Sandbox:
     raise ConfigInvalid(f"unknown sandbox `{name}`", hint=hint)
 
 
-def executor_of(config: Config, name: str) -> ExecutorSettings | None:
-    """What a task calls so. None is this machine; ConfigInvalid."""
+def _executor(config: Config, name: str, task: Task, request: Request) -> ExecutorSettings | None:
+    """What a task calls so, with the time that the run gets there. None is this machine; ConfigInvalid."""
     if name == LOCAL:
         return None
+    from runner.executors.lifetime import timed  # most runs live here
+
     try:
-        return config.executors[name]
+        return timed(config.executors[name], task, request)
     except KeyError:
         hint = near_match(name, [*config.executors, LOCAL], "executor")
     raise ConfigInvalid(f"unknown executor `{name[:80]}`", hint=hint)

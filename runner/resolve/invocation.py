@@ -167,20 +167,15 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         **_after(choice.request, again),
         ledger=_ledger(choice.request, found),
         open_timeout_s=_open_timeout(choice, runtime),
-        **_where(choice, found, runtime, limits),
+        executor=choice.executor,
+        **_apart(found, runtime),
         **{name: getattr(found, name) for name in _SEEN},
     )
 
 
-def _where(choice: Choice, found: Found, runtime: Runtime, limits: Limits) -> dict[str, Any]:
-    """What it lives in, from the machine down to its folder for temporary files."""
-    executor = choice.executor
-    if executor is not None:
-        from runner.resolve.placing import placed  # most runs live here
-
-        executor = placed(choice, limits, found.parent)
-    isolation = None if runtime.has_sandbox else "none"
-    return {"executor": executor, "isolation": isolation, "temp": found.fence.temp}
+def _apart(found: Found, runtime: Runtime) -> dict[str, Any]:
+    """What keeps it apart from others on its machine."""
+    return {"temp": found.fence.temp, "isolation": None if runtime.has_sandbox else "none"}
 
 
 def _told(again: Again, whole: str, parts: Parts) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from runner.errors import Conflict, RunnerError, WorkspaceBusy
+from runner.errors import ConfigInvalid, Conflict, RunnerError, WorkspaceBusy
+from runner.executors import LOCAL
 from runner.model import Level
 from runner.state.manifest import Workspace
 from runner.state.store import manifest_path_of
@@ -197,16 +198,28 @@ def planned(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> s
     """The folder that the run would work in now; nothing is reserved. ConfigInvalid where it would share the
     repository's tree from another machine.
     """
-    if choice.executor is not None:
-        from runner.resolve.placing import refuse_shared  # most runs live here
-
-        refuse_shared(choice)
+    _refuse_shared(choice)
     if choice.task.workspace != "worktree":
         return root
     from runner.workspace import repository, worktree
 
     found = repository.find(root)
     return root if found is None else _inside(worktree.place(found.root, run_id, env), root, found)
+
+
+def _refuse_shared(choice: Choice) -> None:
+    """ConfigInvalid for a run that could write in the repository's tree from another machine: no lease on it
+    holds there.
+    """
+    task = choice.task
+    if choice.executor is None or choice.sandbox.level is Level.READ_ONLY or task.workspace == "worktree":
+        return
+    raise ConfigInvalid(
+        f"task `{task.id}` may write and works in the repository itself, where executor "
+        f"`{choice.executor.name}` could not keep two runs apart",
+        hint=f'workspace = "worktree" in its task gives it a tree of its own, and '
+        f"`--executor {LOCAL}` runs it here",
+    )
 
 
 def committed_links(root: str) -> tuple[str, ...]:
