@@ -34,7 +34,10 @@ def submission(invocation: Invocation) -> dict[str, Any]:
         return {}
     from runner import executors  # most runs live here
 
-    made = executors.get(invocation.executor.kind).command(invocation)
+    try:
+        made = executors.get(invocation.executor.kind).command(invocation)
+    except KeyError:  # until there is one of this kind
+        return {}
     return {"submission": made.to_json()}
 
 

@@ -20,6 +20,7 @@ POLICIES = st.builds(
     max_level=st.none() | st.sampled_from(tuple(Level)),
     network=st.none() | st.booleans(),
     runtimes=st.none() | st.lists(st.sampled_from(["codex", "kay", "x"]), unique=True).map(tuple),
+    executors=GROUPS,
     models=GROUPS,
     env=GROUPS,
     config=GROUPS,
@@ -30,6 +31,9 @@ POLICIES = st.builds(
     max_depth=st.none() | st.integers(0, 8),
     max_children=st.none() | st.integers(0, 64),
     max_tokens=st.none() | st.integers(1, 9),
+    max_cpus=st.none() | st.integers(1, 9),
+    max_memory=st.none() | st.integers(1, 9),
+    max_time=st.none() | st.floats(1, 9),
     sources=st.dictionaries(
         st.sampled_from(CEILINGS),
         st.sampled_from([("/a",), ("/b",), ("/a", "/b")]),

@@ -282,6 +282,59 @@ def test_globs_are_compared_as_they_match(repo: Changing, old: str, new: str, is
     assert bool(repo.widened(f"{base}{new}\n", f"{base}{old}\n")) is is_wider
 
 
+EXECUTED = """\
+[executors.e]
+kind = "slurm"
+partition = "p"
+cpus = 4
+memory = "8G"
+time = "1h"
+max_running = 4
+requeue = false
+setup = [["a"]]
+[executors.f]
+kind = "slurm"
+[tasks.x]
+prompt = "x"
+executor = "e"
+[tasks.y]
+prompt = "y"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("cpus = 4", "cpus = 8", (WIDENS, "budget", "executors.e.cpus")),
+        ("cpus = 4", "cpus = 2", (NARROWS, "budget", "executors.e.cpus")),
+        ('memory = "8G"', 'memory = "8192M"', (NARROWS, "budget", "executors.e.memory")),
+        ('memory = "8G"', 'memory = "1T"', (WIDENS, "budget", "executors.e.memory")),
+        ('memory = "8G"\n', "", (WIDENS, "budget", "executors.e.memory")),
+        ('time = "1h"', 'time = "30m"', (NARROWS, "budget", "executors.e.time")),
+        ('time = "1h"', 'time = "2h"', (WIDENS, "budget", "executors.e.time")),
+        ('time = "1h"', 'time = "task"', (WIDENS, "budget", "executors.e.time")),
+        ("max_running = 4\n", "", (WIDENS, "budget", "executors.e.max_running")),
+        ("requeue = false", "requeue = true", (WIDENS, "budget", "executors.e.requeue")),
+        ('partition = "p"', 'partition = "q"', (WIDENS, "executor", "executors.e.partition")),
+        ("cpus = 4", 'cpus = 4\naccount = "a"', (WIDENS, "executor", "executors.e.account")),
+        ("cpus = 4", "cpus = 4\noptions.exclusive = true", (WIDENS, "executor", "executors.e.options")),
+        ('setup = [["a"]]', 'setup = [["b"]]', (WIDENS, "program", "executors.e.setup")),
+        ("cpus = 4", 'cpus = 4\nmax_pending = "1h"', (OTHER, OTHER, "executors.e.max_pending")),
+        ('executor = "e"\n', "", (NARROWS, "executor", "tasks.x.executor")),
+        ('executor = "e"', 'executor = "local"', (NARROWS, "executor", "tasks.x.executor")),
+        ('executor = "e"', 'executor = "f"', (WIDENS, "executor", "tasks.x.executor")),
+        ('prompt = "y"', 'prompt = "y"\nexecutor = "e"', (WIDENS, "executor", "tasks.y.executor")),
+        ('prompt = "y"', 'prompt = "y"\nexecutor = "local"', None),
+        ("[tasks.y]", '[executors.g]\nkind = "slurm"\n[tasks.y]', (OTHER, "new", "executors.g")),
+    ],
+)
+def test_where_runs_may_live_and_what_they_get_there_is_compared(
+    repo: Changing, old: str, new: str, told: tuple[str, str, str] | None
+) -> None:
+    found = repo.both(EXECUTED, EXECUTED.replace(old, new, 1)).changes
+    assert [(one.effect, one.rule, one.key) for one in found] == [told] * (told is not None)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "is_wider"),
     [
