@@ -14,7 +14,7 @@ from runner.config import generate
 from runner.config.commands import check, init, sample, schema, schema_names
 from runner.errors import Conflict, ExitStatus, PolicyRefused, Unwritable, UsageError
 from runner.invocation import Request
-from runner.model import Delegate, Economics, Host, Recovery
+from runner.model import Delegate, Economics, ExecutorSettings, Host, Recovery
 from runner.plan.pipeline import Pipeline
 from runner.usecases import start
 
@@ -205,6 +205,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
         "expects_change",
         "prepare",
         "prepare_timeout",
+        *("executor", "[executors.cluster]", "time", "max_pending", *ExecutorSettings._fields),
         *Delegate._fields,
         *Economics._fields,
         *Host._fields,

@@ -206,7 +206,8 @@ def test_the_prose_of_a_page_is_wrapped(page: Path) -> None:
 
 def test_every_key_of_delegate_toml_is_explained() -> None:
     schema = json.loads(text(ROOT / "schemas/delegate.schema.json"))["$defs"]
-    tables = {f"{name}Table" for name in ("Task", "Limits", "Recovery", "Codex", "Kay", "Model", "Sandbox")}
+    names_of = ("Task", "Limits", "Recovery", "Codex", "Kay", "Model", "Sandbox", "Executor")
+    tables = {f"{name}Table" for name in names_of}
     keys = {key for table in tables for key in schema[table]["properties"]} - {"limits"}
     explained = {
         name.split(".")[-1] for piece in sections(SETTINGS_PAGE, "##").values() for name in names(piece)
