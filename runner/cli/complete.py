@@ -66,14 +66,14 @@ _VALUES = {
         "RUN": ("runs",),
         "TASK|RUN": ("tasks", "runs"),
     },
+    **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
+    **{"--effort": ("efforts",), "--to": ("tasks", "runtimes"), "OWNER": ("tasks",)},
     **{
-        "--model": ("models",),
-        "--sandbox": ("sandboxes",),
-        "--runtime": ("runtimes",),
+        "--status": ("states",),
+        "NAME": ("schemas",),
+        "PIPELINE": ("pipelines",),
         "--executor": ("executors",),
     },
-    **{"--effort": ("efforts",), "--to": ("tasks", "runtimes"), "OWNER": ("tasks",)},
-    **{"--status": ("states",), "NAME": ("schemas",), "PIPELINE": ("pipelines",)},
     **{"TARGET": ("tasks", "runtimes"), "RUNTIME": ("runtimes",)},
 }
 """What a value is, by the name of its option or the metavar of a positional."""

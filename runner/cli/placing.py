@@ -47,6 +47,5 @@ def submission_text(told: dict[str, Any]) -> str:
 
     if not told:
         return ""
-    argv, script = told["submission"]["argv"], told["submission"]["script"]
-    head = (paint(text, "dim") for text in ("submitted with:", "script of the job:"))
-    return "\n\n".join(("", "\n".join((next(head), shlex.join(argv))), "\n".join((next(head), script))))
+    argv, script = shlex.join(told["submission"]["argv"]), told["submission"]["script"]
+    return f"\n\n{paint('submitted with:', 'dim')}\n{argv}\n\n{paint('script:', 'dim')}\n{script}"

@@ -14,38 +14,24 @@ from runner.config import values
 from runner.config.kinds import DURATION, Commands, Limit
 from runner.config.tables import Table, meaning
 from runner.executors import KINDS
-from runner.text import memory
+from runner.text.memory import PATTERN, parse_memory
 
-Word = Annotated[
-    str,
-    AfterValidator(values.engine_word),
-    WithJsonSchema({"type": "string", "pattern": values.WORD_PATTERN}),
-]
-Memory = Annotated[
-    str, AfterValidator(values.memory), WithJsonSchema({"type": "string", "pattern": memory.PATTERN})
-]
-Mebibytes = Annotated[
-    int, PlainValidator(values.mebibytes), WithJsonSchema({"type": "string", "pattern": memory.PATTERN})
-]
+_WORD = WithJsonSchema({"type": "string", "pattern": values.WORD_PATTERN})
+Word = Annotated[str, AfterValidator(values.engine_word), _WORD]
+_MEMORY = WithJsonSchema({"type": "string", "pattern": PATTERN})
+Memory = Annotated[str, AfterValidator(lambda text: parse_memory(text) and text), _MEMORY]
+Mebibytes = Annotated[int, PlainValidator(parse_memory), _MEMORY]
 Cpus = Annotated[int, Field(ge=1, le=4096)]
 _Time = Annotated[
     float | Literal["task"],
     PlainValidator(values.engine_time),
     WithJsonSchema({"anyOf": [{"const": "task"}, *DURATION["anyOf"]]}),
 ]
-_OptionValue = Annotated[
-    str,
-    PlainValidator(values.engine_option),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": rf"^$|{values.WORD_PATTERN}"},
-                {"type": "integer", "minimum": 0, "maximum": values.MOST},
-                {"const": True},
-            ]
-        }
-    ),
-]
+_OPTION_SCHEMA = {
+    **{"type": ["string", "integer", "boolean"], "pattern": rf"^$|{values.WORD_PATTERN}"},
+    **{"minimum": 0, "maximum": values.MOST, "not": {"const": False}},
+}
+_OptionValue = Annotated[str, PlainValidator(values.engine_option), WithJsonSchema(_OPTION_SCHEMA)]
 if TYPE_CHECKING:
     Kind = str
     Option = str

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from runner.text.positions import Path
 
 MAX_BYTES = 8 * 1024 * 1024
+_NAMED = ("tasks", "models", "sandboxes", "executors", "blocks")
 _DEEPEST, _TOO_DEEP = 100, "nested too deeply"
 _NOT_TEXT = "is not valid UTF-8; a setting is text"
 
@@ -277,9 +278,7 @@ def _known_names(data: dict[str, Any], below: Sequence[Layer]) -> dict[str, Any]
     """
     found: dict[str, Any] = {}
     for table, names in data.items():
-        if table not in ("tasks", "models", "sandboxes", "executors", "blocks") or not isinstance(
-            names, dict
-        ):
+        if table not in _NAMED or not isinstance(names, dict):
             found[table] = names
             continue
         known = {name for layer in below for name, _ in _tables(layer.data.get(table))}

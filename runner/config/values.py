@@ -14,7 +14,6 @@ from runner.model import Delegation, is_name
 from runner.runtimes.overrides import mentions
 from runner.text.commandline import words_of
 from runner.text.durations import WANTED, parse_duration
-from runner.text.memory import parse_memory
 from runner.text.problems import near, one_of
 from runner.text.versions import parse_constraint
 
@@ -254,16 +253,6 @@ def engine_time(value: Any) -> float | str:
         return "task" if value == "task" else parse_duration(value)
     except ValueError as error:
         raise ValueError(f'{error}; or "task" for what the task may take') from None
-
-
-def memory(value: str) -> str:
-    parse_memory(value)
-    return value
-
-
-def mebibytes(value: Any) -> int:
-    """As `memory`, and counted."""
-    return parse_memory(value if isinstance(value, str) else "")
 
 
 def branch(value: Any) -> bool | str:

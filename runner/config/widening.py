@@ -10,28 +10,8 @@ from __future__ import annotations
 import itertools
 import shlex
 
-from runner.config.facts import (
-    NARROWS,
-    OTHER,
-    WIDENS,
-    Fact,
-    added,
-    anything,
-    cheaper,
-    folders,
-    globs,
-    hosts,
-    kept,
-    lost,
-    memory,
-    more,
-    neutral,
-    pasted,
-    ranked,
-    time,
-    usual,
-    versions,
-)
+from runner.config import facts as compare
+from runner.config.facts import NARROWS, OTHER, WIDENS, Fact
 from runner.config.layers import leaves
 from runner.config.policy import USUAL
 from runner.config.scripts import is_starter
@@ -105,66 +85,66 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 _RULES: dict[Path, tuple[str, Compare]] = {
-    ("tasks", "runtime"): ("program", anything),
-    ("tasks", "scope"): ("scope", globs),
-    ("tasks", "prompt_file"): ("sends", usual(None)),
-    ("tasks", "map"): ("sends", usual(None)),
-    ("tasks", "paste"): ("sends", pasted),
-    ("tasks", "verify_from"): ("check_weakened", ranked("base", "run")),
-    ("tasks", "protect"): ("check_weakened", lost(globs)),
+    ("tasks", "runtime"): ("program", compare.anything),
+    ("tasks", "scope"): ("scope", compare.globs),
+    ("tasks", "prompt_file"): ("sends", compare.usual(None)),
+    ("tasks", "map"): ("sends", compare.usual(None)),
+    ("tasks", "paste"): ("sends", compare.pasted),
+    ("tasks", "verify_from"): ("check_weakened", compare.ranked("base", "run")),
+    ("tasks", "protect"): ("check_weakened", compare.lost(compare.globs)),
     ("tasks", "output_contract"): ("check_weakened", lambda before, _: NARROWS if before is None else WIDENS),
-    ("tasks", "conformance"): ("check_weakened", ranked("enforce", "report")),
-    ("tasks", "expects_change"): ("check_weakened", ranked(True, False)),
-    ("tasks", "on_failure"): ("check_weakened", ranked("rollback", None, "keep")),
-    ("tasks", "workspace"): ("gate", ranked("worktree", "in-place")),
-    ("tasks", "start"): ("gate", ranked("manual", "on_handoff")),
-    ("tasks", "delegation"): ("delegation", ranked(False, True)),
-    ("tasks", "rehearse"): ("program", ranked(True, False)),
-    ("tasks", "rehearsal_script"): ("program", usual(None)),
-    **{("tasks", name): ("budget", more) for name in Task._fields if name[-2:] == "_s"},
-    ("tasks", "retries"): ("budget", more),
-    **{("limits", name): ("budget", more) for name in Caps._fields},
-    ("limits", "warn_at"): (OTHER, neutral),
-    ("sandboxes", "level"): ("level", ranked(*Level)),
-    ("sandboxes", "allow_danger"): ("level", ranked(False, True)),
-    ("sandboxes", "network"): ("network", hosts),
-    ("sandboxes", "writable"): ("writable", folders),
-    ("sandboxes", "deny_read"): ("deny_read", lost(folders)),
-    ("tasks", "executor"): ("executor", usual(None)),
-    **{("executors", name): ("executor", anything) for name in _OF_ENGINE},
-    ("executors", "cpus"): ("budget", more),
-    ("executors", "memory"): ("budget", memory),
-    ("executors", "gpus"): ("budget", more),
-    ("executors", "time_s"): ("budget", time),
-    ("executors", "max_running"): ("budget", more),
-    ("executors", "requeue"): ("budget", ranked(False, True)),
-    ("executors", "setup"): ("program", anything),
-    ("models", "provider"): ("host", anything),
-    ("models", "runtime"): ("program", anything),
-    ("models", "price"): ("budget", cheaper),
-    ("runtimes", "env"): ("env", added),
-    ("runtimes", "version"): ("program", versions),
-    ("runtimes", "isolated"): ("mcp", ranked(True, False)),
-    ("runtimes", "permission_timeout_s"): (OTHER, neutral),
-    ("runtimes", "permissions"): ("program", ranked("refuse", None, "ask", "allow")),
-    ("delegation", "enabled"): ("delegation", ranked(False, True)),
-    ("delegation", "tools"): ("delegation", added),
-    ("delegation", "tasks"): ("delegation", added),
-    ("delegation", "on_parent_end"): ("delegation", ranked("cancel", "leave")),
-    ("delegation", "server"): ("mcp", anything),
-    ("delegation", "max_depth"): ("budget", more),
-    ("delegation", "max_children"): ("budget", more),
-    ("recovery", "api_retries"): ("budget", more),
-    ("delegate", "max_parallel"): ("budget", more),
-    ("delegate", "max_failures"): ("budget", more),
-    ("delegate", "decision"): ("gate", ranked("ask", "auto")),
-    ("delegate", "files"): ("check_weakened", ranked("strict", "warn", "off")),
-    ("delegate", "commit"): ("git", usual(False)),
-    ("host", "level"): ("gate", ranked("strict", "guide")),
-    ("host", "may_edit"): ("writable", globs),
-    ("git", "owner"): ("git", ranked("human", "runner", None)),
-    ("gate", "approve"): ("gate", ranked(True, None)),
-    ("gate", "no_findings"): ("gate", ranked("minor", "important", "critical", None)),
+    ("tasks", "conformance"): ("check_weakened", compare.ranked("enforce", "report")),
+    ("tasks", "expects_change"): ("check_weakened", compare.ranked(True, False)),
+    ("tasks", "on_failure"): ("check_weakened", compare.ranked("rollback", None, "keep")),
+    ("tasks", "workspace"): ("gate", compare.ranked("worktree", "in-place")),
+    ("tasks", "start"): ("gate", compare.ranked("manual", "on_handoff")),
+    ("tasks", "delegation"): ("delegation", compare.ranked(False, True)),
+    ("tasks", "rehearse"): ("program", compare.ranked(True, False)),
+    ("tasks", "rehearsal_script"): ("program", compare.usual(None)),
+    **{("tasks", name): ("budget", compare.more) for name in Task._fields if name[-2:] == "_s"},
+    ("tasks", "retries"): ("budget", compare.more),
+    **{("limits", name): ("budget", compare.more) for name in Caps._fields},
+    ("limits", "warn_at"): (OTHER, compare.neutral),
+    ("sandboxes", "level"): ("level", compare.ranked(*Level)),
+    ("sandboxes", "allow_danger"): ("level", compare.ranked(False, True)),
+    ("sandboxes", "network"): ("network", compare.hosts),
+    ("sandboxes", "writable"): ("writable", compare.folders),
+    ("sandboxes", "deny_read"): ("deny_read", compare.lost(compare.folders)),
+    ("tasks", "executor"): ("executor", compare.usual(None)),
+    **{("executors", name): ("executor", compare.anything) for name in _OF_ENGINE},
+    ("executors", "cpus"): ("budget", compare.more),
+    ("executors", "memory"): ("budget", compare.memory),
+    ("executors", "gpus"): ("budget", compare.more),
+    ("executors", "time_s"): ("budget", compare.time),
+    ("executors", "max_running"): ("budget", compare.more),
+    ("executors", "requeue"): ("budget", compare.ranked(False, True)),
+    ("executors", "setup"): ("program", compare.anything),
+    ("models", "provider"): ("host", compare.anything),
+    ("models", "runtime"): ("program", compare.anything),
+    ("models", "price"): ("budget", compare.cheaper),
+    ("runtimes", "env"): ("env", compare.added),
+    ("runtimes", "version"): ("program", compare.versions),
+    ("runtimes", "isolated"): ("mcp", compare.ranked(True, False)),
+    ("runtimes", "permission_timeout_s"): (OTHER, compare.neutral),
+    ("runtimes", "permissions"): ("program", compare.ranked("refuse", None, "ask", "allow")),
+    ("delegation", "enabled"): ("delegation", compare.ranked(False, True)),
+    ("delegation", "tools"): ("delegation", compare.added),
+    ("delegation", "tasks"): ("delegation", compare.added),
+    ("delegation", "on_parent_end"): ("delegation", compare.ranked("cancel", "leave")),
+    ("delegation", "server"): ("mcp", compare.anything),
+    ("delegation", "max_depth"): ("budget", compare.more),
+    ("delegation", "max_children"): ("budget", compare.more),
+    ("recovery", "api_retries"): ("budget", compare.more),
+    ("delegate", "max_parallel"): ("budget", compare.more),
+    ("delegate", "max_failures"): ("budget", compare.more),
+    ("delegate", "decision"): ("gate", compare.ranked("ask", "auto")),
+    ("delegate", "files"): ("check_weakened", compare.ranked("strict", "warn", "off")),
+    ("delegate", "commit"): ("git", compare.usual(False)),
+    ("host", "level"): ("gate", compare.ranked("strict", "guide")),
+    ("host", "may_edit"): ("writable", compare.globs),
+    ("git", "owner"): ("git", compare.ranked("human", "runner", None)),
+    ("gate", "approve"): ("gate", compare.ranked(True, None)),
+    ("gate", "no_findings"): ("gate", compare.ranked("minor", "important", "critical", None)),
 }
 """(table, field) -> what a change of it is. Without a row it is harmless where `trust` says so."""
 
@@ -228,7 +208,7 @@ def _subjects(config: Config) -> dict[Path, Facts]:
     for name, one in config.runtimes.items():
         facts, path = found["runtimes", name], ("runtimes", name)
         for key, rule in (("command", "program"), ("args", "program"), ("provider", "host")):
-            facts[key] = Fact(rule, anything, getattr(one, key), (*path, key))
+            facts[key] = Fact(rule, compare.anything, getattr(one, key), (*path, key))
         facts |= _of_config(path, facts.pop("config").value)
     for name, place in config.executors.items():
         facts = found["executors", name] = _of("executors", place, ("executors", name), "name")
@@ -237,7 +217,8 @@ def _subjects(config: Config) -> dict[Path, Facts]:
     for table in ("delegation", "recovery", "delegate", "economics", "host", "git"):
         found[table,] = _of(table, getattr(config, table), (table,))
     blocks = {
-        name: Fact(OTHER, neutral, text, ("blocks", name, "text")) for name, text in config.blocks.items()
+        name: Fact(OTHER, compare.neutral, text, ("blocks", name, "text"))
+        for name, text in config.blocks.items()
     }
     return found | {("blocks",): blocks} | dict(_stages(config))
 
@@ -254,7 +235,9 @@ def _of(table: str, value: Value, path: Path, *but: str) -> Facts:
         if name not in but:
             key = "rehearse" if name == "rehearsal_script" else name.removesuffix("_s")
             is_harmless = harmless is None or key in harmless
-            rule = _RULES.get((table, name), (OTHER, neutral) if is_harmless else ("trust", anything))
+            rule = _RULES.get(
+                (table, name), (OTHER, compare.neutral) if is_harmless else ("trust", compare.anything)
+            )
             facts[name] = Fact(*rule, getattr(value, name), (*path, key), is_time=name.endswith("_s"))
     return facts
 
@@ -271,9 +254,9 @@ def _of_task(config: Config, task: Task, path: Path) -> Facts:
     for key, one in _of("limits", task.limits, (*path, "limits")).items():
         facts[f"limits.{key}"] = one
     for key in ("verify", "prepare"):
-        facts[key] = facts[key].replace(rule="check", compare=kept)
+        facts[key] = facts[key].replace(rule="check", compare=compare.kept)
     facts["scope"] = facts["scope"].replace(value=task.scope or None)
-    facts["served by"] = Fact("host", anything, provider, (*says, "provider"))
+    facts["served by"] = Fact("host", compare.anything, provider, (*says, "provider"))
     return facts | _of_sandbox(config.sandboxes[task.sandbox], (*path, "sandbox"))
 
 
@@ -294,14 +277,16 @@ def _of_config(path: Path, config: Mapping[str, Any]) -> Facts:
         is_mcp = not {"mcp_servers", "mcpServers"}.isdisjoint(name.split("."))
         rule = {RUNS: "program", SENDS: "host"}.get(kind(where, value), "config")
         rule = "mcp" if is_mcp else OTHER if name in USUAL["config"] else rule
-        facts[dotted(("config", *leaf))] = Fact(rule, neutral if rule == OTHER else anything, value, where)
+        facts[dotted(("config", *leaf))] = Fact(
+            rule, compare.neutral if rule == OTHER else compare.anything, value, where
+        )
     return facts
 
 
 def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
     for name, pipeline in config.pipelines.items():
         given: Path = ("pipelines", name, "input")
-        yield given[:2], {"input": Fact("trust", anything, tuple(pipeline.get("input", ())), given)}
+        yield given[:2], {"input": Fact("trust", compare.anything, tuple(pipeline.get("input", ())), given)}
         for n, stage in enumerate(pipeline["stages"]):
             path, gate = ("pipelines", name, "stages", n), stage["gate"]
             repair = {**(stage["repair"] or {})}
@@ -314,10 +299,13 @@ def _stages(config: Config) -> Iterator[tuple[Path, Facts]]:
                 for key in ("approve", "no_findings")
             }
             checks = tuple(map(tuple, gate["commands"]))
-            facts["commands"] = Fact("check", kept, checks, (*path, "gate"))
-            facts["prompt"] = Fact(OTHER, neutral, stage["prompt"], (*path, "prompt"))
-            facts["rounds of repair"] = Fact("budget", more, rounds, (*path, "repair"))
-            yield ("pipelines", name, stage["name"]), {**facts, "stage": Fact("gate", anything, rest, path)}
+            facts["commands"] = Fact("check", compare.kept, checks, (*path, "gate"))
+            facts["prompt"] = Fact(OTHER, compare.neutral, stage["prompt"], (*path, "prompt"))
+            facts["rounds of repair"] = Fact("budget", compare.more, rounds, (*path, "repair"))
+            yield (
+                ("pipelines", name, stage["name"]),
+                {**facts, "stage": Fact("gate", compare.anything, rest, path)},
+            )
 
 
 def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side) -> Iterator[SettingChange]:
@@ -368,7 +356,7 @@ def _without(name: str, was: Fact, then: Facts, now: Facts) -> Fact:
     keys = ([key.replace('"', "").split(".") for key in facts] for facts in (then, now))
     had, has = ({"".join(key[3:4]) for key in some if key[:3] == above} for some in keys)
     is_whole = was.rule == "mcp" and not has and {"command", "url", "httpUrl"} & had
-    return was.replace(value=None, compare=usual(None) if is_whole else was.compare)
+    return was.replace(value=None, compare=compare.usual(None) if is_whole else was.compare)
 
 
 def _starting(facts: Mapping[Path, Facts]) -> Callable[[tuple[str, ...]], bool]:

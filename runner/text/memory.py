@@ -8,8 +8,9 @@ PATTERN = r"^([1-9][0-9]{0,9}M|[1-9][0-9]{0,6}G|[1-9][0-9]{0,3}T)$"
 """Of what is accepted, as far as a pattern can say it."""
 
 
-def parse_memory(text: str) -> int:
+def parse_memory(value: object) -> int:
     """MiB. ValueError says what would be right. Nothing is 0: engines take that for all there is."""
+    text = value if isinstance(value, str) else ""
     digits, size = text[:-1], _UNITS.get(text[-1:])
     is_fit = digits.isascii() and digits.isdigit() and len(digits) <= 10 and digits[0] != "0"
     if size is None or not is_fit or int(digits) * size > LARGEST_MIB:

@@ -152,13 +152,13 @@ def _refuse_of_plan(manifest: Manifest) -> None:
 def _request(run: RunDir, old: Invocation, now: Request) -> Request:
     """What was asked for then, overrides of the command line included."""
     asked = {key.removeprefix("request.") for key in old.origins if key.startswith("request.")}
-    rehearsal = old.rehearsal
+    rehearsal, place = old.rehearsal, LOCAL if old.executor is None else old.executor.name
     return now.replace(
         prompt=read_text(run.asked) if "prompt" in asked else None,
         model=(old.model_name or old.model) if "model" in asked else None,
         effort=old.reasoning_effort if now.effort is None and "effort" in asked else now.effort,
         sandbox=old.sandbox.name if "sandbox" in asked else None,
-        executor=now.executor or (_place(old) if "executor" in asked else None),
+        executor=now.executor or (place if "executor" in asked else None),
         timeout_s=old.limits.timeout_s if "timeout" in asked else None,
         rehearse=rehearsal is not None,
         rehearsal_script=None if rehearsal is None else rehearsal.script,
@@ -169,10 +169,6 @@ def _request(run: RunDir, old: Invocation, now: Request) -> Request:
         earlier=_earlier(run, old),
         ledger=None if old.ledger is None else old.ledger.task_id,
     )
-
-
-def _place(old: Invocation) -> str:
-    return LOCAL if old.executor is None else old.executor.name
 
 
 def _earlier(run: RunDir, old: Invocation) -> Earlier | None:
