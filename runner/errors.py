@@ -16,7 +16,8 @@
       RollbackRefused  WorkspaceBusy  SessionBusy        9
       ForeignRun  CassetteRefused                        9
       TooManyFiles  TooManyProcesses  OwnerStopped       9
-      GaveUpWaiting                                      75
+      PlacingRefused                                     8
+      GaveUpWaiting  EngineSilent                        75
       SupervisorFailed  Bug                              70
       Interrupted                                        130
 
@@ -387,4 +388,21 @@ class GaveUpWaiting(RunnerError):
     code = "gave_up_waiting"
     exit_status = ExitStatus.GAVE_UP_WAITING
     default_hint = "the run continues; `runner wait RUN` waits again"
+    retryable = True
+
+
+class PlacingRefused(RunnerError):
+    """The engine that was to place a run has refused it. Nothing runs."""
+
+    code = "placing_refused"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = "`runner doctor --executor NAME` tries it with a job of one processor"
+
+
+class EngineSilent(RunnerError):
+    """Whether the engine has done what it was asked for is not known: it gave no answer that can be used."""
+
+    code = "engine_silent"
+    exit_status = ExitStatus.GAVE_UP_WAITING
+    default_hint = "nothing was concluded from that; `runner status RUN` asks again"
     retryable = True

@@ -15,4 +15,8 @@ KINDS: tuple[str, ...] = ("slurm",)
 
 def get(kind: str) -> Executor:
     """That of a kind. KeyError for one that is not in KINDS: settings are checked when they are read."""
+    if kind == "slurm":
+        from runner.executors.slurm import Slurm  # most runs live here
+
+        return Slurm()
     raise KeyError(kind)

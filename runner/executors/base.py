@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
         kind: str
 
-        def command(self, invocation: Invocation) -> Command:
+        def command(self, invocation: Invocation) -> Submission:
             """What `submit` will execute. Pure: `resolve` prints it."""
 
-        def submit(self, invocation: Invocation, command: Command) -> Placed:
+        def submit(self, invocation: Invocation, command: Submission) -> Placed:
             """Puts the run into the queue, once: a job that an answer was lost of is found by the run's id.
             PlacingRefused, with what the engine says, where there is no job then."""
 
-        def find(self, run_id: str, cluster: str | None) -> Placed | None:
-            """The job of a run whose starter ended before it wrote down which it is."""
+        def find(self, invocation: Invocation, cluster: str | None) -> Placed | None:
+            """The job of a run whose starter ended before it wrote down which it is. None: there is none, and
+            will be none."""
 
         def look(self, placements: Sequence[Placement]) -> Mapping[str, Job]:
             """What the engine says of each, by run id: one question for all, and none where others have just
@@ -41,7 +42,13 @@ if TYPE_CHECKING:
             """Keeps a job that waits from beginning, or lets it begin. Conflict where it does not wait."""
 
 
-class Command(Value):
+SETUP_FAILED = 79
+"""The status of a job whose setup commands failed, so that its run was not begun. No run ends with it."""
+UNUSABLE = 78
+"""Likewise, where the node cannot use the folder of the run, or the key (EX_CONFIG, sysexits.h)."""
+
+
+class Submission(Value):
     """How a run is submitted: `script` is what the node carries out."""
 
     argv: tuple[str, ...]
@@ -55,7 +62,7 @@ class Placed(Value):
     cluster: str
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """Of a job, in the words that all executors share."""
 
     PENDING = "pending"
@@ -74,14 +81,15 @@ class State(StrEnum):
 class Job(Value):
     """What the engine says of one job, at one moment."""
 
-    state: State
+    state: JobState
     engine_state: str | None = None
     """In the engine's own word, such as `NODE_FAIL`."""
     why: str | None = None
     """Why it waits, in the engine's word, or why nothing is known."""
     node: str | None = None
     starts_at: str | None = None
-    """When the engine expects to begin it: an estimate of the engine's."""
+    """When the engine began it, or expects to."""
+    ended_at: str | None = None
     exit_code: int | None = None
     signal: int | None = None
     restarts: int = 0

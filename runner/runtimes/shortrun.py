@@ -24,9 +24,16 @@ class Ran(Value):
 
 
 def run(
-    argv: Sequence[str], env: Mapping[str, str], *, seconds: float, cwd: str = "/", grace_s: float = 0.0
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    seconds: float,
+    cwd: str = "/",
+    grace_s: float = 0.0,
+    most: int = MAX_OUTPUT,
 ) -> Ran:
-    """Runs it in a session of its own and waits for its end, not for the end of its output.
+    """Runs it in a session of its own and waits for its end, not for the end of its output, of which it may
+    have `most` bytes.
 
     What is then left of its process group is killed: after `grace_s` for a program that has others to end,
     in sessions of their own, and files to remove.
@@ -47,14 +54,14 @@ def run(
         return Ran(None, "", "", f"cannot be started: {getattr(error, 'strerror', None) or error}")
     with process:
         try:
-            stdout, stderr, why = _watch(process, seconds)
+            stdout, stderr, why = _watch(process, seconds, most)
         finally:
             _end_group(process, grace_s)
     code = process.returncode if why is None else None
     return Ran(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"), why)
 
 
-def _watch(process: Popen[bytes], seconds: float) -> tuple[bytes, bytes, str | None]:
+def _watch(process: Popen[bytes], seconds: float, most: int) -> tuple[bytes, bytes, str | None]:
     """What it wrote until it ended, and why we stopped watching if that was before its end."""
     import os
     import selectors
@@ -83,8 +90,8 @@ def _watch(process: Popen[bytes], seconds: float) -> tuple[bytes, bytes, str | N
                     if not chunk:
                         selector.unregister(key.fd)
                         ended = ended or key.fd == exit_fd
-                if sum(map(len, written.values())) > MAX_OUTPUT:
-                    why = f"wrote more than {MAX_OUTPUT // 1024} KiB"
+                if sum(map(len, written.values())) > most:
+                    why = f"wrote more than {most // 1024} KiB"
     finally:
         os.close(exit_fd)
     stdout, stderr = (bytes(data) for data in written.values())

@@ -56,6 +56,8 @@ CONTRACT = {
     "bug": 70,
     "supervisor_failed": 70,
     "gave_up_waiting": 75,
+    "placing_refused": 8,
+    "engine_silent": 75,
 }
 KINDS = [
     kind
@@ -100,8 +102,12 @@ def test_problems_are_kept_in_their_order() -> None:
     assert str(error) == error.message == "2 problems"
 
 
-def test_only_waiting_and_a_full_machine_are_worth_a_second_try_without_any_change() -> None:
-    assert [kind.code for kind in KINDS if kind.retryable] == ["too_many_processes", "gave_up_waiting"]
+def test_only_waiting_a_full_machine_and_a_silent_engine_are_worth_a_second_try_without_any_change() -> None:
+    assert [kind.code for kind in KINDS if kind.retryable] == [
+        "too_many_processes",
+        "gave_up_waiting",
+        "engine_silent",
+    ]
 
 
 def test_a_code_is_unique_in_the_whole_product_wherever_its_class_stands() -> None:
