@@ -189,8 +189,11 @@ def _settings(value: Any, path: tuple[str, ...], origin: bool) -> list[str]:
 
 def add_doctor(parser: Parser) -> None:
     parser.add_argument("--runtime", metavar="R", action="append", help="only this runtime (repeatable)")
+    parser.add_argument(
+        "--executor", metavar="NAME", help="also where this one places runs, with a small job"
+    )
     add_settings(parser)
-    parser.examples("runner doctor", "runner doctor --runtime kay")
+    parser.examples("runner doctor", "runner doctor --runtime kay", "runner doctor --executor hpc")
 
 
 def run_doctor(args: Namespace) -> int:
@@ -208,6 +211,13 @@ def run_doctor(args: Namespace) -> int:
         invalid, config = error, commands.without_settings(here(), args.config)
         names = names or [commands.DEFAULT_RUNTIME]
     checks = doctor.examine(config, names, os.environ, invalid=invalid)
+    if args.executor is not None and invalid is None:
+        from runner.usecases import doctor_executor
+
+        words = [word for name in names or () for word in ("--runtime", name)]
+        words += [word for one in args.sets for word in ("--set", one)]
+        words += ["--config", os.path.abspath(args.config)] if args.config else []
+        checks += tuple(doctor_executor.examine(config, args.executor, os.environ, checks, words))
     ready = doctor.ready(checks)
     if args.format == "json":
         emit({"ready": ready, "checks": [check.to_json() for check in checks]})

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from runner.invocation import Invocation
+    from runner.model import ExecutorSettings
     from runner.state.placement import Placement
 
     class Executor(Protocol):
@@ -40,6 +41,22 @@ if TYPE_CHECKING:
 
         def hold(self, placement: Placement, *, release: bool) -> None:
             """Keeps a job that waits from beginning, or lets it begin. Conflict where it does not wait."""
+
+        def trial(self, settings: ExecutorSettings, folder: str, words: Sequence[str]) -> Placement:
+            """Places a short job of one processor that runs this command line, and is no run's. What it
+            prints is in `folder`, which the node has to share. PlacingRefused.
+            """
+
+        def facts(self) -> tuple[Fact, ...]:
+            """What matters of the engine and of how it is set up."""
+
+
+class Fact(Value):
+    """`value` None: nobody knows. `warning` says what follows from it where that is not as it should be."""
+
+    name: str
+    value: str | None
+    warning: str | None = None
 
 
 SETUP_FAILED = 79

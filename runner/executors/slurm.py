@@ -15,11 +15,12 @@ from runner.disk import home, interpreter
 from runner.disk.files import replace_bytes, unwritable
 from runner.errors import Conflict, EngineSilent, PlacingRefused
 from runner.executors import squeue
-from runner.executors.base import SETUP_FAILED, Job, JobState, Placed, Submission
+from runner.executors.base import SETUP_FAILED, Fact, Job, JobState, Placed, Submission
 from runner.executors.truth import UNPLACED_S
-from runner.state.manifest import parse_timestamp
-from runner.state.placement import load
+from runner.state.manifest import parse_timestamp, timestamp
+from runner.state.placement import Placement, load
 from runner.state.store import RunDir
+from runner.text.words import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from runner.invocation import Invocation
     from runner.model import ExecutorSettings
     from runner.runtimes.shortrun import Ran
-    from runner.state.placement import Placement
 
 _NODE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervise", "node.py")
 _SUBMIT_S = 30.0
 _TELL_S = 5.0
+_TRIAL_S = 180.0
 _END_MARGIN_S = 30
 _NAME = "--job-name="
 _UNANSWERED = ("timed out", "contact slurm controller", "connect", "communication", "zero bytes", "retrying")
@@ -70,21 +71,48 @@ class Slurm:
         settings = invocation.executor
         assert settings is not None, "a run that lives here is not placed"
         run = RunDir.of(invocation.repo, invocation)
-        argv = (self._program("sbatch"), *_options(invocation, settings, run), f"{run.path}/job.sh")
-        state = os.path.dirname(home.state(self._env))
-        setup = "".join(f"{shlex.join(words)} || exit {SETUP_FAILED}\n" for words in settings.setup)
-        return Submission(
-            argv,
-            _SCRIPT.format(
-                kept="|".join(f"SLURM_{name}" for name in _KEPT.split("|")),
-                setup=setup,
-                state=shlex.quote(state),
-                command=shlex.join(interpreter.command(_NODE, run.path)),
-            ),
+        name = f"runner:{invocation.task_id}:{invocation.run_id[-8:]}"
+        margin = int(-(-invocation.limits.grace_s // 1)) + _END_MARGIN_S
+        words = (f"--signal=B:TERM@{margin}", f"--chdir={invocation.repo}")
+        options = (*_options(settings, name, invocation.run_id, run.path), *words)
+        argv = (self._program("sbatch"), *options, f"{run.path}/job.sh")
+        return Submission(argv, self._script(settings, interpreter.command(_NODE, run.path)))
+
+    def trial(self, settings: ExecutorSettings, folder: str, words: Sequence[str]) -> Placement:
+        small = settings.replace(cpus=1, gpus=0, time_s=_TRIAL_S, max_pending_s=None, requeue=False)
+        nonce = os.path.basename(folder)
+        options = (*_options(small, f"runner:trial:{nonce[-8:]}", nonce, folder), f"--chdir={folder}")
+        argv = (self._program("sbatch"), *options, f"{folder}/job.sh")
+        made = self._submit(folder, nonce, Submission(argv, self._script(small, words)))
+        asked = Placement(settings.name, self.kind, nonce, timestamp(), argv)
+        return asked.replace(job_id=made.job_id, cluster=made.cluster)
+
+    def facts(self) -> tuple[Fact, ...]:
+        config = squeue.ask((self._program("scontrol"), "show", "config"), self._env)
+        lines = (line.partition("=") for line in config.stdout.splitlines())
+        said = {key.strip(): one_line(value, 80) for key, _, value in lines}
+        tracker = said.get("ProctrackType")
+        leaves = None if tracker != "proctrack/linuxproc" else "what leaves its session outlives its job"
+        helped = squeue.ask((self._program("srun"), "--help"), self._env)
+        has = "--overlap" in helped.stdout
+        slow = None if has else "a request is seen within a second, and not at once"
+        return (
+            Fact("cluster", said.get("ClusterName")),
+            Fact("version", said.get("SLURM_VERSION")),
+            Fact("tracker", tracker, leaves),
+            Fact("overlap", "srun --overlap" if has else None, slow),
         )
 
+    def _script(self, settings: ExecutorSettings, words: Sequence[str]) -> str:
+        kept = "|".join(f"SLURM_{name}" for name in _KEPT.split("|"))
+        setup = "".join(f"{shlex.join(argv)} || exit {SETUP_FAILED}\n" for argv in settings.setup)
+        state = shlex.quote(os.path.dirname(home.state(self._env)))
+        return _SCRIPT.format(kept=kept, setup=setup, state=state, command=shlex.join(words))
+
     def submit(self, invocation: Invocation, command: Submission) -> Placed:
-        run = RunDir.of(invocation.repo, invocation)
+        return self._submit(RunDir.of(invocation.repo, invocation).path, invocation.run_id, command)
+
+    def _submit(self, folder: str, comment: str, command: Submission) -> Placed:
         if not os.path.isabs(command.argv[0]):
             raise PlacingRefused("there is no sbatch on PATH", hint="start it where Slurm's commands are")
         try:
@@ -92,7 +120,7 @@ class Slurm:
         except EngineSilent as error:
             raise PlacingRefused(f"it was not placed: {error.message}", hint="try again later") from error
         try:
-            replace_bytes(f"{run.path}/job.sh", command.script.encode())
+            replace_bytes(f"{folder}/job.sh", command.script.encode())
         except OSError as error:
             raise unwritable(error) from error
         try:
@@ -102,7 +130,7 @@ class Slurm:
         job_id = ran.stdout.strip().partition(";")[0]
         if ran.exit_code == 0 and job_id.isascii() and job_id.isdigit():
             return Placed(job_id, cluster)
-        if (found := self._named(invocation.run_id)) is not None:
+        if (found := self._named(comment)) is not None:
             return Placed(found, cluster)
         if _is_unanswered(ran):
             raise EngineSilent(f"whether the job was submitted is not known: {squeue.said(ran)}")
@@ -176,18 +204,18 @@ class Slurm:
         if ran.exit_code != 0 and "already" not in ran.stderr and "Invalid job id" not in ran.stderr:
             raise Conflict(f"{name}: {squeue.said(ran)}")
 
-    def _named(self, run_id: str) -> str | None:
+    def _named(self, comment: str) -> str | None:
         """The number of the job with that comment. EngineSilent."""
         mine = ("--me", "-h", "-a", "-t", "all", "-O")
         ran = squeue.ask((self._program("squeue"), *mine, "JobID:|,Comment:|"), self._env)
         if ran.exit_code != 0:
             raise EngineSilent(f"whether there is a job of it is not known: {squeue.said(ran)}")
         for line in ran.stdout.splitlines():
-            job_id, _, comment = line.partition("|")
-            if comment == f"{run_id}|" and job_id.isascii() and job_id.isdigit():
+            job_id, _, rest = line.partition("|")
+            if rest == f"{comment}|" and job_id.isascii() and job_id.isdigit():
                 # A comment with a line break could look like a line of its own.
                 one = squeue.ask((self._program("squeue"), *mine, "Comment:|", f"--jobs={job_id}"), self._env)
-                if one.exit_code == 0 and one.stdout.splitlines()[:1] == [f"{run_id}|"]:
+                if one.exit_code == 0 and one.stdout.splitlines()[:1] == [f"{comment}|"]:
                     return job_id
         return None
 
@@ -196,21 +224,19 @@ class Slurm:
         return squeue.program(name, self._env) or name
 
 
-def _options(invocation: Invocation, settings: ExecutorSettings, run: RunDir) -> tuple[str, ...]:
-    limits, seconds = invocation.limits, settings.time_s
+def _options(settings: ExecutorSettings, name: str, comment: str, folder: str) -> tuple[str, ...]:
+    seconds = settings.time_s
     words = [
         "--parsable",
         "--requeue" if settings.requeue else "--no-requeue",
         "--export=NONE",
-        f"{_NAME}runner:{invocation.task_id}:{invocation.run_id[-8:]}",
-        f"--comment={invocation.run_id}",
+        f"{_NAME}{name}",
+        f"--comment={comment}",
         f"--cpus-per-task={settings.cpus}",
-        f"--signal=B:TERM@{int(-(-limits.grace_s // 1)) + _END_MARGIN_S}",
         "--kill-on-invalid-dep=yes",
         # `%` begins what sbatch puts in: filename pattern, sbatch(1).
-        f"--output={run.path.replace('%', '%%')}/slurm.log",
+        f"--output={folder.replace('%', '%%')}/slurm.log",
         "--open-mode=append",
-        f"--chdir={invocation.repo}",
     ]
     if seconds is not None:
         minutes = int(-(-seconds // 60))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.standin_slurm import StandinSlurm, row
+from support.standin_squeue import StandinSlurm, row
 from support.values import an_invocation
 from support.waiting import wait_until
 
@@ -65,10 +65,11 @@ def test_the_command_line_says_all_that_the_settings_do(slurm: StandinSlurm, run
     folder = f"/re po/50%/.runs/hello/cli/{run.run_id}"
     assert command.argv == (
         "sbatch", "--parsable", "--requeue", "--export=NONE", f"--job-name=runner:hello:{run.run_id[-8:]}",
-        f"--comment={run.run_id}", "--cpus-per-task=4", "--signal=B:TERM@35", "--kill-on-invalid-dep=yes",
-        f"--output={folder.replace('%', '%%')}/slurm.log", "--open-mode=append", "--chdir=/re po/50%",
+        f"--comment={run.run_id}", "--cpus-per-task=4", "--kill-on-invalid-dep=yes",
+        f"--output={folder.replace('%', '%%')}/slurm.log", "--open-mode=append",
         "--time=2", "--deadline=now+1920", "--partition=cpu", "--account=lab", "--qos=low",
-        "--constraint=avx", "--mem=8G", "--gres=gpu:2", "--exclusive", "--licenses=x", f"{folder}/job.sh",
+        "--constraint=avx", "--mem=8G", "--gres=gpu:2", "--exclusive", "--licenses=x",
+        "--signal=B:TERM@35", "--chdir=/re po/50%", f"{folder}/job.sh",
     )  # fmt: skip
     assert "ml 'a b' || exit 79\n" in command.script
     assert command.script.endswith(f"/supervise/node.py {shlex.quote(folder)}\n")
