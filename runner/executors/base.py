@@ -47,11 +47,11 @@ if TYPE_CHECKING:
             prints is in `folder`, which the node has to share. PlacingRefused.
             """
 
-        def facts(self) -> tuple[Fact, ...]:
+        def facts(self) -> tuple[EngineFact, ...]:
             """What matters of the engine and of how it is set up."""
 
 
-class Fact(Value):
+class EngineFact(Value):
     """`value` None: nobody knows. `warning` says what follows from it where that is not as it should be."""
 
     name: str

@@ -15,7 +15,7 @@ from runner.disk import home, interpreter
 from runner.disk.files import replace_bytes, unwritable
 from runner.errors import Conflict, EngineSilent, PlacingRefused
 from runner.executors import squeue
-from runner.executors.base import SETUP_FAILED, Fact, Job, JobState, Placed, Submission
+from runner.executors.base import SETUP_FAILED, EngineFact, Job, JobState, Placed, Submission
 from runner.executors.truth import UNPLACED_S
 from runner.state.manifest import parse_timestamp, timestamp
 from runner.state.placement import Placement, load
@@ -87,7 +87,7 @@ class Slurm:
         asked = Placement(settings.name, self.kind, nonce, timestamp(), argv)
         return asked.replace(job_id=made.job_id, cluster=made.cluster)
 
-    def facts(self) -> tuple[Fact, ...]:
+    def facts(self) -> tuple[EngineFact, ...]:
         config = squeue.ask((self._program("scontrol"), "show", "config"), self._env)
         lines = (line.partition("=") for line in config.stdout.splitlines())
         said = {key.strip(): one_line(value, 80) for key, _, value in lines}
@@ -97,10 +97,10 @@ class Slurm:
         has = "--overlap" in helped.stdout
         slow = None if has else "a request is seen within a second, and not at once"
         return (
-            Fact("cluster", said.get("ClusterName")),
-            Fact("version", said.get("SLURM_VERSION")),
-            Fact("tracker", tracker, leaves),
-            Fact("overlap", "srun --overlap" if has else None, slow),
+            EngineFact("cluster", said.get("ClusterName")),
+            EngineFact("version", said.get("SLURM_VERSION")),
+            EngineFact("tracker", tracker, leaves),
+            EngineFact("overlap", "srun --overlap" if has else None, slow),
         )
 
     def _script(self, settings: ExecutorSettings, words: Sequence[str]) -> str:
