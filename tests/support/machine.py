@@ -64,6 +64,8 @@ class Machine:
         with (self._folder / "said").open("wb") as said:
             self._unshare = subprocess.Popen(
                 ends_with_us(*unshare, sys.executable, "-I", "-S", str(_INIT), self.name, proc, *words),
+                # Not what a test has set for itself: a machine may outlive it.
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=said,
