@@ -7,7 +7,7 @@ import sys
 
 from runner.cli import pen
 from runner.cli.pen import paint
-from runner.cli.render import emit, exit_status, indented
+from runner.cli.render import emit, indented
 from runner.errors import ExitStatus
 from runner.state import index
 from runner.state.store import RunDir
@@ -86,7 +86,7 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
         if text := said_text(run, ended):
             pen.say(text)
         pen.tell(_ended_text(ended, run))
-    return exit_status(ended)
+    return ended.exit_status
 
 
 def _ended_text(m: Manifest, run: RunDir) -> str:
@@ -111,4 +111,4 @@ def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
         emit(ended.to_json())
     else:
         pen.tell(_ended_text(ended, run))
-    return exit_status(ended)
+    return ended.exit_status

@@ -10,7 +10,7 @@ from runner.ci.outputs import outputs, values
 from runner.cli import pen
 from runner.cli.actions import add_actions
 from runner.cli.parser import Namespace, Parser, WrongText, add_run, here, run_named
-from runner.cli.render import emit, exit_status
+from runner.cli.render import emit
 from runner.disk import files
 from runner.errors import ExitStatus, RuntimeMissing, Unwritable, UsageError
 from runner.model import Outcome
@@ -214,7 +214,7 @@ def _verdict(words: Sequence[str] | None, found: Sequence[Reviewed]) -> int:
     all is known, is always meant, but for `none`.
     """
     for one in found if words != (_NEVER,) else ():
-        status = exit_status(one.manifest)
+        status = one.manifest.exit_status
         ends = {str(one.manifest.outcome), "budget" if status == ExitStatus.BUDGET else ""}
         if status != ExitStatus.OK and (words is None or ends & {*words}):
             return status

@@ -8,9 +8,8 @@ import time
 from runner.cli import pen
 from runner.cli.pen import paint
 from runner.disk.git_env import of_agent
-from runner.errors import ExitStatus
 from runner.lightjson import dumps
-from runner.model import Outcome, Phase
+from runner.model import Phase
 from runner.text.words import failed_before, one_line
 
 TYPE_CHECKING = False
@@ -42,21 +41,6 @@ _FOREIGN = ("last", "says")
 """Rows that an agent wrote."""
 _QUOTED = "  | "
 """How a report begins a line of an output."""
-_EXITS = {
-    Outcome.SUCCEEDED: ExitStatus.OK,
-    Outcome.TIMED_OUT: ExitStatus.TIMED_OUT,
-    Outcome.REJECTED: ExitStatus.REJECTED,
-}
-
-
-def exit_status(manifest: Manifest) -> int:
-    """What `wait` answers for a run; 0 for one that is not done, and never for one that nobody knows."""
-    if manifest.outcome is None:
-        return ExitStatus.GAVE_UP_WAITING if manifest.is_done else ExitStatus.OK
-    is_budget = manifest.reason is not None and manifest.reason.code == "budget_exceeded"
-    if manifest.outcome is Outcome.FAILED and is_budget:
-        return ExitStatus.BUDGET
-    return _EXITS.get(manifest.outcome, ExitStatus.NOT_SUCCESSFUL)
 
 
 def emit(value: Any) -> None:
@@ -121,7 +105,7 @@ def manifest_text(
         ("tokens", None if is_ended else tokens_text(m)),
         ("context", _context(m)),
         ("last", m.last_activity if is_at_work else None),
-        ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
+        ("survivors", m.left_over),
         ("manifest", m.manifest_path),
         ("plan", _plan(m, called)),
         ("says", None if m.plan or is_ended else m.last_message),

@@ -11,7 +11,6 @@ from runner.cli.parser import Namespace, Parser, WrongText, add_run, age, durati
 from runner.cli.render import (
     answer,
     emit,
-    exit_status,
     indented,
     manifest_text,
     questions_text,
@@ -230,7 +229,7 @@ def run_wait(args: Namespace) -> int:
         for run, one in zip(runs, manifests, strict=True):
             name = f"{one.task_id} {_name(args, run)}\n" if len(runs) > 1 else ""
             pen.say(name + (end_text(run, one) if one.is_done else manifest_text(one)))
-    statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
+    statuses = [manifest.exit_status for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
 
 
@@ -280,13 +279,14 @@ def run_cancel(args: Namespace) -> int:
 
     run = run_named(args.run)
     manifest = control.cancel(run, actor="user", grace_s=args.grace, reason=args.reason, only=args.only)
-    survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
     name = _name(args, run)
-    text = f"{name} {manifest.status}; survivors: {survivors or 'none'}"
+    text = f"{name} {manifest.status}; survivors: {manifest.left_over or 'none'}"
     if args.format == "text" and (change := fate.in_words(run, manifest, name)) is not None:
         text += f"\nchanges: {change}"
     answer(args, manifest.to_json(), text)
-    return ExitStatus.NOT_SUCCESSFUL if survivors else ExitStatus.OK
+    if manifest.survivors is None:
+        return ExitStatus.GAVE_UP_WAITING
+    return ExitStatus.NOT_SUCCESSFUL if manifest.survivors else ExitStatus.OK
 
 
 def add_reap(parser: Parser) -> None:

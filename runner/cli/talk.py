@@ -7,7 +7,7 @@ import sys
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, WrongText, add_run, add_settings, duration, run_named, stdin
-from runner.cli.render import answer, emit, exit_status, indented
+from runner.cli.render import answer, emit, indented
 from runner.errors import ExitStatus
 from runner.model import Phase
 from runner.state import index
@@ -215,7 +215,7 @@ def _exit_of(record: Json, manifest: Manifest) -> int:
     if record.get("status") == "completed":
         return ExitStatus.OK
     if record.get("turn") is None:
-        return exit_status(manifest)  # it ended without one
+        return manifest.exit_status  # it ended without one
     if code in _TIMED_OUT:
         return ExitStatus.TIMED_OUT
     return ExitStatus.BUDGET if code == "budget_exceeded" else ExitStatus.NOT_SUCCESSFUL
@@ -246,7 +246,7 @@ def _ended(args: Namespace, run: RunDir, manifest: Manifest, *, waits: bool) -> 
         from runner.cli.end import end_text
 
         answer(args, manifest.to_json(), "" if args.format == "json" else end_text(run, manifest))
-        return exit_status(manifest)
+        return manifest.exit_status
     answer(
         args,
         manifest.to_json(),

@@ -81,7 +81,8 @@ def cancel(caller: Caller, args: Json) -> dict[str, Any]:
         manifest = control.cancel(run, actor=caller.name, grace_s=None, reason=reason, within_s=LONGEST_S - 5)
     except GaveUpWaiting:
         manifest = look.look(run)
-    survivors = [survivor.to_json() for survivor in manifest.survivors]
+    left = manifest.survivors
+    survivors = None if left is None else [survivor.to_json() for survivor in left]
     return {"run_id": run.run_id, "status": manifest.status, "survivors": survivors}
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.executors.base import Executor
+    from collections.abc import Mapping
+
+    from runner.executors.base import Executor, OwnJob
 
 LOCAL = "local"
 """The machine that starts the run: what `executor` is called where there is none."""
@@ -19,4 +21,13 @@ def get(kind: str) -> Executor:
         from runner.executors.slurm import Slurm  # most runs live here
 
         return Slurm()
+    raise KeyError(kind)
+
+
+def own_job(kind: str, env: Mapping[str, str]) -> OwnJob:
+    """The job that this process is in, as its environment tells. KeyError for an unknown kind."""
+    if kind == "slurm":
+        from runner.executors.slurm_job import SlurmJob
+
+        return SlurmJob(env)
     raise KeyError(kind)

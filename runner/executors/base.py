@@ -10,8 +10,22 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from runner.invocation import Invocation
-    from runner.model import ExecutorSettings
+    from runner.model import ExecutorSettings, Reason
     from runner.state.placement import Placement
+
+    class OwnJob(Protocol):
+        """What a job knows of itself, on the node."""
+
+        job_id: str | None
+        cluster: str | None
+        restarts: int
+        """How often the engine has started it once more."""
+
+        def why_ended(self, log: str, warning_s: float) -> tuple[Reason, float]:
+            """Why the engine has just sent it SIGTERM, and how many seconds it leaves it for sure. Answers
+            within a second or so. `log` is what it prints to, and `warning_s` how long before its end it is
+            warned.
+            """
 
     class Executor(Protocol):
         """One kind. Every method but `look` may raise EngineSilent: the engine did not answer."""

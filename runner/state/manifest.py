@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from runner.conformance import Agreement, Conformance
-from runner.errors import ManifestNewer
+from runner.errors import ExitStatus, ManifestNewer
 from runner.model import (
     SCHEMA_VERSION,
     Context,
@@ -123,6 +123,22 @@ class Proof(StrEnum):
     """The kernel says that the group is empty in which it was started, and which it could not leave."""
     SEEN = "seen"
     """The lists of processes were searched again and again, until nothing was found."""
+    UNKNOWN = "unknown"
+    """Nobody has looked where it lived: its engine has ended it there, and `survivors` is None."""
+
+
+class Engine(Value):
+    """The engine that has placed the run, and where: `executor` is its name in the settings."""
+
+    executor: str
+    kind: str
+    job_id: str | None
+    cluster: str | None
+    node: str | None
+    """None until the run has begun there."""
+    restarts: Count
+    """How often the engine has started its job once more."""
+    submitted_at: Timestamp
 
 
 class Workspace(Value):
@@ -165,7 +181,8 @@ class Manifest(Value):
     paused_seconds: float
     exit_code: int | None
     signal: int | None
-    survivors: tuple[Survivor, ...]
+    survivors: tuple[Survivor, ...] | None
+    """None where it is not known whether there are any: see `Proof.UNKNOWN`."""
     thread_id: str | None
     usage: Usage
     last_message: str | None
@@ -210,6 +227,8 @@ class Manifest(Value):
     """See `Invocation`."""
     context: Context | None = None
     """Of its thread; None where its program does not say."""
+    engine: Engine | None = None
+    """None for a run that lives where it was started."""
 
     @property
     def status(self) -> str:
@@ -231,6 +250,22 @@ class Manifest(Value):
     @property
     def is_done(self) -> bool:
         return self.phase is Phase.DONE
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """What `wait` answers for it; OK while it is not done, and never for one that nobody knows."""
+        if self.outcome is None:
+            return ExitStatus.GAVE_UP_WAITING if self.is_done else ExitStatus.OK
+        if self.outcome is Outcome.FAILED and self.reason and self.reason.code == "budget_exceeded":
+            return ExitStatus.BUDGET
+        return _EXITS.get(self.outcome, ExitStatus.NOT_SUCCESSFUL)
+
+    @property
+    def left_over(self) -> str | None:
+        """`survivors` in words; None where there are none."""
+        if self.survivors is None:
+            return "not known" + (f" on {self.engine.node}" if self.engine and self.engine.node else "")
+        return ", ".join(f"{one.command} ({one.pid})" for one in self.survivors) or None
 
     @property
     def never_started(self) -> bool:
@@ -294,6 +329,12 @@ class Manifest(Value):
         return super().from_json({**_OLDER, **data})
 
 
+_STOPS = ("cancelled", "engine_cancelled", "engine_preempted", "engine_time_limit")
+_EXITS = {
+    Outcome.SUCCEEDED: ExitStatus.OK,
+    Outcome.TIMED_OUT: ExitStatus.TIMED_OUT,
+    Outcome.REJECTED: ExitStatus.REJECTED,
+}
 _DECLARED = ("retry_of", "continues", "login_shell_loses", "sessions", "price")
 """What it has as its invocation has it."""
 _OLDER = {"questions_open": 0, "children": [], "paused_seconds": 0.0, "last_activity": None}
@@ -438,3 +479,8 @@ def continued(manifest: Manifest, n: int, at: str | None = None) -> Manifest:
 def cancelled(actor: str, why: str) -> Reason:
     """The request behind a cancel, as the manifest words it."""
     return Reason("cancelled", f"cancelled by {actor}" + (f": {why}" if why else ""))
+
+
+def stops_all(reason: Reason | None) -> bool:
+    """Whether a run was stopped from outside, and so are those below it."""
+    return reason is not None and reason.code in _STOPS

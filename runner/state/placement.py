@@ -6,15 +6,49 @@ supervisor on the node.
 
 from __future__ import annotations
 
-from runner.disk.files import read
+import os
+
+from runner.disk import home
+from runner.disk.files import read, replace_json
+from runner.model import Outcome
 from runner.state.authentic import refuse_forged, write_record
 from runner.value import Count, Timestamp, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from runner.state.store import RunDir
 
 _LARGEST = 1024 * 1024
+_LARGEST_ENVIRONMENT = 16 * 1024 * 1024
+HEARTBEAT_S = 15.0
+"""How often the node shows that it lives, by the time of a file in the run's folder."""
+WARNED_S = 30.0
+"""So long, and the grace, before the end of its time a job is warned."""
+UNUSABLE = 78
+"""The exit status of a job that could not read what it needs (EX_CONFIG of sysexits.h)."""
+NOT_BEGUN = 75
+"""That of one that did nothing, as another copy of it lives (EX_TEMPFAIL)."""
+DEVICES = (
+    *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"),
+    *("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"),
+)
+"""What an engine tells a job of the devices that it may use: the agent gets these from the node."""
+ENDS = {
+    "engine_cancelled": Outcome.CANCELLED,
+    "engine_preempted": Outcome.FAILED,
+    "engine_time_limit": Outcome.TIMED_OUT,
+    "executor_unusable": Outcome.FAILED,
+    "node_failed": Outcome.LOST,
+    "out_of_memory": Outcome.FAILED,
+    "port_taken": Outcome.FAILED,
+    "queue_timeout": Outcome.TIMED_OUT,
+    "requeued": Outcome.LOST,
+}
+"""The codes of the reasons for which an engine, or its queue, ends a run. Any other end of a job that its
+supervisor has not written is `lost`.
+"""
 
 
 class JobEnd(Value):
@@ -62,3 +96,101 @@ def load(run: RunDir) -> Placement | None:
 def save(run: RunDir, placement: Placement) -> None:
     """OSError, or Unwritable where no key can be kept."""
     write_record(path_of(run), placement.to_json())
+
+
+def outcome_of(code: str) -> Outcome:
+    """Of a run that was cancelled, or that its engine has ended."""
+    return Outcome.CANCELLED if code == "cancelled" else ENDS.get(code, Outcome.LOST)
+
+
+# -- on the node ---------------------------------------------------------------------------------------------
+
+
+def heartbeat_of(run: RunDir) -> str:
+    """The file whose time says when the node was alive last."""
+    return f"{run.path}/heartbeat"
+
+
+def beat(path: str) -> float:
+    """Gives the file the time of now, and returns it: by the clock of its file system, which all machines
+    share. OSError.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.utime(fd)
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+
+
+def beaten(path: str) -> float | None:
+    """When somebody has done that last. To open it asks the server of a network file system anew."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+
+
+def fence(run: RunDir, restarts: int) -> None:
+    """Says that the run belongs to the copy of its job that was started so often again. OSError."""
+    replace_json(f"{run.control}/fence", restarts)
+
+
+def fenced(run: RunDir) -> int | None:
+    """Which copy that is; None where that cannot be read."""
+    try:
+        told = json_value(read(f"{run.control}/fence"))
+    except (OSError, ValueError):
+        return None
+    return told if type(told) is int else None
+
+
+def environment_of(run: RunDir) -> str:
+    """The values that the agent gets, until the node has taken them."""
+    return f"{run.path}/environment.json"
+
+
+def put_environment(run: RunDir, names: Iterable[str], env: Mapping[str, str]) -> None:
+    """Writes for the node alone, 0600, what the run gets of the environment of whoever submits it; beside it
+    what tells our own processes there where the state of the user is. OSError.
+    """
+    user = home.find(env)
+    own = home.named(env) if user is None else {**home.named(env), "HOME": user}
+    replace_json(_own_environment_of(run), own)
+    replace_json(environment_of(run), {name: env[name] for name in names if name in env})
+
+
+def own_environment(run: RunDir) -> dict[str, str]:
+    """What our own processes need. OSError, ValueError."""
+    return _variables(_own_environment_of(run))
+
+
+def take_environment(run: RunDir) -> dict[str, str]:
+    """What the run gets; the file is gone then. OSError, ValueError."""
+    try:
+        return _variables(environment_of(run))
+    finally:
+        drop_environment(run)
+
+
+def drop_environment(run: RunDir) -> None:
+    """Removes what a job did not take."""
+    try:
+        os.unlink(environment_of(run))
+    except OSError:
+        pass  # taken
+
+
+def _own_environment_of(run: RunDir) -> str:
+    return f"{run.path}/node.json"
+
+
+def _variables(path: str) -> dict[str, str]:
+    told = json_value(read(path, _LARGEST_ENVIRONMENT, is_private=True))
+    if type(told) is not dict or not all(type(value) is str for value in told.values()):
+        raise ValueError(f"{path} is no environment")
+    return told

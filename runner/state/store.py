@@ -118,6 +118,8 @@ class Intent(Value):
     at: Timestamp | None = None
     grace_s: Seconds | None = None
     reason: str | None = None
+    code: str | None = None
+    """Of a cancel that an engine wishes for: that of the reason."""
     only: bool = False
     """Not for the runs below."""
     not_before: float | None = None

@@ -82,6 +82,13 @@ def begin(
         raise StartFailed(answer["error"], hint=answer["hint"])
 
 
+def refuse(
+    run: RunDir, manifest: Manifest, invocation: Invocation, env: Mapping[str, str], reason: Reason
+) -> None:
+    """Writes the end of a run that was placed and is not begun; it has still to be sealed."""
+    _Launch(run, manifest, invocation, env).refused(reason)
+
+
 def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> None:
     """Hands the lock of an ownerless run to a fresh supervisor; returns when it has looked.
 
@@ -178,7 +185,8 @@ class _Launch:
         self._run, self._manifest, self._invocation, self._env = run, manifest, invocation, env
         self._log = EventLog(run.events)
         spawn.become_subreaper()  # before the child, which may leave an orphan at once
-        self._group = cgroup.make(run.run_id)
+        # The group of a job is its engine's: what left it, the engine would not end.
+        self._group = cgroup.make(run.run_id) if invocation.executor is None else None
 
     def carry_out(self, listener_fd: int | None, umask: int, lease_fd: int | None) -> dict[str, str]:
         """Starts the processes and writes what was seen: `ok`, or an `error`, which is written then too."""
@@ -207,6 +215,12 @@ class _Launch:
 
         news.started(run, manifest, is_new=True)  # before the starter knows: who follows looks after it now
         return {"ok": run.run_id}
+
+    def refused(self, reason: Reason) -> None:
+        """See `refuse`."""
+        from runner.state.placement import outcome_of  # not on the way of a start on this machine
+
+        self._ended(outcome_of(reason.code), reason)
 
     def _prepared(self) -> tuple[Outcome, Reason] | None:
         """See `prepare`."""

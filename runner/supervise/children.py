@@ -15,6 +15,7 @@ from runner.model import Lineage, Phase, Reason
 from runner.state import lineage, questions
 from runner.state.authentic import own_invocation, refuse_another
 from runner.state.events import EventLog, read_events
+from runner.state.manifest import stops_all
 from runner.state.store import RunDir
 from runner.supervise.begin import adopt
 
@@ -74,7 +75,7 @@ class Children:
             elif self._run.is_told("cancel"):
                 return  # by its owner, in the same instant: a second one would end the patience of the first
             elif lineage.is_ending(parent, manifest):
-                is_cancelled = manifest.reason is not None and manifest.reason.code == "cancelled"
+                is_cancelled = stops_all(manifest.reason)
                 own = self._invocation.has_handoff
                 ends = parent.read_invocation().delegation.on_parent_end == "cancel" and not own
                 if is_cancelled or ends:
@@ -138,7 +139,7 @@ class Children:
         """What happens to living children when their parent ends: as the request behind the end says, else as
         the settings say. One that has begun for a handoff has work that is its parent's no more.
         """
-        is_cancelled = wish is not None and wish.code == "cancelled"
+        is_cancelled = stops_all(wish)
         if is_cancelled and os.path.lexists(self._run.alone):
             return
         if is_cancelled or self._invocation.delegation.on_parent_end == "cancel":

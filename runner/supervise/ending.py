@@ -49,7 +49,8 @@ def lose(owner: Owner, end: tuple[Outcome, Reason]) -> None:
     outcome, reason = end
     owner.progress.finish()
     _close_questions(owner)
-    event = Event.LOST if outcome is Outcome.LOST else Event.START_FAILED
+    has_begun = owner.manifest.phase not in (Phase.QUEUED, Phase.STARTING)
+    event = Event.LOST if outcome is Outcome.LOST or has_begun else Event.START_FAILED
     if event is Event.START_FAILED:
         tree_helper.withdraw(owner.run, owner.env)
     seen = owner.observed().replace(questions_open=0)
@@ -78,6 +79,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     owner.take_lease()  # the child had it for as long as it lived
     wish = owner.manifest.reason  # only a stop that was asked for has written one by now
     if owner.manifest.phase not in (Phase.VERIFYING, Phase.WAITING):
+        wish = wish or _ended_with(owner)
         record_exit(owner)
     survivors = _survivors(owner)
     owner.take_lease()  # and so had what the child left behind
@@ -111,11 +113,24 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
         if following is not None:
             return following
         end = _settle(owner, judgement, is_alone=is_alone)
+    _show_result(owner)
+    close(owner, Event.ENDED, end, wish)
+    return None
+
+
+def _show_result(owner: Owner) -> None:
     if os.path.exists(owner.run.result):
         artifacts = {**owner.manifest.artifacts, "result": os.path.basename(owner.run.result)}
         owner.manifest = owner.manifest.replace(artifacts=artifacts)
-    close(owner, Event.ENDED, end, wish)
-    return None
+
+
+def _ended_with(owner: Owner) -> Reason | None:
+    """Why an engine has ended its job, and the agent with it: both get the same signal."""
+    if not owner.is_placed:
+        return None
+    if owner.status != 0:
+        owner.tie.linger()
+    return owner.asked("as its agent ended") if owner.is_to_end else None
 
 
 def _next_turn(owner: Owner, reason: Reason) -> NextAttempt | None:

@@ -125,9 +125,15 @@ class Intents:
 
     def _cancel(self, intent: Intent) -> None:
         why = intent.reason or ""
-        self._owner.log.note("cancel_requested", actor=intent.actor, reason=why)
+        if intent.code is None:
+            wish = cancelled(intent.actor, why)
+            self._owner.log.note("cancel_requested", actor=intent.actor, reason=why)
+        else:
+            wish = Reason(intent.code, why)
+            self._owner.tie.settled()
+            self._owner.log.note("limit", code=intent.code, message=why)
         self._owner.children.stand_alone(intent.only)
-        self.request_stop(cancelled(intent.actor, why), intent.grace_s, intent)
+        self.request_stop(wish, intent.grace_s, intent)
 
     def _rewrite(self) -> None:
         """After a report that the manifest is broken: it is set aside, and what we know is written again."""
@@ -143,7 +149,8 @@ class Intents:
         """The same request for every child run, unless it is for this one only."""
         if not intent.only:
             owner = self._owner
-            owner.children.tell(kind, owner.env, grace_s=intent.grace_s, reason=intent.reason)
+            grace_s, why = intent.grace_s, intent.reason
+            owner.children.tell(kind, owner.env, grace_s=grace_s, reason=why, code=intent.code)
 
     def _is_hurried(self) -> bool:
         """Whether a cancel came while a stop is under way: then there are no more graces."""

@@ -100,8 +100,7 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
 
 
 def _survived(manifest: Manifest) -> tuple[Outcome, Reason]:
-    names = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
-    return Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
+    return Outcome.FAILED, Reason("survivors", f"could not be ended: {manifest.left_over}")
 
 
 def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Judgement:
@@ -437,6 +436,8 @@ def _checked(owner: Owner) -> tuple[Check, ...]:
             cgroup=owner.cgroup,
         )
         checks.append(check)
+        if not check.passed:
+            owner.tie.linger()
         owner.log.note("checked", **check.to_json())
         if not check.passed or owner.manifest.survivors or owner.is_to_end:
             break

@@ -16,7 +16,7 @@ from runner.disk.files import make_durable
 from runner.errors import RunnerError
 from runner.model import Level
 from runner.processes import cgroup
-from runner.processes.proc import age, command_line, environment, find_process, is_alive
+from runner.processes.proc import age, command_line, environment, find_process, identify, is_alive
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
 from runner.runtimes.base import UsageScope
@@ -59,6 +59,9 @@ class Owner:
     def __init__(self, run: RunDir, lease_fd: int | None = None, *, takes_over: bool = False) -> None:
         self.run = run
         self.invocation = own_invocation(run) if takes_over else run.read_invocation()
+        self.is_placed = self.invocation.executor is not None
+        self.copy = _copy(run) if self.is_placed else None
+        """For which copy of its job we have it; None where that is not known, or there is none."""
         self.log = EventLog(run.events, lambda kind, fields: self.cleaner().event(kind, fields))
         self._runtime = runtimes.get(self.invocation.runtime)
         self._lease_fd = lease_fd
@@ -67,15 +70,15 @@ class Owner:
         self.is_starter = False
         """Whether we have started the run: then we are the parent of its process."""
         self.manifest, self.is_rebuilt = takeover.read_or_rebuild(run, self.invocation, self.log)
-        if self.is_rebuilt:
-            self.write(self.manifest)
         self.cgroup = cgroup.find(run.run_id, self.manifest.cgroup)
         """The control group of the run's processes, where there is one."""
+        if self.is_rebuilt:
+            self.write(self.manifest)
         me = self.manifest.supervisor
         self.is_starter = me is not None and me.pid == os.getpid() and is_alive(me)
         self.status: int | None = None
         """Wait status of the run's process, once we as its parent have seen it."""
-        self.tie = tie.Tie(run, self.log, self.invocation.tied_to)
+        self.tie = tie.Tie(run, self.log, self.invocation.tied_to, is_placed=self.is_placed)
         self.children = Children(run, self.invocation, self.log, lambda text: self.cleaner().text(text))
         self.limits = LimitMonitor(run, self.invocation, self.log, self.manifest)
         self.session = Session(self._runtime, _thread_since(self.manifest))
@@ -100,6 +103,8 @@ class Owner:
         FileNotFoundError where the run's folder is gone, and with it the run.
         """
         self.manifest = manifest
+        if self.copy is not None:
+            self._leave_if_fenced()
         try:
             self.run.write_manifest(manifest, durable=durable)
         except OSError as error:
@@ -120,8 +125,18 @@ class Owner:
 
     def write_or_fail(self, manifest: Manifest, *, durable: bool = True) -> None:
         """As `write`, before a step that whoever takes over could not know of otherwise. OSError."""
+        if self.copy is not None:
+            self._leave_if_fenced()
         self.run.write_manifest(manifest, durable=durable)
         self.manifest = manifest
+
+    def _leave_if_fenced(self) -> None:
+        """Ends what is left of the run here, and us, once another copy of its job has the run."""
+        if _copy(self.run) in (None, self.copy) or (me := identify(os.getpid())) is None:
+            return
+        complain("another copy of the job has the run now")
+        self.tree_of(self.manifest.process or me).stop(0.0, lambda: True)
+        os._exit(75)  # `NOT_BEGUN` of `placement`
 
     def observed(self) -> Manifest:
         """The manifest with the content of the stream and the program's own record so far, redacted."""
@@ -341,6 +356,10 @@ class Owner:
         it lived then.
         """
         names = self.invocation.env_names
+        if self.is_placed:
+            from runner.state.placement import DEVICES
+
+            names = (*names, *DEVICES)
         ours = {name: os.environ[name] for name in names if name in os.environ}
         return {**ours, **self.invocation.env_set, **self._child_env}
 
@@ -403,6 +422,12 @@ class Owner:
         if self._lease_fd is not None:
             os.close(self._lease_fd)
             self._lease_fd = None
+
+
+def _copy(run: RunDir) -> int | None:
+    from runner.state.placement import fenced  # hardly any run is placed
+
+    return fenced(run)
 
 
 def _thread_since(manifest: Manifest) -> str | None:

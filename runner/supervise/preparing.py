@@ -53,7 +53,7 @@ def prepare(
     """Prepares the work tree and, with `baseline`, runs the checks: one that fails is an end, unless that is
     only to be recorded. `tree` ends what a command has left running.
     """
-    tie = Tie(run, log, invocation.tied_to)
+    tie = Tie(run, log, invocation.tied_to, is_placed=invocation.executor is not None)
     tie.listen()
     gaps: list[float] = []
 
@@ -66,9 +66,12 @@ def prepare(
         log.note("suspended", seconds=round(seconds, 3))
 
     def check(command: CheckCommand) -> Check:
-        return run_check(
+        done = run_check(
             command, sweep=lambda: tree.sweep(1.0), cancelled=is_cancelled, missed=missed, cgroup=group
         )
+        if not done.passed:
+            tie.linger()
+        return done
 
     try:
         hide = Redactor([env[name] for name in invocation.secret_names if env.get(name)]).redact_text
@@ -114,7 +117,7 @@ def _ready(
         else:
             log.note("prepared", **shown)
         if is_cancelled():
-            return Ready((Outcome.CANCELLED, asked(run, "before its agent was started")))
+            return Ready(_cancelled(asked(run, "before its agent was started")))
         if not done.passed and code == _BASELINE[0] and invocation.baseline_only_records:
             failed.append(done.argv)
         elif not done.passed:
@@ -143,6 +146,14 @@ def _left_something(
         f"what ran before the agent changed files that git does not ignore: {names}",
         "add them to .gitignore, or commit them: they would count as the agent's change",
     )
+
+
+def _cancelled(reason: Reason) -> tuple[Outcome, Reason]:
+    if reason.code == "cancelled":
+        return Outcome.CANCELLED, reason
+    from runner.state.placement import outcome_of  # its engine did that
+
+    return outcome_of(reason.code), reason
 
 
 def _failed(code: str, text: str, hint: str | None = None) -> tuple[Outcome, Reason]:

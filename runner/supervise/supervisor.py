@@ -50,6 +50,8 @@ class Supervisor:
         action, owner.manifest = takeover.find_action(owner.run, owner.invocation, owner.manifest)
         if action is Action.NOTHING:
             self._seal_again()
+        elif owner.is_placed and self._is_elsewhere():
+            self._looked()
         elif action in (Action.LOSE, Action.NEVER_STARTED):
             self._lose(action)
         else:
@@ -67,6 +69,15 @@ class Supervisor:
                     born = None  # the stop took its time
                 self._watch.until_ended(born)
             self._conclude(is_alone=is_alone)
+
+    def _is_elsewhere(self) -> bool:
+        """Whether it does not live here, or not any more: then its end is written, where there is one."""
+        from runner.supervise.job_end import of_job  # hardly any run is placed
+
+        found = of_job(self._owner)
+        if found is not None and found.end is not None:
+            ending.lose(self._owner, found.end)
+        return found is not None
 
     def _looked(self) -> None:
         report_looked(self._ready_fd)

@@ -44,7 +44,7 @@ PROCESS_WORDS = {
     *("os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.posix_spawnp", "os.system"),
     *("os.popen", "os.execv", "os.execve", "os.execvp", "os.execvpe", "os.spawnv", "os.pidfd_send_signal"),
 }
-PROCESS_ROOMS = {"processes", "supervise"}
+PROCESS_ROOMS = {"executors", "processes", "supervise"}
 PROCESS_PLACES = {
     "runner.api": "each call is a command in a process of its own",
     "runner.runtimes.shortrun": "the probe: asks a program what it is",

@@ -138,6 +138,7 @@ LATER = {
     "waiting_uptime": None,
     "continues": None,
     "context": None,
+    "engine": None,
 }
 LATER_OF_AN_ATTEMPT = {
     "how": "first",

@@ -15,7 +15,6 @@ from support.values import a_manifest, an_invocation
 from runner.cli.pen import cleaned
 from runner.cli.render import (
     emit,
-    exit_status,
     invocation_text,
     manifest_text,
     paint,
@@ -117,14 +116,14 @@ def test_no_text_has_colour_without_a_terminal() -> None:
     ],
 )
 def test_waiting_exits_with_the_outcome_of_the_run(outcome: Outcome, status: int) -> None:
-    assert exit_status(done(outcome)) == status  # type: ignore[arg-type]
+    assert done(outcome).exit_status == status  # type: ignore[arg-type]
 
 
 def test_a_spent_budget_is_told_apart_from_other_failures_only() -> None:
     spent = Reason("budget_exceeded", "1,000 of 1,000 tokens")
     ended = a_manifest(phase=Phase.DONE, outcome=Outcome.FAILED, reason=spent)
-    assert exit_status(ended) == 7
-    assert exit_status(ended.replace(outcome=Outcome.TIMED_OUT)) == 3
+    assert ended.exit_status == 7
+    assert ended.replace(outcome=Outcome.TIMED_OUT).exit_status == 3
 
 
 def test_a_status_names_the_work_tree_and_what_is_not_as_declared() -> None:
@@ -143,7 +142,7 @@ def test_a_status_names_the_work_tree_and_what_is_not_as_declared() -> None:
 
 
 def test_a_run_that_goes_on_is_no_failure() -> None:
-    assert exit_status(a_manifest(phase=Phase.RUNNING)) == 0
+    assert a_manifest(phase=Phase.RUNNING).exit_status == 0
 
 
 @pytest.mark.parametrize(
