@@ -16,7 +16,7 @@ _PARKING = frozenset(
         *("auth_or_quota", "cancelled", "lost", "config_drift", "survivors"),
         *("disk_full", "flag_refused", "misconfigured", "request_refused", "runtime_missing", "unwritable"),
         *("workspace_missing", "too_many_processes", "too_many_open_files", "supervisor_failed"),
-        *("not_ready", "never_started", "prepare_failed"),
+        *("not_ready", "never_started", "prepare_failed", "executor_unusable", "queue_timeout"),
     )
 )
 """Reasons that the next batch would meet too, or that a person has to look at first."""
@@ -25,7 +25,8 @@ FOLD_CONFLICT = "fold_conflict"
 KEEPING = frozenset(
     (
         *("partial", "blocked", "scope_expansion", "question_expired", FOLD_CONFLICT),
-        *("lost", "supervisor_failed", "survivors"),
+        *("lost", "supervisor_failed", "survivors", "node_failed", "requeued", "out_of_memory"),
+        *("engine_cancelled", "engine_preempted", "engine_time_limit"),
     )
 )
 """Whose change is kept: what is done of it is of use, or might still be written to."""

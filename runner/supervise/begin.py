@@ -220,7 +220,7 @@ class _Launch:
         """See `refuse`."""
         from runner.state.placement import outcome_of  # not on the way of a start on this machine
 
-        self._ended(outcome_of(reason.code), reason)
+        self._ended(outcome_of(reason.code), reason, self._manifest)  # it never had a supervisor
 
     def _prepared(self) -> tuple[Outcome, Reason] | None:
         """See `prepare`."""
@@ -244,11 +244,11 @@ class _Launch:
     def _launched(self) -> Manifest:
         return advance(self._manifest, Event.LAUNCHED, supervisor=identify(os.getpid()), attempt=1)
 
-    def _ended(self, outcome: Outcome, reason: Reason) -> dict[str, str]:
+    def _ended(self, outcome: Outcome, reason: Reason, manifest: Manifest | None = None) -> dict[str, str]:
         from runner.supervise import tree_helper  # not on the way of a start that goes well
 
         tree_helper.withdraw(self._run, self._env)
-        ended = advance(self._launched(), Event.START_FAILED, outcome=outcome, reason=reason)
+        ended = advance(manifest or self._launched(), Event.START_FAILED, outcome=outcome, reason=reason)
         try:
             self._run.write_manifest(ended)
             self._log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())

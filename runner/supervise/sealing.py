@@ -35,7 +35,7 @@ _FOREIGN = frozenset(
     )
 )
 """Keys whose texts an agent or its programs wrote, or may have a part in."""
-_IN_OUR_WORDS = ("killed", "lost", "never_started", "not_retried")
+_IN_OUR_WORDS = ("killed", "lost", "never_started", "not_retried", "requeued", "queue_timeout")
 """Codes of reasons, and an event, whose message quotes nobody."""
 _PATHS = frozenset(
     (

@@ -104,6 +104,7 @@ _TASK = Next(Fate.ROLL_BACK, True, Retry.YES)
 _PART = Next(Fate.KEEP, True, Retry.YES)
 _FULL = Next(Fate.ROLL_BACK, True, Retry.FRESH)
 _SPENT = Next(Fate.ROLL_BACK, True, Retry.NO)
+_LEFT = Next(Fate.KEEP, True, Retry.NO)
 _LATER = Next(Fate.ROLL_BACK, False, Retry.AFTER_BACKOFF)
 _PARK = Next(Fate.ROLL_BACK, False, Retry.NO)
 _PERSON = Next(Fate.KEEP, False, Retry.NO)
@@ -141,6 +142,9 @@ _NOTHING = _any(_found("empty_diff"), _failed("empty_diff"))
 ROWS: tuple[Row, ...] = (
     # name, condition, outcome, class, what follows, reason
     Row("cancelled", _wished("cancelled"), _O.CANCELLED, "cancelled", _PARK, _wish),
+    Row("job_cancelled", _wished("engine_cancelled"), _O.CANCELLED, "cancelled", _PERSON, _wish),
+    Row("job_preempted", _wished("engine_preempted"), _O.FAILED, "cli_failure", _PERSON, _wish),
+    Row("job_timeout", _wished("engine_time_limit"), _O.TIMED_OUT, "timeout", _LEFT, _wish),
     Row("timeout", _wished("timeout"), _O.TIMED_OUT, "timeout", _SPENT, _wish),
     Row("stalled", _wished("stalled", "no_first_event"), _O.TIMED_OUT, "stalled", _LATER, _wish),
     Row("over_budget", _wished("budget_exceeded"), _O.FAILED, "budget_exceeded", _SPENT, _wish),

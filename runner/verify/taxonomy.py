@@ -39,11 +39,13 @@ class FailureCode(StrEnum):
 _ROWS = {
     FailureCode.TRIAL_INCOMPLETE: (
         *("timeout", "own_timeout", "stalled", "was_stalled", "over_budget", "was_over_budget"),
-        *("lost", "partial", "full"),
+        *("lost", "partial", "full", "job_timeout"),
     ),
     FailureCode.KNOWLEDGE_GAP: ("unanswered", "was_unanswered"),
     FailureCode.API_FAILURE: ("unreachable", "shut_out", "rate_limited", "no_access", "provider", "refused"),
-    FailureCode.EXECUTION_ERROR_EXTERNAL: ("machine", "drifted", "drift_found", "survivors"),
+    FailureCode.EXECUTION_ERROR_EXTERNAL: (
+        *("machine", "drifted", "drift_found", "survivors", "job_preempted"),
+    ),
     FailureCode.MISSED_REQUIREMENT: ("no_result", "bad_result", "nothing_done"),
 }
 _BY_ROW = {row: code for code, rows in _ROWS.items() for row in rows}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 from pathlib import Path
 
-from support.placed import job, place
-from support.processes import every_process
-from support.repo import Repo
+import pytest
+from support.placed import Job, job, place
+from support.processes import every_process, kill
+from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.invocation import Rehearsal
 from runner.state import placement
+from runner.state.manifest import timestamp
+from runner.supervise.begin import adopt
 
 
 def test_a_job_begins_its_run_and_ends_with_its_status(repo: Repo) -> None:
@@ -65,3 +71,231 @@ def test_a_killed_supervisor_is_replaced_and_the_run_goes_on(repo: Repo) -> None
         repo.open_gate()
         assert begun.wait()[0] == 0
     assert seen.on_disk()["status"] == "succeeded"
+
+
+def scontrol(folder: Path, answer: str) -> str:
+    """A PATH with a `scontrol` that says this of every job."""
+    folder.mkdir()
+    program = folder / "scontrol"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"
+
+
+SAYS = {
+    "engine_cancelled": ("JobState=COMPLETING EndTime=2001-01-01T00:00:00 PreemptTime=None", "", "cancelled"),
+    "engine_preempted": ("JobState=COMPLETING PreemptTime=2026-01-01T00:00:00", "", "failed"),
+    "engine_time_limit": ("JobState=RUNNING EndTime=2001-01-01T00:00:00 PreemptTime=None", "", "timed_out"),
+}
+
+
+@pytest.mark.parametrize("code", SAYS)
+@pytest.mark.parametrize("reaches", ["the job", "all of it"])
+def test_the_engine_ends_a_run_for_a_named_reason(repo: Repo, code: str, reaches: str) -> None:
+    says, _, status = SAYS[code]
+    repo.waiting_codex()
+    run, seen = place(repo.task('verify = [["touch", "verified"]]'))
+    with job(run, PATH=scontrol(repo.base / "slurm", says)) as begun:
+        repo.begun()
+        end(begun, seen, reaches)
+        left, _ = begun.wait()
+    manifest = seen.on_disk()
+    assert (manifest["status"], manifest["reason"]["code"]) == (status, code)
+    assert left == {"timed_out": 3}.get(status, 1)
+    assert (manifest["survivors"], manifest["proof"]) == ([], "seen")
+    assert not (repo.root / "verified").exists()
+    assert [one["signal"] for one in seen.events("signalled")] == ["SIGTERM"] * (reaches == "all of it")
+
+
+def test_the_log_of_the_job_says_that_it_was_preempted(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    line = "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-28T20:13:44 DUE TO PREEMPTION ***\n"
+    Path(run.path, "slurm.log").write_text(line)
+    with job(run) as begun:
+        repo.begun()
+        end(begun, seen, "the job")
+        begun.wait()
+    assert seen.on_disk()["reason"]["code"] == "engine_preempted"
+
+
+def test_a_supervisor_alone_with_the_signal_names_no_other_reason(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    with job(run) as begun:
+        repo.begun()
+        os.kill(seen.supervisor().pid, signal.SIGTERM)
+        begun.wait()
+    assert seen.on_disk()["reason"]["code"] == "engine_cancelled"
+
+
+def test_a_request_of_a_person_stays_the_reason_when_the_job_is_ended_for_it(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    with job(run) as begun:
+        repo.begun()
+        run.leave_intent("cancel", "user", reason="enough")
+        end(begun, seen, "the job")
+        begun.wait()
+    assert seen.on_disk()["reason"]["code"] == "cancelled"
+
+
+def test_without_the_key_nothing_is_started(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    before = seen.on_disk()
+    (repo.home / ".local/state/runner/key").unlink()
+    with job(run) as begun:
+        status, said = begun.wait()
+    assert status == placement.UNUSABLE
+    assert said.startswith("executor_unusable: ")
+    assert seen.on_disk() == before
+    assert not Path(placement.environment_of(run)).exists()
+    assert not repo.note("begun").exists()
+
+
+def test_a_run_that_waited_too_long_is_not_begun(repo: Repo) -> None:
+    repo.waiting_codex()
+    told = {"max_pending_s": 60.0, "submitted_at": "2026-01-01T00:00:00.000Z"}
+    run, seen = place(repo.task(), of_placement=told)
+    with job(run) as begun:
+        assert begun.wait()[0] == 3
+    manifest = seen.on_disk()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("timed_out", "queue_timeout")
+    assert manifest["process"] is None
+    assert seen.events("sealed") != []
+
+
+def test_a_second_copy_leaves_a_living_one_alone(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    with job(run) as begun:
+        repo.begun()
+        beats = threading.Event()
+        path = placement.heartbeat_of(run)
+
+        def beat() -> None:
+            while not beats.wait(0.2):
+                placement.beat(path)
+
+        heart = threading.Thread(target=beat)
+        heart.start()
+        try:
+            with job(run, SLURM_RESTART_COUNT="1") as second:
+                assert second.wait() == (placement.NOT_BEGUN, "not begun: another copy of it lives\n")
+        finally:
+            beats.set()
+            heart.join()
+        repo.open_gate()
+        assert begun.wait()[0] == 0
+    assert seen.on_disk()["status"] == "succeeded"
+
+
+def test_a_run_whose_job_begins_again_is_lost_by_name(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    with job(run) as begun:
+        repo.begun()
+        begun.process.kill()
+        begun.process.wait()
+        seen.kill_supervisor()
+        child = seen.child()
+        long_ago(run.path)
+        with job(run, SLURM_RESTART_COUNT="1") as second:
+            assert second.wait()[0] == 1
+    manifest = seen.on_disk()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("lost", "requeued")
+    assert (manifest["survivors"], manifest["proof"]) == ([], "seen")
+    assert not child.is_still_there()
+
+
+def test_a_supervisor_of_a_former_copy_ends_its_tree_and_writes_nothing(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    with job(run) as begun:
+        repo.begun()
+        child, supervisor = seen.child(), seen.supervisor()
+        wait_until(lambda: seen.on_disk()["thread_id"], what="a supervisor at work")
+        placement.fence(run, 1)
+        run.leave_intent("pause", "user")
+        run.wake()
+        wait_until(lambda: not supervisor.is_still_there())
+        wait_until(lambda: not child.is_still_there())
+        begun.wait()
+    assert seen.on_disk()["phase"] == "running"
+
+
+def test_a_rehearsal_whose_port_is_taken_fails_by_name(repo: Repo) -> None:
+    repo.waiting_codex()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        rehearsal = Rehearsal(None, taken.getsockname()[1], ("true",))
+        run, seen = place(repo.task(), rehearsal=rehearsal)
+        with job(run) as begun:
+            assert begun.wait()[0] == 1
+    assert seen.on_disk()["reason"]["code"] == "port_taken"
+
+
+def test_what_comes_before_the_agent_runs_on_the_node(repo: Repo) -> None:
+    repo.quick_codex()
+    run, seen = place(repo.task(), prepare=(("false",),))
+    with job(run) as begun:
+        assert begun.wait()[0] == 1
+    assert seen.on_disk()["reason"]["code"] == "prepare_failed"
+    assert seen.events("sealed") != []
+
+
+def test_a_job_that_is_ended_while_it_prepares_says_why(repo: Repo) -> None:
+    repo.quick_codex()
+    prepare = ("sh", "-c", 'touch "$HOME/begun"; sleep 100')
+    run, seen = place(repo.task(), prepare=(prepare,))
+    with job(run) as begun:
+        repo.begun()
+        begun.process.terminate()
+        begun.wait()
+    manifest = seen.on_disk()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("cancelled", "engine_cancelled")
+
+
+def test_a_run_is_verified_on_the_node_and_has_the_umask_of_its_job(repo: Repo) -> None:
+    repo.quick_codex(before='umask > "$HOME/umask"')
+    run, seen = place(repo.task('verify = [["test", "-e", "no-such-file"]]'))
+    with job(run, umask=0o027) as begun:
+        assert begun.wait()[0] == 6
+    assert seen.on_disk()["reason"]["code"] == "verify_failed"
+    assert repo.note("umask").read_text().strip() == "0027"
+    assert Path(placement.heartbeat_of(run)).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_the_engine_says_of_an_ended_job_is_written_from_afar(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    with job(run) as begun:
+        repo.begun()
+        begun.process.kill()
+        begun.process.wait()
+        seen.kill_supervisor()
+        child = seen.child()
+        kill(child)
+        told = placement.load(run)
+        assert told is not None
+        how = ("node_failed", "its node does not answer", "NODE_FAIL", None, None, timestamp())
+        placement.save(run, told.replace(end=placement.JobEnd(*how)))
+        lock_fd = run.try_lock()
+        assert lock_fd is not None
+        adopt(run, lock_fd)
+    manifest = seen.on_disk()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("lost", "node_failed")
+    assert (manifest["survivors"], manifest["proof"]) == (None, "unknown")
+
+
+def end(begun: Job, seen: Run, reaches: str) -> None:
+    """As `--signal=B:TERM` does it, or as `scancel`."""
+    pids = [begun.process.pid]
+    if reaches == "all of it":
+        pids += [seen.supervisor().pid, seen.child().pid]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+
+
+def long_ago(folder: str) -> None:
+    os.utime(f"{folder}/heartbeat", (0, 0))

@@ -27,7 +27,7 @@ from runner.verify.record import Record, load
 from runner.verify.taxonomy import failure_codes
 
 PARKED = {"lost", "cancelled", "was_cancelled", "drifted", "drift_found", "survivors", "machine"} | {
-    *("unreachable", "shut_out", "rate_limited", "no_access", "provider", "refused")
+    *("job_cancelled", "unreachable", "shut_out", "rate_limited", "no_access", "provider", "refused")
 }
 """Rows of the table of docs/results.md: a person's wish, the machine, the provider, what nobody saw."""
 FINER = {
@@ -42,6 +42,9 @@ FINER = {
     "was_unanswered": ("question_expired",),
     "cli_failure": ("cli_failure", "killed"),
     "stopped": ("repeats",),
+    "job_cancelled": ("engine_cancelled",),
+    "job_preempted": ("engine_preempted",),
+    "job_timeout": ("engine_time_limit",),
 }
 """Where the reason of the manifest does not have the code of the class."""
 
