@@ -25,13 +25,16 @@ _clocks: dict[int, tuple[float, float]] = {}
 """Device -> when it was asked (monotonic), and how far it is ahead of that clock."""
 
 
-def beat(run_path: str) -> None:
-    """Touches it. OSError where that cannot be, and for what is no plain file."""
+def beat(run_path: str) -> float:
+    """Touches it; when that was, by the clock of its file system. OSError where that cannot be, and for what
+    is no plain file.
+    """
     fd = os.open(f"{run_path}/{_NAME}", os.O_WRONLY | os.O_CREAT | _PLAIN, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(f"{run_path}/{_NAME} is no plain file")
         os.utime(fd)
+        return os.fstat(fd).st_mtime
     finally:
         os.close(fd)
 

@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 1024 * 1024
 _LARGEST_ENVIRONMENT = 16 * 1024 * 1024
-HEARTBEAT_S = 15.0
-"""How often the node shows that it lives, by the time of a file in the run's folder."""
 WARNED_S = 30.0
 """So long, and the grace, before the end of its time a job is warned."""
-UNUSABLE = 78
-"""The exit status of a job that could not read what it needs (EX_CONFIG of sysexits.h)."""
-NOT_BEGUN = 75
-"""That of one that did nothing, as another copy of it lives (EX_TEMPFAIL)."""
 DEVICES = (
     *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"),
     *("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"),
@@ -41,10 +35,12 @@ ENDS = {
     "engine_time_limit": Outcome.TIMED_OUT,
     "executor_unusable": Outcome.FAILED,
     "node_failed": Outcome.LOST,
+    "not_placed": Outcome.FAILED,
     "out_of_memory": Outcome.FAILED,
     "port_taken": Outcome.FAILED,
     "queue_timeout": Outcome.TIMED_OUT,
     "requeued": Outcome.LOST,
+    "setup_failed": Outcome.FAILED,
 }
 """The codes of the reasons for which an engine, or its queue, ends a run. Any other end of a job that its
 supervisor has not written is `lost`.
@@ -104,35 +100,6 @@ def outcome_of(code: str) -> Outcome:
 
 
 # -- on the node ---------------------------------------------------------------------------------------------
-
-
-def heartbeat_of(run: RunDir) -> str:
-    """The file whose time says when the node was alive last."""
-    return f"{run.path}/heartbeat"
-
-
-def beat(path: str) -> float:
-    """Gives the file the time of now, and returns it: by the clock of its file system, which all machines
-    share. OSError.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.utime(fd)
-        return os.fstat(fd).st_mtime
-    finally:
-        os.close(fd)
-
-
-def beaten(path: str) -> float | None:
-    """When somebody has done that last. To open it asks the server of a network file system anew."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return os.fstat(fd).st_mtime
-    finally:
-        os.close(fd)
 
 
 def fence(run: RunDir, restarts: int) -> None:

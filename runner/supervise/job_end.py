@@ -7,6 +7,7 @@ and then nobody knows what is left.
 
 from __future__ import annotations
 
+from runner.executors import beat
 from runner.model import Outcome, Reason
 from runner.processes.proc import host, is_here
 from runner.state import placement
@@ -36,7 +37,8 @@ def of_job(owner: Owner) -> JobSeen | None:
     if placed is not None and (end := placed.end) is not None:
         owner.copy = _NOBODY
         placement.fence(run, _NOBODY)
-        has_begun = placement.beaten(placement.heartbeat_of(run)) is not None
+        # A run below that of the job has no heartbeat of its own.
+        has_begun = beat.age(run.path) is not None or manifest.supervisor is not None
         owner.manifest = _unseen(manifest) if has_begun else manifest
         placement.drop_environment(run)
         return JobSeen((placement.outcome_of(end.code), Reason(end.code, end.message)))

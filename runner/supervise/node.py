@@ -10,9 +10,9 @@ import sys
 
 
 def main(argv: list[str]) -> int:
-    """Where nothing was done, UNUSABLE or NOT_BEGUN of `placement`, and why on stderr."""
+    """Where nothing was done, UNUSABLE or NOT_BEGUN, and why on stderr."""
     from runner.errors import RunnerError
-    from runner.state.placement import UNUSABLE
+    from runner.executors.base import UNUSABLE
     from runner.supervise.placed import of_folder
 
     try:

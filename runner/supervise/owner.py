@@ -136,7 +136,7 @@ class Owner:
             return
         complain("another copy of the job has the run now")
         self.tree_of(self.manifest.process or me).stop(0.0, lambda: True)
-        os._exit(75)  # `NOT_BEGUN` of `placement`
+        os._exit(75)  # `NOT_BEGUN` of an executor
 
     def observed(self) -> Manifest:
         """The manifest with the content of the stream and the program's own record so far, redacted."""

@@ -14,7 +14,8 @@ import sys
 import time
 
 from runner.errors import RunnerError
-from runner.executors import own_job
+from runner.executors import beat, own_job
+from runner.executors.base import NOT_BEGUN
 from runner.model import Reason
 from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, children, find_process, identify, open_pidfd
 from runner.processes.spawn import become_subreaper
@@ -50,7 +51,7 @@ def of_folder(path: str, job_env: Mapping[str, str]) -> Node:
     run, job_env = RunDir.from_path(path), dict(job_env)
     values: dict[str, str] | None = None
     authentic.refuse_another(run)
-    if not os.path.exists(placement.heartbeat_of(run)) or os.path.exists(placement.environment_of(run)):
+    if beat.age(run.path) is None or os.path.exists(placement.environment_of(run)):
         values = placement.take_environment(run)
     os.environ.clear()
     os.environ.update(placement.own_environment(run) | (values or {}))
@@ -76,7 +77,8 @@ class Node:
         self._has_values = values is not None
         devices = {name: job_env[name] for name in placement.DEVICES if name in job_env}
         self._env = {**(values or {}), **invocation.env_set, **devices}
-        self._pid, self._beaten, self._is_told = os.getpid(), 0.0, False
+        self._pid, self._is_told = os.getpid(), False
+        self._beaten, self._beaten_at = 0.0, time.time()
 
     def carry_out(self) -> int:
         """Begins the run, and stays until nothing of it is left to be done."""
@@ -135,8 +137,7 @@ class Node:
     def _waited_too_long(self) -> Reason | None:
         """By the clock of the file system, where that of this machine may be wrong."""
         longest = self._placed.max_pending_s
-        now = placement.beaten(placement.heartbeat_of(self._run)) or time.time()
-        waited_s = now - parse_timestamp(self._placed.submitted_at)
+        waited_s = self._beaten_at - parse_timestamp(self._placed.submitted_at)
         if longest is None or waited_s <= longest:
             return None
         text = f"it waited {waited_s:.0f} s for its place, and `max_pending` is {longest:g} s"
@@ -144,12 +145,13 @@ class Node:
 
     def _another_lives(self) -> bool:
         """Whether a copy of this job that was started before it still shows itself."""
-        path = placement.heartbeat_of(self._run)
-        then, clock = placement.beaten(path), f"{self._run.control}/clock"
-        while then is not None and placement.beat(clock) - then < 2 * placement.HEARTBEAT_S:
+        then = beat.age(self._run.path)
+        while then is not None and then < beat.GONE_S:
             time.sleep(_LOOK_S)
-            if placement.beaten(path) != then:
+            now = beat.age(self._run.path)
+            if now is None or now < then:
                 return True
+            then = now
         return False
 
     def _lock(self) -> int | None:
@@ -213,16 +215,16 @@ class Node:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         try:
-            poll.poll(1000 * max(_SOON_S, self._beaten + placement.HEARTBEAT_S - time.monotonic()))
+            poll.poll(1000 * max(_SOON_S, self._beaten + beat.EVERY_S - time.monotonic()))
         finally:
             os.close(pidfd)
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if self._beaten and now - self._beaten < placement.HEARTBEAT_S:
+        if self._beaten and now - self._beaten < beat.EVERY_S:
             return
         try:
-            placement.beat(placement.heartbeat_of(self._run))
+            self._beaten_at = beat.beat(self._run.path)
         except OSError as error:
             print(f"no heartbeat: {error}", file=sys.stderr)  # a server that does not answer; the next may
         self._beaten = now
@@ -257,7 +259,7 @@ class Node:
 
 def _not_begun(why: str) -> int:
     print(f"not begun: {why}", file=sys.stderr)
-    return placement.NOT_BEGUN
+    return NOT_BEGUN
 
 
 def _lives_below(run: RunDir) -> bool:

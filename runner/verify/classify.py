@@ -47,6 +47,10 @@ def _wished(*codes: str) -> Condition:
     return lambda e: e.wish is not None and (not codes or e.wish.code in codes)
 
 
+def _engine(code: str) -> Condition:
+    return lambda e: (e.reason if e.wish is None else e.wish).code == code
+
+
 def _ended(outcome: Outcome, *codes: str) -> Condition:
     return lambda e: e.outcome is outcome and (not codes or e.reason.code in codes)
 
@@ -142,9 +146,9 @@ _NOTHING = _any(_found("empty_diff"), _failed("empty_diff"))
 ROWS: tuple[Row, ...] = (
     # name, condition, outcome, class, what follows, reason
     Row("cancelled", _wished("cancelled"), _O.CANCELLED, "cancelled", _PARK, _wish),
-    Row("job_cancelled", _wished("engine_cancelled"), _O.CANCELLED, "cancelled", _PERSON, _wish),
-    Row("job_preempted", _wished("engine_preempted"), _O.FAILED, "cli_failure", _PERSON, _wish),
-    Row("job_timeout", _wished("engine_time_limit"), _O.TIMED_OUT, "timeout", _LEFT, _wish),
+    Row("job_cancelled", _engine("engine_cancelled"), _O.CANCELLED, "cancelled", _PERSON, _wish),
+    Row("job_preempted", _engine("engine_preempted"), _O.FAILED, "cli_failure", _PERSON, _wish),
+    Row("job_timeout", _engine("engine_time_limit"), _O.TIMED_OUT, "timeout", _LEFT, _wish),
     Row("timeout", _wished("timeout"), _O.TIMED_OUT, "timeout", _SPENT, _wish),
     Row("stalled", _wished("stalled", "no_first_event"), _O.TIMED_OUT, "stalled", _LATER, _wish),
     Row("over_budget", _wished("budget_exceeded"), _O.FAILED, "budget_exceeded", _SPENT, _wish),

@@ -14,6 +14,8 @@ from support.processes import every_process, kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.executors import beat
+from runner.executors.base import NOT_BEGUN, UNUSABLE
 from runner.invocation import Rehearsal
 from runner.state import placement
 from runner.state.manifest import timestamp
@@ -45,11 +47,11 @@ def test_a_run_that_fails_fails_its_job(repo: Repo) -> None:
 def test_the_values_for_the_agent_are_taken_before_it_runs_and_are_on_no_command_line(repo: Repo) -> None:
     repo.env["MY_TOKEN"] = "hunter2-correct-horse-battery"
     repo.waiting_codex(before='env > "$HOME/env"')
-    run, _ = place(repo.task(), env_names=("HOME", "PATH", "MY_TOKEN"))
+    run, seen = place(repo.task(), env_names=("HOME", "PATH", "MY_TOKEN"))
     path = Path(placement.environment_of(run))
     assert path.stat().st_mode & 0o777 == 0o600
     with job(run, CUDA_VISIBLE_DEVICES="1", OTHER="no") as begun:
-        repo.begun()
+        at_work(repo, seen)
         assert not path.exists()
         assert not [one for one in every_process() if any("hunter2" in word for word in one.words)]
         repo.open_gate()
@@ -64,7 +66,7 @@ def test_a_killed_supervisor_is_replaced_and_the_run_goes_on(repo: Repo) -> None
     repo.waiting_codex()
     run, seen = place(repo.task())
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         first = seen.supervisor()
         os.kill(first.pid, signal.SIGKILL)
         wait_until(lambda: seen.events("adopted") != [])
@@ -96,7 +98,7 @@ def test_the_engine_ends_a_run_for_a_named_reason(repo: Repo, code: str, reaches
     repo.waiting_codex()
     run, seen = place(repo.task('verify = [["touch", "verified"]]'))
     with job(run, PATH=scontrol(repo.base / "slurm", says)) as begun:
-        repo.begun()
+        at_work(repo, seen)
         end(begun, seen, reaches)
         left, _ = begun.wait()
     manifest = seen.on_disk()
@@ -113,7 +115,7 @@ def test_the_log_of_the_job_says_that_it_was_preempted(repo: Repo) -> None:
     line = "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT 2026-11-28T20:13:44 DUE TO PREEMPTION ***\n"
     Path(run.path, "slurm.log").write_text(line)
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         end(begun, seen, "the job")
         begun.wait()
     assert seen.on_disk()["reason"]["code"] == "engine_preempted"
@@ -123,7 +125,7 @@ def test_a_supervisor_alone_with_the_signal_names_no_other_reason(repo: Repo) ->
     repo.waiting_codex()
     run, seen = place(repo.task())
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         os.kill(seen.supervisor().pid, signal.SIGTERM)
         begun.wait()
     assert seen.on_disk()["reason"]["code"] == "engine_cancelled"
@@ -133,7 +135,7 @@ def test_a_request_of_a_person_stays_the_reason_when_the_job_is_ended_for_it(rep
     repo.waiting_codex()
     run, seen = place(repo.task())
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         run.leave_intent("cancel", "user", reason="enough")
         end(begun, seen, "the job")
         begun.wait()
@@ -147,7 +149,7 @@ def test_without_the_key_nothing_is_started(repo: Repo) -> None:
     (repo.home / ".local/state/runner/key").unlink()
     with job(run) as begun:
         status, said = begun.wait()
-    assert status == placement.UNUSABLE
+    assert status == UNUSABLE
     assert said.startswith("executor_unusable: ")
     assert seen.on_disk() == before
     assert not Path(placement.environment_of(run)).exists()
@@ -170,19 +172,18 @@ def test_a_second_copy_leaves_a_living_one_alone(repo: Repo) -> None:
     repo.waiting_codex()
     run, seen = place(repo.task())
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         beats = threading.Event()
-        path = placement.heartbeat_of(run)
 
-        def beat() -> None:
+        def beats_on() -> None:
             while not beats.wait(0.2):
-                placement.beat(path)
+                beat.beat(run.path)
 
-        heart = threading.Thread(target=beat)
+        heart = threading.Thread(target=beats_on)
         heart.start()
         try:
             with job(run, SLURM_RESTART_COUNT="1") as second:
-                assert second.wait() == (placement.NOT_BEGUN, "not begun: another copy of it lives\n")
+                assert second.wait() == (NOT_BEGUN, "not begun: another copy of it lives\n")
         finally:
             beats.set()
             heart.join()
@@ -195,7 +196,7 @@ def test_a_run_whose_job_begins_again_is_lost_by_name(repo: Repo) -> None:
     repo.waiting_codex()
     run, seen = place(repo.task())
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         begun.process.kill()
         begun.process.wait()
         seen.kill_supervisor()
@@ -213,7 +214,7 @@ def test_a_supervisor_of_a_former_copy_ends_its_tree_and_writes_nothing(repo: Re
     repo.waiting_codex()
     run, seen = place(repo.task())
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         child, supervisor = seen.child(), seen.supervisor()
         wait_until(lambda: seen.on_disk()["thread_id"], what="a supervisor at work")
         placement.fence(run, 1)
@@ -263,14 +264,14 @@ def test_a_run_is_verified_on_the_node_and_has_the_umask_of_its_job(repo: Repo) 
         assert begun.wait()[0] == 6
     assert seen.on_disk()["reason"]["code"] == "verify_failed"
     assert repo.note("umask").read_text().strip() == "0027"
-    assert Path(placement.heartbeat_of(run)).stat().st_mode & 0o777 == 0o600
+    assert Path(run.path, "heartbeat").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_the_engine_says_of_an_ended_job_is_written_from_afar(repo: Repo) -> None:
     repo.waiting_codex()
     run, seen = place(repo.task())
     with job(run) as begun:
-        repo.begun()
+        at_work(repo, seen)
         begun.process.kill()
         begun.process.wait()
         seen.kill_supervisor()
@@ -286,6 +287,12 @@ def test_what_the_engine_says_of_an_ended_job_is_written_from_afar(repo: Repo) -
     manifest = seen.on_disk()
     assert (manifest["status"], manifest["reason"]["code"]) == ("lost", "node_failed")
     assert (manifest["survivors"], manifest["proof"]) == (None, "unknown")
+
+
+def at_work(repo: Repo, seen: Run) -> None:
+    """The agent has begun, and its manifest says so."""
+    repo.begun()
+    wait_until(lambda: seen.on_disk()["phase"] != "queued", what="the word of its supervisor")
 
 
 def end(begun: Job, seen: Run, reaches: str) -> None:

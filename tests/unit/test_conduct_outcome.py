@@ -17,6 +17,7 @@ from support.values import a_manifest, an_invocation
 from runner.conduct.outcome import KEEPING, Meaning, end_of
 from runner.model import Outcome, Phase, Reason
 from runner.state.manifest import Manifest
+from runner.state.placement import ENDS
 from runner.state.store import RunDir
 from runner.supervise.begin import start_failure
 from runner.supervise.takeover import Action, unseen_end
@@ -142,7 +143,8 @@ def test_a_run_that_never_started_parks() -> None:
 def test_the_work_of_every_end_that_is_kept_in_place_is_kept_in_a_tree_of_its_own_too() -> None:
     """`KEEPING` is about work trees; what the table keeps in place is in it, by the code of its reason."""
     kept = {code for row, code in EVERY_END if row.next.changes is Fate.KEEP and row.name != "completed"}
-    assert kept | {"fold_conflict"} == KEEPING
+    unseen = {code for code, outcome in ENDS.items() if outcome is Outcome.LOST} | {"out_of_memory"}
+    assert kept | unseen | {"fold_conflict"} == KEEPING
 
 
 # -- what it changed -----------------------------------------------------------------------------------
