@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         restarts: int
         """How often the engine has started it once more."""
 
+        def is_put_back(self) -> bool:
+            """Whether the engine ends it to begin it once more later. Answers within a second or so."""
+
         def why_ended(self, log: str, warning_s: float) -> tuple[Reason, float]:
             """Why the engine has just sent it SIGTERM, and how many seconds it leaves it for sure. Answers
             within a second or so. `log` is what it prints to, and `warning_s` how long before its end it is

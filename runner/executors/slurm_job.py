@@ -9,9 +9,12 @@ queue has one restart more than its environment says.
 from __future__ import annotations
 
 import os
+import time
 
 from runner.disk.files import no_follow
+from runner.executors import squeue
 from runner.model import Reason
+from runner.state.manifest import parse_timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,41 +54,30 @@ class SlurmJob:
         state, left_s = told.get("JobState", ""), self._left_s(told)
         if state == "TIMEOUT" or (state in ("", "RUNNING") and left_s < warning_s + _EARLY_S):
             return _OUT_OF_TIME, max(0.0, left_s)
-        if (_number(told.get("Restarts")) or 0) > self.restarts:
+        if self._is_put_back(told):
             return Reason("engine_cancelled", "its job was put back into the queue"), 0.0
         return Reason("engine_cancelled", f"job {self.job_id} was cancelled"), 0.0
 
-    def _left_s(self, told: Mapping[str, str]) -> float:
-        import time
+    def is_put_back(self) -> bool:
+        """See `OwnJob`."""
+        return self._is_put_back(self._told())
 
+    def _is_put_back(self, told: Mapping[str, str]) -> bool:
+        return (_number(told.get("Restarts")) or 0) > self.restarts
+
+    def _left_s(self, told: Mapping[str, str]) -> float:
         end = _number(self._env.get("SLURM_JOB_END_TIME"))
-        if end is None:
-            try:
-                end = int(time.mktime(time.strptime(told["EndTime"], "%Y-%m-%dT%H:%M:%S")))
-            except (KeyError, ValueError, OverflowError):
-                return float("inf")  # `Unknown`, or nothing was told
-        return end - time.time()
+        try:
+            return (parse_timestamp(told["EndTime"]) if end is None else end) - time.time()
+        except (KeyError, ValueError):
+            return float("inf")  # `Unknown`, or nothing was told
 
     def _told(self) -> dict[str, str]:
         """What `scontrol` says of the job; nothing where it does not say it at once."""
         if self.job_id is None:
             return {}
-        import subprocess
-
-        argv = ["scontrol", "-o", "show", "job", self.job_id]
-        try:
-            done = subprocess.run(
-                argv,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_ASKED_WITHIN_S,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return {}
-        pairs = (word.partition("=") for word in done.stdout.decode(errors="replace").split())
+        ran = squeue.ask(("scontrol", "-o", "show", "job", self.job_id), self._env, _ASKED_WITHIN_S)
+        pairs = (word.partition("=") for word in ran.stdout.split())
         return {name: value for name, _, value in pairs}
 
 

@@ -144,6 +144,11 @@ def take_environment(run: RunDir) -> dict[str, str]:
         drop_environment(run)
 
 
+def keep_environment(run: RunDir, values: Mapping[str, str]) -> None:
+    """Puts back what was taken, for a copy of the job that its engine may begin later. OSError."""
+    replace_json(environment_of(run), dict(values))
+
+
 def drop_environment(run: RunDir) -> None:
     """Removes what a job did not take."""
     try:

@@ -195,7 +195,7 @@ class _Launch:
             return self._ended(*end)
         try:
             if invocation.rehearsal is not None:
-                first = _start_rehearsal(run, invocation, self._env, listener_fd)
+                first = start_rehearsal(run, invocation, self._env, listener_fd)
             first = process = start_child(run, invocation, self._env, umask, lease_fd, group)
             held = None if group is None or not group.has_all else group.path
             by = "user" if invocation.parent is None else f"run {invocation.parent.run_id}"
@@ -301,9 +301,10 @@ def reap() -> None:
         pass
 
 
-def _start_rehearsal(
+def start_rehearsal(
     run: RunDir, invocation: Invocation, env: Mapping[str, str], listener_fd: int | None
 ) -> Identity:
+    """The scripted model, which listens there."""
     assert invocation.rehearsal is not None and listener_fd is not None
     argv = (
         *invocation.rehearsal.argv,

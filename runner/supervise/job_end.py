@@ -7,11 +7,18 @@ and then nobody knows what is left.
 
 from __future__ import annotations
 
+import os
+
+from runner.disk.files import read_text
 from runner.executors import beat
-from runner.model import Outcome, Reason
-from runner.processes.proc import host, is_here
+from runner.model import Outcome, Phase, Reason
+from runner.processes import spawn
+from runner.processes.proc import host, identify, is_here
 from runner.state import placement
-from runner.state.manifest import Proof
+from runner.state.lifecycle import Event
+from runner.state.manifest import Proof, exited
+from runner.supervise.attempts import NextAttempt
+from runner.supervise.begin import start_rehearsal
 from runner.supervise.judging import survivors_of
 from runner.value import Value
 
@@ -28,6 +35,8 @@ class JobSeen(Value):
     """What is to be written; None: nothing, as the run lives elsewhere or waits for its place."""
 
     end: tuple[Outcome, Reason] | None
+    again: bool = False
+    """Whether it is to be begun once more, here."""
 
 
 def of_job(owner: Owner) -> JobSeen | None:
@@ -45,10 +54,45 @@ def of_job(owner: Owner) -> JobSeen | None:
     if engine is None:
         return JobSeen(None)
     if owner.copy not in (None, engine.restarts):
+        if _begins_again(owner):
+            return JobSeen(None, again=True)
         owner.manifest = _of_former_copy(owner)
         text = f"its job was started again while it was `{manifest.phase}` on {engine.node}"
         return JobSeen((Outcome.LOST, Reason("requeued", text, "check its output, then start it again")))
     return None if engine.node == host() else JobSeen(None)
+
+
+def _begins_again(owner: Owner) -> bool:
+    """Whether its engine may begin it once more, and its agent was at work: what had come to its end, waits
+    for a message or was being stopped is for a person.
+    """
+    executor, manifest = owner.invocation.executor, owner.manifest
+    is_at_work = manifest.phase in (Phase.RUNNING, Phase.PAUSED) and not manifest.has_turns
+    return executor is not None and executor.requeue and is_at_work
+
+
+def again(owner: Owner) -> NextAttempt:
+    """The attempt of this copy of the job, and its manifest until then: the end of the former one is unseen.
+    OSError where its scripted model cannot listen here.
+    """
+    run, invocation, me = owner.run, owner.invocation, identify(os.getpid())
+    assert me is not None and owner.manifest.engine is not None
+    listener = None
+    if invocation.rehearsal is not None:
+        import socket
+
+        listener = socket.create_server(("127.0.0.1", invocation.rehearsal.port), backlog=64)
+    owner.tree = owner.tree_of(owner.manifest.process or me)
+    owner.tree.sweep(1.0)  # on the same machine something of it may live
+    spawn.become_subreaper()
+    engine = owner.manifest.engine.replace(node=host(), restarts=owner.copy or 0)
+    owner.log.note(Event.EXITED, exit_code=None, signal=None)
+    owner.write_or_fail(exited(owner.manifest, None, None).replace(engine=engine, supervisor=me))
+    if listener is not None:
+        start_rehearsal(run, invocation, owner.env, listener.detach())
+    text = read_text(run.prompt if invocation.fresh_argv is None else run.task) or ""
+    argv = invocation.fresh_argv or invocation.argv
+    return NextAttempt("fresh", argv, text, 0.0, "requeued", counts=False)
 
 
 def _of_former_copy(owner: Owner) -> Manifest:

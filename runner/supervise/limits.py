@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.conformance import Conformance
     from runner.invocation import Invocation
+    from runner.model import Identity
 
     Spent = tuple[int, float | None]
     """Tokens, and the price as far as it is known."""
@@ -125,7 +126,9 @@ class LimitMonitor:
         `spent` is what the run itself has spent, `output_bytes` of its present attempt. `conformance` None:
         the program has not said yet what it works with.
         """
-        elapsed_s = age(manifest.attempts[0].process) - self._off_s
+        # On another machine, where its engine has begun it anew, its time begins anew as well.
+        here = [one.process for one in manifest.attempts if _is_beside(one.process, manifest.process)]
+        elapsed_s = age(here[0] if here else None) - self._off_s
         self._warn(*self._warnings(spent), self._clock.warning(elapsed_s))
         found = exceeded(
             self._invocation.limits,
@@ -241,6 +244,11 @@ class _Once:
             return False
         self._is_done = True
         return True
+
+
+def _is_beside(one: Identity | None, other: Identity | None) -> bool:
+    """Whether both are of one boot: only then their times can be compared."""
+    return one is not None and other is not None and one.boot_id == other.boot_id
 
 
 def exceeded(

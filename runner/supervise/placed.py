@@ -16,7 +16,7 @@ import time
 from runner.errors import RunnerError
 from runner.executors import beat, own_job
 from runner.executors.base import NOT_BEGUN
-from runner.model import Reason
+from runner.model import Phase, Reason
 from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, children, find_process, identify, open_pidfd
 from runner.processes.spawn import become_subreaper
 from runner.processes.tree import Tree
@@ -58,6 +58,8 @@ def of_folder(path: str, job_env: Mapping[str, str]) -> Node:
     invocation = authentic.own_invocation(run)
     if (placed := placement.load(run)) is None or invocation.executor is None:
         raise ValueError(f"{run.path} was not placed")
+    if invocation.executor.requeue and values is not None:
+        placement.keep_environment(run, values)
     return Node(run, invocation, placed, values, job_env)
 
 
@@ -90,7 +92,7 @@ class Node:
         become_subreaper()  # its supervisor is our child, and so is what that one leaves behind
         self._beat()
         placement.fence(run, self._job.restarts)
-        if not manifest.is_done and self._has_values:
+        if self._has_values and manifest.phase is Phase.QUEUED and manifest.supervisor is None:
             if (lock_fd := self._lock()) is None:
                 return _not_begun("another process holds its lock")
             manifest = manifest.replace(engine=self._engine())
@@ -100,7 +102,10 @@ class Node:
             except RunnerError as error:
                 print(f"{error.code}: {error.message}", file=sys.stderr)  # its manifest says so too
         self._stay()
-        return run.read_manifest().exit_status
+        manifest = run.read_manifest()
+        if manifest.is_done:
+            placement.drop_environment(run)
+        return manifest.exit_status
 
     # -- the beginning -----------------------------------------------------------------------------
 
@@ -244,6 +249,11 @@ class Node:
             return  # or it is a new process that is not another program yet
         self._is_told = True
         grace_s = self._invocation.limits.grace_s
+        requeues = self._invocation.executor is not None and self._invocation.executor.requeue
+        if requeues and self._job.is_put_back():
+            placement.fence(self._run, self._job.restarts + 1)  # that copy has the run from here on
+            self._end_all()
+            return
         reason, left_s = self._job.why_ended(f"{self._run.path}/slurm.log", grace_s + placement.WARNED_S)
         grace_s = min(grace_s, max(_HASTY_S, (left_s - _TO_JUDGE_S) / 2))
         actor = f"executor {self._placed.executor}"

@@ -72,10 +72,19 @@ class Supervisor:
 
     def _is_elsewhere(self) -> bool:
         """Whether it does not live here, or not any more: then its end is written, where there is one."""
-        from runner.supervise.job_end import of_job  # hardly any run is placed
+        from runner.supervise.job_end import again, of_job  # hardly any run is placed
 
         found = of_job(self._owner)
-        if found is not None and found.end is not None:
+        if found is not None and found.again:
+            try:
+                following = again(self._owner)
+            except OSError as error:
+                text = f"its job was started again, and it could not be: {error.strerror}"
+                ending.lose(self._owner, (Outcome.LOST, Reason("requeued", text)))
+            else:
+                self._looked()
+                self._conclude(is_alone=False, following=following)
+        elif found is not None and found.end is not None:
             ending.lose(self._owner, found.end)
         return found is not None
 
@@ -127,9 +136,8 @@ class Supervisor:
         if self._owner.invocation.verify:
             self._looked()  # checks may take long, and the reader sees them running
 
-    def _conclude(self, *, is_alone: bool) -> None:
-        """The end of the run, after as many attempts as it takes."""
-        following: NextAttempt | None = None
+    def _conclude(self, *, is_alone: bool, following: NextAttempt | None = None) -> None:
+        """The end of the run, after as many attempts as it takes. `following` is the one to begin with."""
         try:
             while not self._owner.manifest.is_done:
                 following = following or ending.conclude(self._owner, is_alone=is_alone)

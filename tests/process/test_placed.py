@@ -210,6 +210,43 @@ def test_a_run_whose_job_begins_again_is_lost_by_name(repo: Repo) -> None:
     assert not child.is_still_there()
 
 
+def test_a_run_that_may_be_requeued_begins_another_attempt(repo: Repo) -> None:
+    repo.env["MY_TOKEN"] = "hunter2-correct-horse-battery"
+    repo.waiting_codex(before='echo "$MY_TOKEN" >> "$HOME/tokens"')
+    names = ("HOME", "PATH", "MY_TOKEN")
+    run, seen = place(repo.task(), requeue=True, env_names=names)
+    with job(run) as begun:
+        at_work(repo, seen)
+        begun.process.kill()
+        begun.process.wait()
+        seen.kill_supervisor()
+        child = seen.child()
+        long_ago(run.path)
+        with job(run, SLURM_RESTART_COUNT="1") as second:
+            wait_until(lambda: len(repo.note("tokens").read_text().split()) == 2, what="the other attempt")
+            assert not child.is_still_there()
+            repo.open_gate()
+            assert second.wait()[0] == 0
+    manifest = seen.on_disk()
+    assert (manifest["status"], manifest["attempt"], manifest["engine"]["restarts"]) == ("succeeded", 2, 1)
+    assert [one["reason"] for one in manifest["attempts"]] == ["requeued", None]
+    assert repo.note("tokens").read_text().split() == [repo.env["MY_TOKEN"]] * 2
+    assert not Path(placement.environment_of(run)).exists()
+
+
+def test_a_job_that_is_put_back_into_the_queue_leaves_its_run_to_the_next_copy(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task(), requeue=True)
+    says = "JobState=COMPLETING Restarts=1 PreemptTime=None"
+    with job(run, PATH=scontrol(repo.base / "slurm", says)) as begun:
+        at_work(repo, seen)
+        child = seen.child()
+        end(begun, seen, "all of it")
+        begun.wait()
+    assert not child.is_still_there()
+    assert seen.on_disk()["phase"] == "running"
+
+
 def test_a_supervisor_of_a_former_copy_ends_its_tree_and_writes_nothing(repo: Repo) -> None:
     repo.waiting_codex()
     run, seen = place(repo.task())
