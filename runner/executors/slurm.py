@@ -71,7 +71,7 @@ class Slurm:
         settings = invocation.executor
         assert settings is not None, "a run that lives here is not placed"
         run = RunDir.of(invocation.repo, invocation)
-        name = f"runner:{invocation.task_id}:{invocation.run_id[-8:]}"
+        name = f"{squeue.OURS}{invocation.task_id}:{invocation.run_id[-8:]}"
         margin = int(-(-invocation.limits.grace_s // 1)) + _END_MARGIN_S
         words = (f"--signal=B:TERM@{margin}", f"--chdir={invocation.repo}")
         options = (*_options(settings, name, invocation.run_id, run.path), *words)
@@ -81,7 +81,7 @@ class Slurm:
     def trial(self, settings: ExecutorSettings, folder: str, words: Sequence[str]) -> Placement:
         small = settings.replace(cpus=1, gpus=0, time_s=_TRIAL_S, max_pending_s=None, requeue=False)
         nonce = os.path.basename(folder)
-        options = (*_options(small, f"runner:trial:{nonce[-8:]}", nonce, folder), f"--chdir={folder}")
+        options = (*_options(small, f"{squeue.OURS}trial:{nonce[-8:]}", nonce, folder), f"--chdir={folder}")
         argv = (self._program("sbatch"), *options, f"{folder}/job.sh")
         made = self._submit(folder, nonce, Submission(argv, self._script(small, words)))
         asked = Placement(settings.name, self.kind, nonce, timestamp(), argv)
@@ -155,7 +155,8 @@ class Slurm:
         known = [p.job_id for p in missing if p.job_id is not None]
         gone = squeue.unlisted(heard, known, self._env) if known else frozenset()
         unknown = Job(
-            JobState.UNSEEN, why="squeue does not list its job, and the cluster does not say that it has none"
+            JobState.UNSEEN,
+            why="squeue lists no such job of a run, and the cluster does not say that it has none",
         )
         return {
             p.run_id: _job(heard, p) or (Job(JobState.GONE) if p.job_id in gone else unknown)

@@ -26,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+OURS = "runner:"
+"""How the names of our jobs begin."""
 FRESH_S = 2.0
 ANSWER_S = 8.0
 """So long one command may take: a controller that is busy answers late, and one that is gone never."""
@@ -91,6 +93,7 @@ class Heard(Value):
 
 
 _known: dict[str, Heard] = {}
+_places: dict[tuple[str | None, ...], tuple[str, float]] = {}
 
 
 def program(name: str, env: Mapping[str, str]) -> str | None:
@@ -196,9 +199,11 @@ def row_of(line: str) -> tuple[str, JobRow] | None:
 
 
 def rows_of(text: str) -> dict[str, JobRow]:
-    """All jobs of an answer whose lines can be read. A number that comes twice is not known."""
+    """The jobs of runs in an answer, as far as it can be read. A number that comes twice is not known."""
     rows: dict[str, JobRow] = {}
     for job_id, row in filter(None, map(row_of, text.splitlines())):
+        if not row.name.startswith(OURS):
+            continue
         if job_id in rows:
             row = row.replace(job=Job(JobState.UNSEEN, why="squeue lists its number twice"))
         rows[job_id] = row
@@ -234,18 +239,22 @@ def _cluster_of(text: str) -> str | None:
 
 
 def _place(env: Mapping[str, str]) -> str:
-    """The file that keeps what this cluster says to this user on this machine."""
-    named = env.get("SLURM_CONF", "")  # without a cache folder: a name that no file can have
+    """The file that keeps what this cluster says to this user on this machine. Without a cache folder: a name
+    that no file can have.
+    """
+    named, told = (
+        env.get("SLURM_CONF", ""),
+        (home.cache(env), env.get("PATH"), env.get("SLURM_CONF_SERVER", "")),
+    )
+    found, at = _places.get((named, *told), ("", 0.0))
+    if found and time.monotonic() - at < FRESH_S:  # a thousand runs are looked at one by one
+        return found
     settings = [f"{path} {programs.identity(path)}" for path in ((named,) if named else _SETTINGS)]
-    words = [
-        boot_id(),
-        str(os.geteuid()),
-        env.get("SLURM_CONF_SERVER", ""),
-        program("squeue", env) or "",
-        *settings,
-    ]
+    words = [boot_id(), str(os.geteuid()), told[2] or "", program("squeue", env) or "", *settings]
     key = sha256("\0".join(words).encode(errors="replace")).hexdigest()[:16]
-    return f"{home.cache(env) or '/dev/null'}/slurm/{key}.json"
+    place = f"{told[0] or '/dev/null'}/slurm/{key}.json"
+    _places[named, *told] = place, time.monotonic()
+    return place
 
 
 def _latest(place: str) -> Heard | None:
@@ -257,13 +266,18 @@ def _latest(place: str) -> Heard | None:
 
 
 def _fresh(place: str) -> Heard | None:
-    for found in (_known.get(place), _latest(place)):
-        # An answer that did not come took its time, too: the next one is not waited for at once.
-        limit = FRESH_S if found is None or found.why is None else ANSWER_S
-        if found is not None and 0 <= time.time() - found.at < limit:
-            _known[place] = found
-            return found
-    return None
+    found = _known.get(place)
+    if found is None or not _is_fresh(found):
+        found = _latest(place)  # others may have asked since
+    if found is None or not _is_fresh(found):
+        return None
+    _known[place] = found
+    return found
+
+
+def _is_fresh(found: Heard) -> bool:
+    # An answer that did not come took its time, too: the next one is not waited for at once.
+    return 0 <= time.time() - found.at < (FRESH_S if found.why is None else ANSWER_S)
 
 
 def _keep(place: str, found: Heard) -> Heard:

@@ -196,7 +196,7 @@ def test_a_restart_of_the_controller_ends_nothing(engine: Engine) -> None:
 def test_another_cluster_ends_nothing(engine: Engine, two_nodes: Cluster, folder: Path) -> None:
     placed = engine.submit(engine.run())
     other = Engine(two_nodes, folder)
-    theirs = two_nodes.submit("sleep 600")
+    theirs = two_nodes.submit("sleep 600", "--job-name=runner:other:12345678")
     moved = placed.replace(job_id=theirs)
     assert other.look(placed).state is JobState.UNSEEN
     with pytest.raises(EngineSilent, match="answers, and its job is one of"):
