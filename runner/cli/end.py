@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from runner.cli import pen
 from runner.cli.pen import paint
 from runner.cli.render import indented, price_text, status_word, tokens_text
 from runner.state import index
@@ -34,12 +35,19 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
     rows = (
         ("hint", hint),
         ("changes", fate.in_words(run, m, name) if m.plan is not None else _change(known)),
+        ("survivors", m.left_over),
         ("took", ", ".join(filter(None, (_took(m), *_spent(run, m), _attempts(m))))),
         ("unheard", _unheard(run, m)),
         ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
     first = status_word(m.status, _WIDTH, stream) + indented("; ".join(_came_to(m, known)), _WIDTH, stream)
     return "\n".join([first.rstrip(), *(_row(label, text, stream) for label, text in rows if text)])
+
+
+def tell_unseen(m: Manifest) -> None:
+    """A note, where something is decided on a run of which nobody knows whether processes of it live."""
+    if m.survivors is None:
+        pen.note(f"what is left of its processes is {m.left_over}: its job ended without its supervisor")
 
 
 def said_text(run: RunDir, m: Manifest) -> str | None:

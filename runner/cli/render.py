@@ -73,8 +73,7 @@ def manifest_text(
     """`runner status` for people; `shown` says whether the run is foreign, and `below` tells its children.
     With `is_ended`, what `end_text` tells is left to that. `called` gives the short name of a run.
     """
-    foreign = None if shown is None else shown.foreign
-    status = m.status if shown is None else shown.status
+    foreign, status = (None, m.status) if shown is None else (shown.foreign, shown.status)
     is_at_work = not (m.is_done or m.phase is Phase.WAITING)
     model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
@@ -83,6 +82,7 @@ def manifest_text(
         ("status", status_word(status) + (" (rehearsal)" if m.rehearsal else "")),
         ("foreign", None if foreign is None else f"{foreign.message} ({foreign.hint})"),
         ("reason", _reason(m)),
+        ("executor", None if m.engine is None else "; ".join(filter(None, (m.engine.place, m.engine.told)))),
         ("runtime", f"{m.runtime.name} {m.runtime.version}, {model}"),
         ("sandbox", _sandbox(m.sandbox, m.sandbox.isolation)),
         ("workspace", _workplace(m)),
@@ -105,7 +105,7 @@ def manifest_text(
         ("tokens", None if is_ended else tokens_text(m)),
         ("context", _context(m)),
         ("last", m.last_activity if is_at_work else None),
-        ("survivors", m.left_over),
+        ("survivors", None if is_ended else m.left_over),
         ("manifest", m.manifest_path),
         ("plan", _plan(m, called)),
         ("says", None if m.plan or is_ended else m.last_message),

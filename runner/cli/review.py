@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from runner.state.manifest import Manifest
     from runner.state.store import RunDir
     from runner.usecases.accept import TreeDecision
 
@@ -144,6 +145,7 @@ def run_accept(args: Namespace) -> int:
             hint=f"`runner diff {name}` shows its changes, `runner accept {name}` takes them all the same",
         )
     status = _decided(args, run, accept.accept(run))
+    _tell_unseen(ended)
     if ended.outcome != "succeeded" and ended.reason is not None:
         pen.note(f"the run did not succeed ({ended.status}): {one_line(ended.reason.message, 200)}")
     elif ended.reason is not None and ended.reason.hint is not None:  # a success with a but
@@ -162,7 +164,16 @@ def add_discard(parser: Parser) -> None:
 
 def run_discard(args: Namespace) -> int:
     run = run_named(args.run)
-    return _decided(args, run, accept.discard(run))
+    ended = run.read_manifest()
+    status = _decided(args, run, accept.discard(run))
+    _tell_unseen(ended)
+    return status
+
+
+def _tell_unseen(ended: Manifest) -> None:
+    from runner.cli.end import tell_unseen
+
+    tell_unseen(ended)
 
 
 def _decided(args: Namespace, run: RunDir, decision: TreeDecision) -> int:

@@ -162,8 +162,8 @@ def _told(row: RunRow, left: int | None, parent: str | None) -> str:
     of a child which does not stand below it.
     """
     why = row.message or ("" if row.reason in _PLAIN else str(row.reason))
-    waits = row.status == Phase.WAITING
-    if not (waits or row.questions_open or row.undecided or row.plan or row.rehearsal or parent):
+    waits, place = row.status == Phase.WAITING, row.place
+    if not (waits or row.questions_open or row.undecided or row.plan or row.rehearsal or parent or place):
         if not why:
             return ""
         if why.isprintable() and (left is None or (why.isascii() and _LEAST <= left >= len(why))):
@@ -174,6 +174,7 @@ def _told(row: RunRow, left: int | None, parent: str | None) -> str:
     kinds = (
         ["pipeline" if is_pipeline(row) else "plan"] * row.plan
         + ["rehearsal"] * row.rehearsal
+        + ([place] if place else [])
         + ([f"child of {parent}"] if parent else [])
     )
     done = progress(row) if row.plan and row.status != "succeeded" else ""

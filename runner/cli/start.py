@@ -220,6 +220,10 @@ def run_retry(args: Namespace) -> int:
         raise UsageError("--executor is empty")
     named = {name: getattr(args, name) for name in ("effort", "executor", "allow_danger")}
     asked = Request(run.task_id, **named, tied_to=tied_to(args))
+    if (ended := run.read_manifest()).survivors is None:
+        from runner.cli.end import tell_unseen  # of hardly any run that is not known
+
+        tell_unseen(ended)
     manifest = retry.retry(config, run, os.environ, asked, message=args.message, fresh=args.fresh)
     return _begun(args, manifest)
 
@@ -251,13 +255,13 @@ def run_start(args: Namespace) -> int:
     )
     if any(only):
         raise UsageError("this option needs a plan", hint="name it with --plan FILE, or --pipeline NAME")
-    from runner.usecases import start  # not for its options alone, which a shell asks for
+    from runner.usecases import rehearsing, start  # not for its options alone, which a shell asks for
 
     request = _request(args, tied_to(args))
     config = _inherited(args)
     if config is None:
         config = settings(args)
-        pass_gate(args, config, rehearses=start.rehearses(config, request), task=request.task_id)
+        pass_gate(args, config, rehearses=rehearsing.rehearses(config, request), task=request.task_id)
     manifest = start.start(config, request, os.environ, watch=_Patience())
     return _begun(args, manifest, config)
 

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
         def command(self, invocation: Invocation) -> Submission:
             """What `submit` will execute. Pure: `resolve` prints it."""
 
+        def behind(self, command: Submission, job_id: str) -> Submission:
+            """The same, for a job that the engine begins when that one has ended, however it ends. Pure."""
+
         def submit(self, invocation: Invocation, command: Submission) -> Placed:
             """Puts the run into the queue, once: a job that an answer was lost of is found by the run's id.
             PlacingRefused, with what the engine says, where there is no job then."""

@@ -109,6 +109,10 @@ class Slurm:
         state = shlex.quote(os.path.dirname(home.state(self._env)))
         return _SCRIPT.format(kept=kept, setup=setup, state=state, command=shlex.join(words))
 
+    def behind(self, command: Submission, job_id: str) -> Submission:
+        *words, script = command.argv
+        return command.replace(argv=(*words, f"--dependency=afterany:{job_id}", script))
+
     def submit(self, invocation: Invocation, command: Submission) -> Placed:
         return self._submit(RunDir.of(invocation.repo, invocation).path, invocation.run_id, command)
 

@@ -89,6 +89,8 @@ def tell(job: Job, placement: Placement, *, phase: Phase, heartbeat: float | Non
 
 
 def _waiting(told: JobTold, job: Job, placement: Placement, *, is_fresh: bool, now: float) -> JobTold:
+    if is_fresh and not job.restarts:
+        return told.replace(state=JobState.RUNNING)  # the answer is from a moment before it began
     if is_fresh:
         return told.replace(note="the engine puts its job back into the queue, and it still runs on its node")
     limit = placement.max_pending_s

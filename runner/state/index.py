@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from runner.state.manifest import Manifest
 
-_VERSION = 6
+_VERSION = 7
 _NAME = ".index.json"
 _LARGEST = 64 << 20
 _REMOVED = ".removed"
@@ -65,6 +65,16 @@ class RunRow(Value):
     batches: int | None = None
     """Of a plan how many there are, of which so many are done."""
     batches_done: int | None = None
+    executor: str | None = None
+    """Where it lives, as far as job and node are known; None: on the machine that started it."""
+    job_id: str | None = None
+    node: str | None = None
+
+    @property
+    def place(self) -> str | None:
+        """In a few words."""
+        on = " on " + self.node if self.node else ""
+        return self.executor and f"{self.executor}{' job ' + self.job_id if self.job_id else ''}{on}"
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)  # nothing is nested in it, and of ten thousand this takes a tenth
@@ -103,7 +113,13 @@ def row_of(manifest: Manifest) -> RunRow:
         False,
         manifest.title and manifest.title[:_LONGEST_MESSAGE],
         *_batches(manifest),
+        *_place(manifest),
     )
+
+
+def _place(manifest: Manifest) -> tuple[str | None, ...]:
+    engine = manifest.engine
+    return (None, None, None) if engine is None else (engine.executor, engine.job_id, engine.node)
 
 
 def _batches(manifest: Manifest) -> tuple[int | None, int | None]:
@@ -125,7 +141,8 @@ def _duration_s(manifest: Manifest) -> float | None:
 
 def _message(manifest: Manifest) -> str | None:
     if not manifest.is_done:
-        text = manifest.last_activity
+        told = None if manifest.engine is None else manifest.engine.told
+        text = told or manifest.last_activity
     elif manifest.reason is None or manifest.outcome == "succeeded":
         text = None
     else:

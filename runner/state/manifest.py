@@ -23,6 +23,7 @@ from runner.model import (
     Reason,
     Usage,
 )
+from runner.state.engine import Engine
 from runner.state.lifecycle import FINAL_EVENTS, Event, next_phase, status
 from runner.value import Amount, Count, Seconds, StrEnum, Timestamp, Value
 
@@ -125,20 +126,6 @@ class Proof(StrEnum):
     """The lists of processes were searched again and again, until nothing was found."""
     UNKNOWN = "unknown"
     """Nobody has looked where it lived: its engine has ended it there, and `survivors` is None."""
-
-
-class Engine(Value):
-    """The engine that has placed the run, and where: `executor` is its name in the settings."""
-
-    executor: str
-    kind: str
-    job_id: str | None
-    cluster: str | None
-    node: str | None
-    """None until the run has begun there."""
-    restarts: Count
-    """How often the engine has started its job once more."""
-    submitted_at: Timestamp
 
 
 class Workspace(Value):

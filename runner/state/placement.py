@@ -10,7 +10,7 @@ import os
 
 from runner.disk import home
 from runner.disk.files import read, replace_json
-from runner.model import Outcome
+from runner.model import Identity, Outcome
 from runner.state.authentic import refuse_forged, write_record
 from runner.value import Count, Timestamp, Value, json_value
 
@@ -71,6 +71,10 @@ class Placement(Value):
     """None until the engine has answered: its starter may have ended before that."""
     max_pending_s: float | None = None
     restarts: Count = 0
+    behind: str | None = None
+    """The job that has to end before its own begins, as the settings allow no more at once."""
+    starter: Identity | None = None
+    """Who asks the engine, while it has not answered."""
     end: JobEnd | None = None
 
 

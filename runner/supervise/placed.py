@@ -21,7 +21,8 @@ from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, children, find_proce
 from runner.processes.spawn import become_subreaper
 from runner.processes.tree import Tree
 from runner.state import authentic, lineage, placement
-from runner.state.manifest import Engine, parse_timestamp
+from runner.state.engine import Engine
+from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir
 from runner.supervise.begin import adopt, begin, reap, refuse
 

@@ -142,7 +142,8 @@ class Alive:
                 is_new = one.living is None and one.stamp is None
                 one.owner, one.living = None, None if is_new else Living(run, look.unknown(run))
                 return
-            if manifest is None or is_due or manifest.is_done or manifest.supervisor != one.owner:
+            is_new = manifest is None or manifest.is_done or manifest.supervisor != one.owner
+            if is_new or is_due or manifest is None or manifest.engine is not None:
                 one.looked_at = now
                 shown = look.show(run)
                 manifest, is_foreign = shown.manifest, shown.status == FOREIGN

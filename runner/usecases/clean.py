@@ -16,7 +16,7 @@ from runner.state.index import RunRow, row_of
 from runner.state.lineage import ancestors
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir, runs_of
-from runner.usecases.look import finish_sealing, look, unknown
+from runner.usecases.look import finish_sealing, is_placed, look, unknown
 from runner.usecases.look import foreign as foreign_row
 from runner.value import Value
 
@@ -37,6 +37,8 @@ class Cleaned(Value):
     undecided: tuple[tuple[RunRow, str], ...]
     stopped: tuple[tuple[RunRow, str], ...]
     foreign: tuple[tuple[RunRow, str], ...] = ()
+    unseen: tuple[RunRow, ...] = ()
+    """Those of `removed` of which nobody knows whether processes of them still live."""
 
 
 def reap(root: str) -> list[RunRow]:
@@ -83,7 +85,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     """
     from runner.workspace.undecided import standing  # only this command pays for it
 
-    removed: list[RunRow] = []
+    removed, unseen = list[RunRow](), list[RunRow]()
     stopped: list[tuple[RunRow, str]] = []
     undecided: list[tuple[RunRow, str]] = []
     foreign: list[tuple[RunRow, str]] = []
@@ -97,12 +99,11 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
         if not run.is_described():
             removed += _without_abandoned(run, dry_run=dry_run)
             continue
-        lock_fd = _lock(run, seals=not dry_run)
-        if lock_fd is None:
+        if (lock_fd := _lock(run, seals=not dry_run)) is None:
             continue
         try:
             manifest = run.read_manifest()
-            if not _ended_before(manifest, older_than_s) or _is_needed(manifest):
+            if not _ended_before(manifest, older_than_s) or _is_needed(manifest) or _has_job(run, manifest):
                 continue
             row = row_of(manifest)
             if (tree := standing(run.path)) is not None:
@@ -112,6 +113,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
                 stopped.append((row, _way_on(manifest)))
             elif run_id not in needed and _remove(run, dry_run=dry_run):
                 removed.append(row)
+                unseen += [row] if manifest.survivors is None else []
         except RunnerError:
             continue
         except OSError as error:
@@ -120,7 +122,8 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             os.close(lock_fd)
     if not dry_run:
         _tidy(root, older_than_s)
-    return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]), tuple(foreign[::-1]))
+    kept = tuple(undecided[::-1]), tuple(stopped[::-1]), tuple(foreign[::-1])
+    return Cleaned(tuple(removed[::-1]), *kept, tuple(unseen[::-1]))
 
 
 def _lock(run: RunDir, *, seals: bool) -> int | None:
@@ -197,6 +200,15 @@ def _is_needed(manifest: Manifest) -> bool:
         except RunnerError:
             continue
     return False
+
+
+def _has_job(run: RunDir, manifest: Manifest) -> bool:
+    """Whether a job of it may still be there, for which its folder has to stay."""
+    if not is_placed(run):
+        return False
+    from runner.usecases import away
+
+    return away.has_job(run, manifest)
 
 
 def _tidy(root: str, older_than_s: float) -> None:

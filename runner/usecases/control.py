@@ -16,7 +16,7 @@ from runner.processes.renames import Renames
 from runner.state.authentic import refuse_foreign
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
-from runner.usecases.look import ask, look, to_end
+from runner.usecases.look import ask, is_placed, look, to_end, wake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _SUPERVISE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervise")
 _LOOK_S = 1.0
 _LOOK_TOLD_S = 3.0
+_FAR_S, _FARTHEST_S = 2.0, 15.0
+"""Between two questions to an engine, at first and where nothing changes."""
+_FAR_POLL_S = 0.25
+_FAR_END_S = 45.0
+"""For an engine to end a job and for the node to be silent so long that it counts."""
 _FIRST_POLL_S = 0.002
 _POLL_S = 0.02
 _AT_REST = (Phase.PAUSED, Phase.WAITING, Phase.DONE)
@@ -74,6 +79,7 @@ def wait(
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     latest: dict[str, Manifest] = {}
     stamps: dict[str, object] = {}
+    far_s = _FAR_S
 
     def see(run: RunDir) -> None:
         stamps[run.path] = _stamp(run)  # before the look: what changes after it is a change
@@ -98,8 +104,11 @@ def wait(
             names = ", ".join(run.run_id for run in pending)
             states = " or ".join({latest[run.path].status: None for run in pending})
             raise GaveUpWaiting(f"still {states} after {timeout_s:g} s: {names}", hint=hint)
-        for run in _changed(pending, latest, stamps, deadline):
+        before = {run.path: latest[run.path] for run in pending}
+        for run in _changed(pending, latest, stamps, deadline, far_s):
             see(run)
+        is_still = all(latest[path].status == one.status for path, one in before.items())
+        far_s = min(_FARTHEST_S, 1.3 * far_s) if is_still else _FAR_S
 
 
 def _changed(
@@ -107,14 +116,20 @@ def _changed(
     latest: Mapping[str, Manifest],
     stamps: Mapping[str, object],
     deadline: float | None,
+    far_s: float,
 ) -> list[RunDir]:
-    """Sleeps until a manifest was replaced, an owner ended or a few seconds have passed; who it was."""
-    poll, owners, renames = select.poll(), {}, Renames()
+    """Sleeps until a manifest was replaced, an owner ended or a few seconds have passed; who it was. Of a run
+    on another machine neither is told, so its manifest is looked at, and after `far_s` its engine asked.
+    """
+    poll, owners, renames, is_far = select.poll(), {}, Renames(), False
     try:
         for run in pending:
             supervisor = latest[run.path].supervisor
             process = None if supervisor is None else find_process(supervisor)
             fd = None if process is None else open_pidfd(process)
+            if fd is None and latest[run.path].engine is not None:
+                is_far = True
+                continue
             if fd is None:
                 time.sleep(_POLL_S / 4)  # it is just being started, or has just ended
                 return list(pending)
@@ -123,7 +138,7 @@ def _changed(
         told = renames.watch(run.path for run in pending)
         if told is not None:
             poll.register(told, select.POLLIN)
-        until = time.monotonic() + (_LOOK_S if told is None else _LOOK_TOLD_S)
+        until = time.monotonic() + (far_s if is_far else _LOOK_S if told is None else _LOOK_TOLD_S)
         if deadline is not None:
             until = min(until, deadline)
         pause_s = _FIRST_POLL_S  # what was just asked for may be done at once
@@ -133,6 +148,7 @@ def _changed(
                 os.read(told, 4096)
             ended = [owners[fd] for fd in ready if fd != told]
             pause_s = min(_POLL_S, 1.5 * pause_s) if told is None else max(0.0, until - time.monotonic())
+            pause_s = min(_FAR_POLL_S, far_s / 8) if is_far else pause_s
             moved = [run for run in pending if _stamp(run) != stamps[run.path]]
             if ended or moved:
                 return [run for run in pending if run in ended or run in moved]
@@ -162,6 +178,8 @@ def pause(run: RunDir, *, actor: str, only: bool = False, within_s: float = _WIT
     """
     deadline = time.monotonic() + within_s
     manifest = look(run)
+    if (held := _held(run, manifest, release=False)) is not None:
+        return held
     if manifest.phase is not Phase.PAUSED:
         _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
         ask(run, "pause", actor, _PAUSE_WITHIN_S, only=only)
@@ -177,6 +195,8 @@ def resume(run: RunDir, *, actor: str, only: bool = False, within_s: float = _WI
     """Returns when the run continues, and its child runs unless `only`; at once if it is not paused."""
     deadline = time.monotonic() + within_s
     manifest = look(run)
+    if (held := _held(run, manifest, release=True)) is not None:
+        return held
     if manifest.phase is not Phase.RUNNING:
         _refuse(manifest, "resumed", (Phase.PAUSED,))
         ask(run, "resume", actor, _PAUSE_WITHIN_S, only=only)
@@ -210,11 +230,16 @@ def cancel(
         refuse_foreign(run)  # what its record says of survivors is not known
     else:
         run.leave_intent("cancel", actor, grace_s=grace_s, reason=reason, only=only)
-        run.wake()
+        wake(run)
         bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
         bound = bound if within_s is None else within_s
         begun = time.monotonic()
-        manifest = wait([run], timeout_s=bound, hint=_WISH_STAYS, insists=True)[0]
+        try:
+            manifest = wait([run], timeout_s=bound, hint=_WISH_STAYS, insists=True)[0]
+        except GaveUpWaiting:
+            if within_s is not None or not is_placed(run):
+                raise
+            manifest = _ended_by_engine(run)
         if not only:
             after = _BELOW_WITHIN_S if within_s is None else 0.0
             _all_below(run, "cancel", lambda child: child.is_done, begun + bound + after)
@@ -228,7 +253,7 @@ def answer(run: RunDir, question_id: str, text: str, *, actor: str) -> Question:
     if look(run).is_done:
         refuse_foreign(run)
     question = questions.answer(run, question_id, text, by=actor)
-    run.wake()
+    wake(run)
     return question
 
 
@@ -294,6 +319,29 @@ def _told_of(process: Process) -> Manifest | None:
     return manifest if found is not None and found.pid == process.parent else None
 
 
+def _held(run: RunDir, manifest: Manifest, *, release: bool) -> Manifest | None:
+    """A run whose job waits is kept from beginning, or let begin; None for any other."""
+    if manifest.engine is None or manifest.engine.state not in ("pending", "suspended"):
+        return None
+    from runner.usecases import away
+
+    return away.hold(run, manifest, release=release)
+
+
+def _ended_by_engine(run: RunDir) -> Manifest:
+    """Of a run that has not obeyed on its node: its job is asked to end, and then ended. GaveUpWaiting."""
+    from runner.usecases import away
+
+    for force in (False, True):
+        away.end_job(run, force=force)
+        try:
+            return wait([run], timeout_s=_FAR_END_S, hint=_WISH_STAYS, insists=True)[0]
+        except GaveUpWaiting:
+            if force:
+                raise
+    raise AssertionError
+
+
 def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadline: float) -> None:
     """Returns when all child runs are in the state that `kind` requests. GaveUpWaiting names those that are
     not.
@@ -311,7 +359,7 @@ def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadli
                 manifest = look(child)
                 if not until(manifest) and manifest.phase is not Phase.STOPPING and not child.is_told(kind):
                     child.leave_intent(kind, f"run {run.run_id}")
-                    child.wake()
+                    wake(child)
             wait(below, until=until, timeout_s=max(0.0, deadline - time.monotonic()), hint=hint)
             return
         except RunNotFound:  # a refused start has taken its folder back, or somebody removed it

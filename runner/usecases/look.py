@@ -113,10 +113,14 @@ def look(run: RunDir) -> Manifest:
         if manifest.is_done:
             finish_sealing(run)
             return manifest
+        if manifest.engine is not None and (seen := _far_off(run, manifest)) is not None:
+            return seen
     except (ManifestBroken, RunNotFound):
         if not _can_be_made_again(run):
             raise
         authentic.refuse_foreign(run)
+        if (seen := _far_off(run, None)) is not None:
+            return seen
         if is_held(run):
             ask(run, "rewrite", "user", _REWRITE_WITHIN_S)
             return run.read_manifest()
@@ -136,6 +140,29 @@ def look(run: RunDir) -> Manifest:
             if not tries_left:
                 raise  # once may be a kill that meant the owner before; this is none
     return run.read_manifest()
+
+
+def _far_off(run: RunDir, manifest: Manifest | None) -> Manifest | None:
+    """What is known from here of a run that lives on another machine; None for one that is looked at here."""
+    if not is_placed(run):
+        return None
+    from runner.usecases import away  # most runs live where they were started
+
+    return away.look(run, manifest) if away.is_away(run, manifest) else None
+
+
+def is_placed(run: RunDir) -> bool:
+    """Whether an engine has placed it, on this machine or another."""
+    return os.path.lexists(f"{run.path}/placement.json")
+
+
+def wake(run: RunDir) -> None:
+    """As `RunDir.wake`, wherever its supervisor is."""
+    run.wake()
+    if is_placed(run):
+        from runner.usecases import away
+
+        away.tell(run)
 
 
 def _adopt(run: RunDir, lock_fd: int) -> None:
@@ -209,6 +236,11 @@ def finish_sealing(run: RunDir) -> None:
     if authentic.why_foreign(run) is not None:
         return
     try:
+        if is_placed(run):
+            from runner.usecases import away
+
+            if away.is_sealed_there(run):
+                return
         lock_fd = run.try_lock()
         if lock_fd is not None:
             _adopt(run, lock_fd)
@@ -398,6 +430,11 @@ def ask(run: RunDir, kind: str, actor: str, within_s: float, *, only: bool = Fal
 
     An owner that dies meanwhile gets a successor, which takes it.
     """
+    if is_placed(run):
+        from runner.usecases import away
+
+        if away.asks(run, kind, actor, within_s, only=only):
+            return
     path = run.leave_intent(kind, actor, only=only)
     run.wake()
     deadline = time.monotonic() + within_s

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from runner import runtimes
 from runner.disk import git_env, home, interpreter, programs
@@ -20,7 +19,7 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.invocation import RESULT_FORMS, Invocation, Rehearsal, Request
+from runner.invocation import RESULT_FORMS, Invocation, Request
 from runner.model import Config, Level, Lineage, Program, RuntimeSettings
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.invocation import Again, Found, composition, invocation
@@ -30,7 +29,7 @@ from runner.state.authentic import next_run_id, own_invocation, refuse_place, wr
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
-from runner.usecases import git_owner, host_session, login
+from runner.usecases import git_owner, host_session, login, rehearsing
 from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
 from runner.value import Value
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from runner.usecases.protection import Protection
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_REHEARSAL = os.path.join(_PACKAGE, "rehearsal", "__main__.py")
-_SCRIPT_HINT = "a script is TOML: schema_version = 1 and [[turns]] with message, shell, tool, delay or error"
 _MAIN = os.path.join(_PACKAGE, "__main__.py")
 _OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", VARIABLE)
 
@@ -99,8 +96,12 @@ def start(
     RuntimeWrong, CutOff, Unwritable; StartFailed where the folder tells more.
     """
     choice, parent = _choose(config, request)
+    if choice.executor is not None:
+        from runner.usecases import placing  # most runs live here
+
+        placing.refuse_impossible(choice, parent)
     login.refuse_cut_off()
-    listener = _listen() if choice.rehearses else None
+    listener = rehearsing.listen() if choice.rehearses else None
     port = 0 if listener is None else int(listener.getsockname()[1])
     run_id = request.run_id or next_run_id(config.root)
     cwd = planned(config.root, choice, run_id, env)
@@ -159,20 +160,9 @@ def _start(
 ) -> Manifest:
     manifest, lock_fd = _made(run, resolved, place)
     try:
-        write_new(run.prompt, resolved.prompt.encode())
-        if resolved.fresh_prompt is not None:
-            write_new(run.task, resolved.fresh_prompt.encode())
-        if beside.asked is not None:
-            write_new(run.asked, beside.asked.encode())
-        if beside.config is not None:
-            from runner.usecases.frozen import freeze  # only who may start runs pays for it
-
-            freeze(run, beside.config)
         place.protect(resolved.home)
-        if (form := RESULT_FORMS.get(resolved.terms.output_contract or "")) is not None:
-            write_new(run.result_schema, _result_schema(form))
+        manifest = _written(run, manifest, resolved, env, beside)
         # The child does not wait for the disk; the command does, in `begin`.
-        _write_invocation(run, resolved, env)
         replace_json(run.manifest, manifest.to_json(), durable=False)
         place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended
         if resolved.parent is not None and beside.runtime is not None and resolved.cwd != resolved.repo:
@@ -190,6 +180,11 @@ def _start(
     before = (*resolved.prepare, *(resolved.verify if resolved.baseline else ()))
     try:
         try:
+            if resolved.executor is not None:
+                from runner.usecases import placing
+
+                if placing.is_placed(resolved):
+                    return placing.submit(run, resolved, lock_fd, listener_fd)
             if before:
                 place.watch("running, before the agent: " + "; ".join(" ".join(argv) for argv in before))
             begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
@@ -200,6 +195,29 @@ def _start(
         return run.read_manifest()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"`runner cancel {run.run_id}` ends the run that was begun") from None
+
+
+def _written(
+    run: RunDir, manifest: Manifest, resolved: Invocation, env: Mapping[str, str], beside: Beside
+) -> Manifest:
+    """Writes what there is besides the manifest, which is not written yet."""
+    write_new(run.prompt, resolved.prompt.encode())
+    if resolved.fresh_prompt is not None:
+        write_new(run.task, resolved.fresh_prompt.encode())
+    if beside.asked is not None:
+        write_new(run.asked, beside.asked.encode())
+    if beside.config is not None:
+        from runner.usecases.frozen import freeze  # only who may start runs pays for it
+
+        freeze(run, beside.config)
+    if (form := RESULT_FORMS.get(resolved.terms.output_contract or "")) is not None:
+        write_new(run.result_schema, _result_schema(form))
+    _write_invocation(run, resolved, env)
+    if resolved.executor is None:
+        return manifest
+    from runner.usecases import placing
+
+    return placing.prepare(run, manifest, resolved, env)
 
 
 def _made(run: RunDir, resolved: Invocation, place: Workplace) -> tuple[Manifest, int]:
@@ -277,11 +295,6 @@ def _result_schema(form: str) -> bytes:
         return file.read()
 
 
-def rehearses(config: Config, request: Request) -> bool:
-    """Whether it would talk to the scripted model. TaskNotFound."""
-    return request.rehearse or find_task(config, request.task_id).rehearse
-
-
 def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None]:
     """The settings that are meant, and the invocation of the run that starts this one, if there is one."""
     if request.map == "" and not find_task(config, request.task_id).map:
@@ -331,7 +344,7 @@ def _find(
         _refuse_unregistered(runtime, program, env)
     path = programs.search_path(env, probe.path_additions(program))
     refuse_absent((*choice.task.verify, *choice.task.prepare), {"PATH": path}, config.root)
-    rehearsal, overrides, rehearsal_env = _rehearsal(choice, port, env)
+    rehearsal, overrides, rehearsal_env = rehearsing.rehearsal(choice, port, env)
     return Found(
         run_id=run_id,
         cwd=cwd,
@@ -434,50 +447,12 @@ def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, s
         )
 
 
-def _rehearsal(
-    choice: Choice, port: int, env: Mapping[str, str]
-) -> tuple[Rehearsal | None, tuple[str, ...], dict[str, str]]:
-    """The server to start, what makes the program talk to it, and the variables that this needs."""
-    if not choice.rehearses:
-        return None, (), {}
-    argv = [sys.executable, "-I", "-S", _REHEARSAL, "--task", choice.task.id]
-    path, retries = choice.request.rehearsal_script or choice.task.rehearsal_script, 0
-    if path is not None:
-        from pathlib import Path
-
-        from runner.rehearsal import script
-        from runner.usecases import material
-
-        path, asked = os.path.join(choice.config.root, path), choice.request.rehearsal_script
-        inside = None if asked else material.within(choice.config, choice.task.id, "rehearse")
-        if inside is not None and not is_inside(os.path.realpath(path), os.path.realpath(inside)):
-            hint = material.OUTSIDE_HINT
-            raise ConfigInvalid(f"the script {path} is outside of the repository", hint=hint)
-        try:
-            retries = script.load(Path(path)).retries
-        except script.ScriptError as error:
-            problems = tuple(map(str, error.problems))
-            text = f"the rehearsal script {path} is not valid"
-            raise ConfigInvalid(text, hint=_SCRIPT_HINT, problems=problems) from None
-        argv += ["--script", path]
-    elif choice.task.output_contract is not None:
-        argv += ["--contract", choice.task.output_contract]
-    rehearsal = Rehearsal(path, port, tuple(argv))
-    return rehearsal, *runtimes.get(choice.runtime).rehearsal(port, retries, env)
-
-
 def _path(program: Program, env: Mapping[str, str]) -> dict[str, str]:
     """PATH, where the child gets another than ours: without relative entries, and at its end what the program
     brings along for itself (the PyPI package: ripgrep).
     """
     path = programs.search_path(env, probe.path_additions(program))
     return {"PATH": path} if path != env.get("PATH") else {}
-
-
-def _listen() -> socket.socket:
-    import socket
-
-    return socket.create_server(("127.0.0.1", 0), backlog=64)
 
 
 def own_text(config: Config, task: Task) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.errors import RunnerError
+from runner.executors import LOCAL
 from runner.model import Outcome, Usage
 from runner.state.authentic import FOREIGN, why_foreign
 from runner.state.committed import is_committed
@@ -29,13 +30,16 @@ class By(StrEnum):
     TASK = "task"
     MODEL = "model"
     DAY = "day"
+    EXECUTOR = "executor"
 
 
 class Totals(Value):
     """What some runs came to together. A sum is of the runs of which that is known; None is known of none."""
 
     key: str | None
-    """The task, the model or the day (UTC); None of the runs of a program's own default model, and of all."""
+    """The task, the model, the day (UTC) or the executor; None of the runs of a program's own default model,
+    and of all.
+    """
     runs: int
     succeeded: int
     input_tokens: int | None
@@ -94,6 +98,8 @@ def stats(root: str, *, by: By, task: str | None = None, since: float | None = N
 def _key(manifest: Manifest, by: By) -> str | None:
     if by is By.TASK:
         return manifest.task_id
+    if by is By.EXECUTOR:
+        return LOCAL if manifest.engine is None else manifest.engine.executor
     return manifest.model if by is By.MODEL else manifest.created_at[:10]
 
 

@@ -20,7 +20,7 @@ from runner.processes import cgroup
 from runner.processes.proc import everything, is_alive, marker
 from runner.state.authentic import Why, own_invocation, own_ledger, tasks_of, why_foreign
 from runner.state.store import RunDir, is_run_id, manifest_path_of, runs_of
-from runner.usecases.look import is_held, look
+from runner.usecases.look import is_held, look, wake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def give(ledger: Ledger, run: RunDir, name: str) -> None:
     if all(one.key != entry.hash for one in queue.look()):
         text, told = message_of(ledger, entry)
         queue.add(text, **told)
-        run.wake()
+        wake(run)
 
 
 def message_of(ledger: Ledger, entry: LedgerEntry) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from runner.state.manifest import timestamp
 from runner.state.store import RunDir
 from runner.text.words import count
 from runner.usecases import control
-from runner.usecases.look import look
+from runner.usecases.look import look, wake
 from runner.value import Value, json_value
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ def send(
     queue = messages.Queue(run)
     before = {one.id for one in queue.look()}
     message = queue.add(text, actor=actor, now=now, key=key)
-    run.wake()
+    wake(run)
     is_repeated = message.id in before
     refuse_other(message, text)
     if message.follow_up is not None or (message.now or manifest.phase is Phase.WAITING) is False:
@@ -193,7 +193,7 @@ def end(run: RunDir, *, actor: str) -> Manifest:
             f"run `{run.run_id}` is of a plan, which ends it", hint="`runner cancel RUN` ends it now"
         )
     messages.Queue(run).add("", actor=actor, kind=messages.END)
-    run.wake()
+    wake(run)
     return look(run)
 
 

@@ -203,7 +203,7 @@ def test_what_is_read_is_of_the_declared_types_or_is_refused(kind: type[Value], 
         Invocation: an_invocation_of(run),
         PlanLedger: LEDGER.to_json(),
         Record: a_whole_result(),
-        Intent: Intent("cancel", "user", NOW, 1.5, "enough", True, 1.5).to_json(),
+        Intent: Intent("cancel", "user", NOW, 1.5, "enough", "engine_cancelled", True, 1.5).to_json(),
         **{one: value.to_json() for one, value in OF_A_WORK_TREE.items()},
     }[kind]
     good = json.loads(json.dumps(whole))
