@@ -86,9 +86,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     from runner.workspace.undecided import standing  # only this command pays for it
 
     removed, unseen = list[RunRow](), list[RunRow]()
-    stopped: list[tuple[RunRow, str]] = []
-    undecided: list[tuple[RunRow, str]] = []
-    foreign: list[tuple[RunRow, str]] = []
+    stopped, undecided, foreign = (list[tuple[RunRow, str]]() for _ in range(3))
     last, needed = _of_pipelines(root, older_than_s)
     # The oldest first: only a later run shows that it resumed a plan.
     for task, run_id in sorted(index.folders(root), key=lambda folder: folder[1]):
