@@ -420,6 +420,10 @@ class ExecutorSettings(Value):
     """Commands that the node runs before the run begins."""
     options: Mapping[str, str] = {}
     """Further long options of the engine's command, of a closed list; "" is an option without a value."""
+    hosts: tuple[str, ...] = ()
+    """Those of a pool that is reached by ssh, each as `[USER@]NAME[:PORT]`."""
+    slots: int = 1
+    """How many runs may be at work on each of them at once."""
 
 
 class Config(Value):

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 
 def executor_words(executor: ExecutorSettings) -> str:
-    """`gpu (slurm): partition a100, 4 CPUs, 8G of memory, 1 GPU, 2h2m`: what is asked of it."""
+    """`gpu (slurm): partition a100, 4 CPUs, 8G of memory, 1 GPU, 2h2m`: what is asked of it; of a pool, `pool
+    (ssh): a, b, 2 slots each`.
+    """
     named = {key: getattr(executor, key) for key in ("partition", "account", "qos", "constraint")}
     told = [f"{key} {value}" for key, value in named.items() if value is not None]
-    told.append(count(executor.cpus, "CPU"))
+    slots = f"{count(executor.slots, 'slot')} each"
+    told += [*executor.hosts, slots] if executor.hosts else [count(executor.cpus, "CPU")]
     told += [f"{executor.memory} of memory"] if executor.memory is not None else []
     told += [count(executor.gpus, "GPU")] if executor.gpus else []
     told.append("no limit of time" if executor.time_s is None else format_duration(executor.time_s))

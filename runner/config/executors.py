@@ -18,6 +18,8 @@ from runner.text.memory import PATTERN, parse_memory
 
 _WORD = WithJsonSchema({"type": "string", "pattern": values.WORD_PATTERN})
 Word = Annotated[str, AfterValidator(values.engine_word), _WORD]
+_HOST = WithJsonSchema({"type": "string", "pattern": values.SSH_HOST_PATTERN})
+SshHost = Annotated[str, AfterValidator(values.ssh_host), _HOST]
 _MEMORY = WithJsonSchema({"type": "string", "pattern": PATTERN})
 Memory = Annotated[str, AfterValidator(lambda text: parse_memory(text) and text), _MEMORY]
 Mebibytes = Annotated[int, PlainValidator(parse_memory), _MEMORY]
@@ -44,7 +46,9 @@ class ExecutorTable(Table):
     """A place where runs may live besides this machine. The key of the table is its name."""
 
     place = "executor"
-    kind: Kind | None = meaning("What takes the runs: slurm, through its command `sbatch`.")
+    kind: Kind | None = meaning(
+        "What takes the runs: slurm, through its command `sbatch`, or ssh, which is a pool of hosts."
+    )
     partition: Word | None = meaning("Where the engine is to look for a node; default its own.")
     account: Word | None = meaning("Whom the engine charges; default its own.")
     qos: Word | None = meaning("The engine's quality of service; default its own.")
@@ -58,6 +62,12 @@ class ExecutorTable(Table):
     )
     max_pending: Limit | None = meaning(
         "A run that has waited longer for its place is cancelled; default {}."
+    )
+    hosts: Annotated[list[SshHost], Field(min_length=1, max_length=256)] | None = meaning(
+        'The hosts of a pool, each as `ssh` reaches it, e.g. "build1" or "ci@build2:2222".'
+    )
+    slots: Annotated[int, Field(ge=1, le=4096)] | None = meaning(
+        "How many runs may be at work on each host at once; default {}."
     )
     max_running: Annotated[int, Field(ge=1, le=100_000)] | None = meaning(
         "How many of its runs may be at work at once; default none, no limit of runner's own."

@@ -105,14 +105,14 @@ def executor_breaches(policy: Policy, executor: ExecutorSettings | None) -> tupl
     found = _beyond(policy, {"executors": [("executor", name)], "verify": setup})
     memory = None if executor.memory is None else parse_memory(executor.memory)
     asked: dict[str, tuple[float | None, str, Callable[[Any], str]]] = {
-        "max_cpus": (executor.cpus, "CPUs", str),
+        "max_cpus": (None if executor.hosts else executor.cpus, "CPUs", str),
         "max_memory": (memory, "of memory", format_memory),
         "max_time": (executor.time_s, "of time", format_duration),
     }
     for ceiling, (value, what, words) in asked.items():
         most = getattr(policy, ceiling)
         if most is not None and (value is None or value > most):
-            size = f"no limit {what}" if value is None else f"{words(value)} {what}"
+            size = f"no limit of {what.removeprefix('of ')}" if value is None else f"{words(value)} {what}"
             files = _files(policy, ceiling)
             found.append(f'executor "{name}" gives {size}, and {files} allows {words(most)} in `{ceiling}`')
     return tuple(found)

@@ -11,7 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from runner.config import layers
 from runner.config.effective import linked, task_of
 from runner.config.sent import kept_behind
-from runner.config.values import ENGINE_FLAGS, INPUT_PATTERN, LEVELS, SEVERITIES, STAGE_KINDS
+from runner.config.values import ENGINE_FLAGS, INPUT_PATTERN, LEVELS, OF_EXECUTOR, SEVERITIES, STAGE_KINDS
 from runner.executors import LOCAL
 from runner.git_change import GIT_OWNERS
 from runner.model import Price
@@ -183,6 +183,14 @@ class _Look:
     def executor(self, path: Path, executor: dict[str, Any]) -> None:
         if path[1] == LOCAL:
             self.complain(path, "is the name of this machine; give the table another name")
+        kind, hosts = executor.get("kind"), executor.get("hosts", ())
+        if kind == "ssh":
+            self.required((*path, "hosts"))
+        for key in executor:
+            if any(key in keys and other != kind for other, keys in OF_EXECUTOR.items() if kind):
+                self.complain((*path, key), f'is no key of an executor of kind "{kind}"')
+        if len({*hosts}) < len(hosts):
+            self.complain((*path, "hosts"), "has a host twice")
         for key, value in executor.get("options", {}).items():
             if value == "" and key not in ENGINE_FLAGS:
                 self.complain((*path, "options", key), "has no value; expected one")

@@ -48,6 +48,18 @@ HOST_PATTERN = (
     r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$"
 )
 WORD_PATTERN = r"^[!-,.-~][!-~]{0,199}$(?!\n)"
+SSH_HOST_PATTERN = (
+    r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,31}@)?[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
+    r"(:[1-9][0-9]{0,3}|:[1-5][0-9]{4}|:6[0-4][0-9]{3}|:65[0-4][0-9]{2}|:655[0-2][0-9]|:6553[0-5])?$(?!\n)"
+)
+OF_EXECUTOR = {
+    "slurm": (
+        *("partition", "account", "qos", "constraint", "cpus", "memory", "gpus", "time", "max_running"),
+        *("requeue", "options"),
+    ),
+    "ssh": ("hosts", "slots"),
+}
+"""Kind of an executor -> the keys that it alone has."""
 ENGINE_OPTIONS = (
     *("exclude", "exclusive", "hint", "licenses", "mail-type", "mail-user", "nice", "nodelist"),
     *("oversubscribe", "prefer", "priority", "reservation", "switches", "threads-per-core", "tmp", "wckey"),
@@ -234,6 +246,13 @@ def engine_word(value: str) -> str:
     """What can be the value of an option of an engine's command: never an option itself."""
     if not re.fullmatch(WORD_PATTERN, value):
         raise ValueError(_WORD_WANTED)
+    return value
+
+
+def ssh_host(value: str) -> str:
+    """What `ssh` takes for a host and never for an option, a command or a URI of another kind."""
+    if not re.fullmatch(SSH_HOST_PATTERN, value):
+        raise ValueError("expected `[USER@]HOST[:PORT]`, each as its settings of ssh or DNS name it")
     return value
 
 

@@ -44,7 +44,7 @@ RULES = (
     "executor",
 )
 """Each kind of what is widened; the names are stable."""
-_OF_ENGINE = ("kind", "partition", "account", "qos", "constraint", "options")
+_OF_ENGINE = ("kind", "partition", "account", "qos", "constraint", "options", "hosts")
 
 
 class Side(Value):
@@ -117,6 +117,7 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     ("executors", "gpus"): ("budget", compare.more),
     ("executors", "time_s"): ("budget", compare.time),
     ("executors", "max_running"): ("budget", compare.more),
+    ("executors", "slots"): ("budget", compare.more),
     ("executors", "requeue"): ("budget", compare.ranked(False, True)),
     ("executors", "setup"): ("program", compare.anything),
     ("models", "provider"): ("host", compare.anything),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 """The machine that starts the run: what `executor` is called where there is none."""
-KINDS: tuple[str, ...] = ("slurm",)
+KINDS: tuple[str, ...] = ("slurm", "ssh")
 
 
 def get(kind: str) -> Executor:
@@ -21,6 +21,10 @@ def get(kind: str) -> Executor:
         from runner.executors.slurm import Slurm  # most runs live here
 
         return Slurm()
+    if kind == "ssh":
+        from runner.executors.ssh import Ssh
+
+        return Ssh()
     raise KeyError(kind)
 
 
@@ -30,4 +34,8 @@ def own_job(kind: str, env: Mapping[str, str]) -> OwnJob:
         from runner.executors.slurm_job import SlurmJob
 
         return SlurmJob(env)
+    if kind == "ssh":
+        from runner.executors.ssh_host import SshJob
+
+        return SshJob(env)
     raise KeyError(kind)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         """One kind. Every method but `look` may raise EngineSilent: the engine did not answer."""
 
         kind: str
+        log: str
+        """The file in the folder of a job that has what it prints."""
 
         def command(self, invocation: Invocation) -> Submission:
             """What `submit` will execute. Pure: `resolve` prints it."""

@@ -7,15 +7,14 @@ still has the name of the run: numbers of jobs come again.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 
-from runner.disk import home, interpreter
 from runner.disk.files import replace_bytes, unwritable
 from runner.errors import Conflict, EngineSilent, PlacingRefused
 from runner.executors import squeue
-from runner.executors.base import SETUP_FAILED, EngineFact, Job, JobState, Placed, Submission
+from runner.executors.base import EngineFact, Job, JobState, Placed, Submission
+from runner.executors.script import job_script, node_command
 from runner.executors.truth import UNPLACED_S
 from runner.state.manifest import parse_timestamp, timestamp
 from runner.state.placement import Placement, load
@@ -41,17 +40,13 @@ _UNANSWERED = ("timed out", "contact slurm controller", "connect", "communicatio
 """What sbatch says, in small letters, where nobody knows whether there is a job."""
 _KEPT = "JOB_ID|JOB_END_TIME|RESTART_COUNT|CLUSTER_NAME|NODELIST|JOB_NODELIST|CONF"
 """Of Slurm's variables, what our program on the node reads before it makes the agent's environment."""
-_SCRIPT = """#!/bin/sh
-# What Slurm has put into the environment is not for the agent.
+_FORGET = """# What Slurm has put into the environment is not for the agent.
 for name in $(env | sed -n 's/^\\(S[A-Z]*_[A-Za-z0-9_]*\\)=.*/\\1/p'); do
     case "$name" in
         {kept}) ;;
         SLURM*_*|SBATCH_*|SRUN_*) unset "$name" ;;
     esac
 done
-{setup}XDG_STATE_HOME={state}
-export XDG_STATE_HOME
-exec {command}
 """
 _WAKE = (
     "import os, stat, sys; sys.path.insert(0, sys.argv[2]); "
@@ -62,7 +57,7 @@ _WAKE = (
 class Slurm:
     """See `base.Executor`."""
 
-    kind = "slurm"
+    kind, log = "slurm", "slurm.log"
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         self._env = os.environ if env is None else env
@@ -76,7 +71,7 @@ class Slurm:
         words = (f"--signal=B:TERM@{margin}", f"--chdir={invocation.repo}")
         options = (*_options(settings, name, invocation.run_id, run.path), *words)
         argv = (self._program("sbatch"), *options, f"{run.path}/job.sh")
-        return Submission(argv, self._script(settings, interpreter.command(_NODE, run.path)))
+        return Submission(argv, self._script(settings, node_command(run.path)))
 
     def trial(self, settings: ExecutorSettings, folder: str, words: Sequence[str]) -> Placement:
         small = settings.replace(cpus=1, gpus=0, time_s=_TRIAL_S, max_pending_s=None, requeue=False)
@@ -105,9 +100,7 @@ class Slurm:
 
     def _script(self, settings: ExecutorSettings, words: Sequence[str]) -> str:
         kept = "|".join(f"SLURM_{name}" for name in _KEPT.split("|"))
-        setup = "".join(f"{shlex.join(argv)} || exit {SETUP_FAILED}\n" for argv in settings.setup)
-        state = shlex.quote(os.path.dirname(home.state(self._env)))
-        return _SCRIPT.format(kept=kept, setup=setup, state=state, command=shlex.join(words))
+        return job_script(settings, self._env, words, _FORGET.format(kept=kept))
 
     def behind(self, command: Submission, job_id: str) -> Submission:
         *words, script = command.argv

@@ -64,12 +64,14 @@ def examine(
         verdict = Fitness.UNKNOWN if fact.value is None else Fitness.WARN if fact.warning else Fitness.OK
         said = fact.value or "not known"
         yield Examined(f"{name}.{fact.name}", verdict, f"{said}: {fact.warning}" if fact.warning else said)
-    try:
-        yield from _tried(_Trial(config.root, settings, engine, waits_s), env, here, words)
-    except RunnerError as error:
-        if isinstance(error, Interrupted):
+    each = [settings.replace(name=f"{name}.{host}", hosts=(host,)) for host in settings.hosts]
+    for place in each or [settings]:
+        try:
+            yield from _tried(_Trial(config.root, place, engine, waits_s), env, here, words)
+        except Interrupted:
             raise
-        yield Examined(f"{name}.job", Fitness.FAIL, error.message, error.hint)
+        except RunnerError as error:
+            yield Examined(f"{place.name}.job", Fitness.FAIL, error.message, error.hint)
 
 
 class _Trial:
@@ -139,7 +141,7 @@ class _Trial:
                 return None
 
     def log(self) -> str:
-        lines = (read_text(f"{self.folder}/slurm.log", _LARGEST) or "").strip().splitlines()
+        lines = (read_text(f"{self.folder}/{self.engine.log}", _LARGEST) or "").strip().splitlines()
         return one_line(lines[-1], 200) if lines else "it wrote nothing"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fixtures import nothing_left, repo
+from support.pool import Pool
 from support.slurm import TRACKERS, Cluster, cannot_track, missing_for_slurm
 from support.sshd import SshHost, missing_for_ssh
 
@@ -68,6 +69,20 @@ def ssh_host() -> Iterator[SshHost]:
             yield host
         finally:
             host.stop()
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """Two hosts of this test, which `ssh` knows."""
+    _need(missing_for_ssh())
+    with tempfile.TemporaryDirectory(prefix="pool-") as folder:
+        made = Pool(Path(folder))
+        try:
+            made.start()
+            monkeypatch.setenv("PATH", made.path)
+            yield made
+        finally:
+            made.stop()
 
 
 def _lent(clusters: Callable[[str, int], Cluster], tracker: str, nodes: int) -> Iterator[Cluster]:

@@ -294,6 +294,10 @@ requeue = false
 setup = [["a"]]
 [executors.f]
 kind = "slurm"
+[executors.s]
+kind = "ssh"
+hosts = ["a"]
+slots = 2
 [tasks.x]
 prompt = "x"
 executor = "e"
@@ -314,6 +318,9 @@ prompt = "y"
         ('time = "1h"', 'time = "2h"', (WIDENS, "budget", "executors.e.time")),
         ('time = "1h"', 'time = "task"', (WIDENS, "budget", "executors.e.time")),
         ("max_running = 4\n", "", (WIDENS, "budget", "executors.e.max_running")),
+        ("slots = 2", "slots = 3", (WIDENS, "budget", "executors.s.slots")),
+        ("slots = 2", "slots = 1", (NARROWS, "budget", "executors.s.slots")),
+        ('hosts = ["a"]', 'hosts = ["b"]', (WIDENS, "executor", "executors.s.hosts")),
         ("requeue = false", "requeue = true", (WIDENS, "budget", "executors.e.requeue")),
         ('partition = "p"', 'partition = "q"', (WIDENS, "executor", "executors.e.partition")),
         ("cpus = 4", 'cpus = 4\naccount = "a"', (WIDENS, "executor", "executors.e.account")),
@@ -1147,6 +1154,10 @@ network = ["a.org"]
 writable = ["/w"]
 allow_danger = false
 deny_read = ["x"]
+[executors.s]
+kind = "ssh"
+hosts = ["a"]
+slots = 2
 [executors.e]
 kind = "slurm"
 partition = "p"
