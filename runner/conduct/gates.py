@@ -24,11 +24,14 @@ from runner.usecases.findings import (
     found_before,
     is_done_beside,
     lines_moved,
+    said_again,
+    unobserved,
     unrepaired,
 )
 from runner.verify import record
 from runner.verify.inspect import Allowed, own_checks
 from runner.verify.review import PLACES, SEVERITIES, ReviewFinding, followed, gravest_first, once, unsaid
+from runner.workspace.git import Git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 _MOST_REPAIRS = 20
 """Of one round: more findings than that are for a person to look at."""
 _MOST_TOLD = 20
+_SEEN = ("--cached", "--others", "--exclude-standard", "--error-unmatch", "--")
 _NO_REVIEWS = (StepKind.BATCH, StepKind.REPAIR)
 _REVIEWS = (StepKind.TASK, StepKind.REVIEW)
 _REJECTED = "not_approved"
@@ -193,21 +197,25 @@ class Gates:
     # -- gates ---------------------------------------------------------------------------------------
 
     def _gate(self, ledger: PlanLedger, stage: Stage, step: Step, env: Mapping[str, str]) -> PlanLedger:
-        found = self._findings(ledger, stage)
-        if found is None:
+        reviews = self._findings(ledger, stage)
+        if reviews is None:
             why = Reason("lost", "the results of its reviews are gone")
             return ledger.not_passed(step.n, why)
-        moved, stop = lines_moved(self._run, ledger), None
-        found_idle = unrepaired(ledger, stage.name, moved)
-        idle = unsaid((one for _, one in found_idle), found, moved)
+        moved, unknown, stop = lines_moved(self._run, ledger), self._unknown(ledger, stage), None
+        said = said_again(ledger, stage.name, reviews, moved, unknown)
         # What an earlier round has left, a person may have repaired since.
-        now = [one for by, one in found_idle if by.turn == step.turn and not is_done_beside(ledger, by, one)]
-        left = [*found, *unsaid(now, found, moved)]
-        if stage.repair is not None and (grave := _as_grave(left, stage.repair.severity)):
+        now = [
+            one.replace(step=by.called)
+            for by, one in said.lost
+            if by.turn == step.turn
+            and by.n not in unknown
+            and not is_done_beside(ledger, by, one, said.still)
+        ]
+        if stage.repair is not None and (grave := _as_grave(said.found, stage.repair.severity, now)):
             stop = self._no_more(ledger, stage, step, grave)
             if stop is None:
                 return self._another_round(ledger, stage, step, grave)
-        if (gravest := stage.gate.no_findings) is not None and (grave := _as_grave(left, gravest)):
+        if (gravest := stage.gate.no_findings) is not None and (grave := _as_grave(said.found, gravest, now)):
             return ledger.not_passed(step.n, stop or _left(grave))
         place = None if stage.person is None else self._given.place(stage)
         before = place and self._digest(place)
@@ -215,11 +223,14 @@ class Gates:
             return ledger.not_passed(step.n, Reason("verify_failed", failed))
         if place and self._digest(place) != before:  # or it would be asked for again, and they run again
             return ledger.not_passed(step.n, Reason(CHANGED.code, f"{place} changed while its gate ran"))
-        earlier = unsaid(self._earlier(ledger, stage, moved), [*found, *idle], moved)
-        if later := [*found, *idle, *earlier]:
+        idle = [one for _, one in said.lost]
+        earlier = unsaid(self._earlier(ledger, stage, moved), [*said.free, *idle], moved)
+        if later := once((*said.found, *idle, *earlier)):
             _track(self._run, stage.name, later)
-        unseen = _unseen([*idle, *(_as_grave(earlier, gravest) if gravest is not None else ())])
-        told = [one for one in (unseen, self._rewritten(ledger, stage)) if one is not None]
+        unseen = [one for by, one in said.lost if by.n not in unknown]
+        unseen += _as_grave(earlier, gravest) if gravest is not None else ()
+        doubts = _unseen(unseen), _unseen([one for by, one in said.lost if by.n in unknown], is_known=False)
+        told = [one for one in (*doubts, self._rewritten(ledger, stage)) if one is not None]
         doubt = Reason(told[0].code, "; ".join(one.message for one in told)) if told else None
         return ledger.passes(step.n, why=doubt)
 
@@ -258,9 +269,22 @@ class Gates:
             "check_changed", f"commands of gates execute or read what was changed: {few(sorted(changed))}"
         )
 
-    def _findings(self, ledger: PlanLedger, stage: Stage) -> list[ReviewFinding] | None:
+    def _unknown(self, ledger: PlanLedger, stage: Stage) -> set[int]:
+        """The repairs of which nobody knows whether they have changed what they were asked for: git was not
+        there, or does not see the file, as one that it ignores.
+        """
+        found, git = unobserved(self._run, ledger), Git(self._config.root)
+        for step, one in unrepaired(ledger, stage.name):
+            if step.n in found or step.status is Status.REPLACED:
+                continue
+            is_here, words = one.place in ("found", "no_line"), ("ls-files", *_SEEN, f":(literal){one.file}")
+            if one.place == "outside" or (is_here and git.ask(*words)[0] != 0):
+                found.add(step.n)
+        return found
+
+    def _findings(self, ledger: PlanLedger, stage: Stage) -> list[Sequence[ReviewFinding]] | None:
         """Of the newest run of each task of the stage; None where one of them cannot be read."""
-        found: list[ReviewFinding] = []
+        found: list[Sequence[ReviewFinding]] = []
         for step in ledger.of_stage(stage.name):
             if step.run is None or step.kind in _NO_REVIEWS or ledger.is_outdone(step):
                 continue
@@ -269,7 +293,7 @@ class Gates:
             kept = record.load(run.result)
             if kept is None or (kept.claim is None and stage.gate.no_findings is not None):
                 return None
-            found += [] if kept.claim is None else self.compared.findings(step, kept.claim)
+            found += [] if kept.claim is None else [self.compared.findings(step, kept.claim)]
         return found
 
     def _earlier(self, ledger: PlanLedger, stage: Stage, moved: Mapping[str, int]) -> list[ReviewFinding]:
@@ -290,8 +314,7 @@ class Gates:
         """Why there is no other round of repairs."""
         assert stage.repair is not None
         rounds = stage.repair.max_rounds
-        moved = lines_moved(self._run, ledger)
-        idle = {one.identity for _, one in unrepaired(ledger, stage.name, moved)}
+        idle = {one.identity for _, one in unrepaired(ledger, stage.name)}
         mine = [one for one in ledger.of_stage(stage.name) if one.kind is StepKind.REPAIR]
         before = {one.identity for one in _about(one for one in mine if one.turn == step.turn)} - idle
         if before and before <= {one.identity for one in grave}:
@@ -354,21 +377,24 @@ def _asks(stage: Stage, place: str | None) -> str:
     return f"{stage.prompt}\n({what})" if stage.prompt else what
 
 
-def _as_grave(findings: Sequence[ReviewFinding], severity: str) -> list[ReviewFinding]:
-    """Each once at its place, whoever has found it."""
-    return once(one for one in findings if one.rank <= SEVERITIES.index(severity))
+def _as_grave(
+    findings: Sequence[ReviewFinding], severity: str, more: Sequence[ReviewFinding] = ()
+) -> list[ReviewFinding]:
+    """Each once at its place, whoever has found it; and what there is `more`, which is another one there."""
+    least = SEVERITIES.index(severity)
+    return [*once(one for one in findings if one.rank <= least), *(one for one in more if one.rank <= least)]
 
 
 def _about(repairs: Iterable[Step]) -> list[ReviewFinding]:
     return [finding for one in repairs for finding in about(one)]
 
 
-def _unseen(idle: Sequence[ReviewFinding]) -> Reason | None:
+def _unseen(idle: Sequence[ReviewFinding], *, is_known: bool = True) -> Reason | None:
     if not idle:
         return None
-    return Reason(
-        "not_repaired", f"no review finds it as grave any more, and no run has repaired it: {_named(idle)}"
-    )
+    so = "and no run has repaired it" if is_known else "and whether a run has repaired it is not known"
+    code = "not_repaired" if is_known else "not_observed"
+    return Reason(code, f"no review finds it as grave any more, {so}: {_named(idle)}")
 
 
 def _named(findings: Sequence[ReviewFinding]) -> str:

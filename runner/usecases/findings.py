@@ -7,20 +7,33 @@ import contextlib
 from runner.disk.files import read
 from runner.errors import Conflict, RunnerError
 from runner.state.authentic import refuse_forged
-from runner.state.plan_ledger import Status, StepKind
+from runner.state.plan_ledger import Status, Step, StepKind
 from runner.state.store import RunDir
 from runner.usecases.takers import continued
-from runner.value import json_value
+from runner.value import Value, json_value
 from runner.verify import record as records
-from runner.verify.review import SEVERITIES, KeptFindings, ReviewFinding, followed, once, unsaid
+from runner.verify.review import SEVERITIES, KeptFindings, ReviewFinding, followed, matched, once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from runner.state.plan_ledger import PlanLedger, Step
+    from runner.state.plan_ledger import PlanLedger
 
 _LARGEST = 16 << 20
+
+
+class SaidAgain(Value):
+    """What the newest reviews of a stage say of what its repairs were asked for."""
+
+    found: tuple[ReviewFinding, ...]
+    """All that they say, with the repair that was asked for it before."""
+    free: tuple[ReviewFinding, ...]
+    """What of it may be something that no repair has touched."""
+    still: tuple[Step, ...]
+    """The repairs whose findings they say again."""
+    lost: tuple[tuple[Step, ReviewFinding], ...]
+    """What was left as it was, as far as one knows, and is not said again, with the repair that left it."""
 
 
 def found_before(run: RunDir, step: Step) -> Sequence[ReviewFinding]:
@@ -49,35 +62,76 @@ def kept(run: RunDir, stage: str | None) -> tuple[ReviewFinding, ...]:
 
 
 def asked_after(plan: PlanLedger, step: Step) -> list[ReviewFinding]:
-    """The findings that repairs of its stage were asked for after it, however grave they were then."""
-    repairs = [one for one in plan.of_stage(step.stage or "") if one.kind is StepKind.REPAIR]
-    later = [one for one in repairs if one.turn > step.turn]
-    return [one.replace(severity=SEVERITIES[0]) for repair in later for one in about(repair)]
-
-
-def unrepaired(
-    plan: PlanLedger, stage: str, moved: Mapping[str, int] | None = None
-) -> list[tuple[Step, ReviewFinding]]:
-    """What repairs of a stage have left as it was, each with the newest that was asked for it: it was
-    rejected, or has changed nothing.
+    """The findings that repairs of its stage were asked for after it, however grave they were then. One that
+    was asked for again is one.
     """
-    over = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
-    repairs = [step for step in plan.of_stage(stage) if step.kind is StepKind.REPAIR and step.status in over]
-    newest = {one.identity: step.turn for step in repairs for one in about(step)}
-    asked = [(step, one) for step in repairs for one in about(step)]
-    again = [one.replace(severity=SEVERITIES[0]) for step, one in asked if newest[one.identity] == step.turn]
-    found = []
-    for turn in sorted({step.turn for step in repairs}):
-        # Where more of that name were asked for than later, one of them was not asked for again.
-        of_turn = (one for by, one in asked if newest[one.identity] > by.turn == turn)
-        lost = unsaid(of_turn, again, moved)
-        found += [
-            (step, one)
-            for step, one in asked
-            if step.turn == turn and (newest[one.identity] == turn or one in lost)
-            if step.status is Status.REPLACED or not step.changed
-        ]
+    repairs = [one for one in plan.of_stage(step.stage or "") if one.kind is StepKind.REPAIR]
+    turns = {one.called: one.turn for one in repairs}
+    asked = [one for repair in repairs if repair.turn > step.turn for one in about(repair)]
+    first = [one for one in asked if turns.get(one.step or "", 0) <= step.turn]
+    return [one.replace(severity=SEVERITIES[0]) for one in first]
+
+
+def unrepaired(plan: PlanLedger, stage: str) -> list[tuple[Step, ReviewFinding]]:
+    """What repairs of a stage have left as it was, as far as one knows, each with the newest that was asked
+    for it: it was rejected, or has changed nothing.
+    """
+    repairs = _over(plan, stage)
+    again = {one.step for step in repairs for one in about(step)}
+    idle = [step for step in repairs if step.called not in again and not _has_changed(step)]
+    return [(step, one) for step in idle for one in about(step)]
+
+
+def said_again(
+    plan: PlanLedger,
+    stage: str,
+    reviews: Sequence[Sequence[ReviewFinding]],
+    moved: Mapping[str, int],
+    unknown: Collection[int] = (),
+) -> SaidAgain:
+    """What reviews have found, against all that repairs were asked for. Each says a finding once. Where the
+    newest round has changed something, or where that is `unknown`, what it was asked for comes first, however
+    grave it is now; the rest is for what was left as it was: a finding is rather kept twice than lost.
+    """
+    repairs, idle = _over(plan, stage), unrepaired(plan, stage)
+    turn = max((step.turn for step in repairs), default=0)
+    touched = [step for step in repairs if step.turn == turn and (_has_changed(step) or step.n in unknown)]
+    left = [step for step, _ in idle if step not in touched]
+    new, older = ([step for step in left if (step.turn == turn) is is_new] for is_new in (True, False))
+    found, free, still = list[ReviewFinding](), list[ReviewFinding](), list[Step]()
+    for review in reviews:
+        known: dict[int, Step] = {}
+        for group, severity in ((touched, None), (touched, SEVERITIES[-1]), (new, None), (older, None)):
+            pairs = [(step, one) for step in group if step not in known.values() for one in about(step)]
+            asked = [one.replace(severity=severity or one.severity) for _, one in pairs]
+            open_ = [k for k in range(len(review)) if k not in known]
+            for n, k in matched(asked, [review[k] for k in open_], moved).items():
+                known[open_[k]] = pairs[n][0]
+        still += known.values()
+        free += [one for k, one in enumerate(review) if known.get(k) not in touched]
+        found += [one.replace(step=known[k].called) if k in known else one for k, one in enumerate(review)]
+    lost = tuple((step, one) for step, one in idle if step not in still)
+    return SaidAgain(tuple(found), tuple(free), tuple(still), lost)
+
+
+def unobserved(run: RunDir, plan: PlanLedger) -> set[int]:
+    """The repairs of which nobody knows what they have changed, as outside of git."""
+    found = set[int]()
+    for step in plan.steps:
+        if step.kind is StepKind.REPAIR and step.run is not None and step.status is Status.SUCCEEDED:
+            kept = records.load(RunDir.of(run.repo, step.run).result)
+            if kept is not None and kept.observed is None:
+                found.add(step.n)
     return found
+
+
+def _over(plan: PlanLedger, stage: str) -> list[Step]:
+    over = (Status.SUCCEEDED, Status.DONE, Status.REPLACED)
+    return [step for step in plan.of_stage(stage) if step.kind is StepKind.REPAIR and step.status in over]
+
+
+def _has_changed(repair: Step) -> bool:
+    return bool(repair.changed) and repair.status is not Status.REPLACED
 
 
 def repaired(
@@ -100,17 +154,38 @@ def repaired(
     )
 
 
-def is_done_beside(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> bool:
+def is_done_beside(
+    plan: PlanLedger, repair: Step, finding: ReviewFinding, still: Collection[Step] = ()
+) -> bool:
     """Whether a repair of the same round, of a finding near this one, has changed its file: two reviews may
-    have found one thing, so that nothing was left to do for the other.
+    have found one thing, so that nothing was left to do for the other. Those whose findings are `still` there
+    have done nothing for it.
     """
+    mine = _by_round(plan, repair, finding)
     return repair.status is not Status.REPLACED and any(
-        finding.file in step.changed and one.file == finding.file
-        for step in plan.of_stage(repair.stage or "")
-        if step.kind is StepKind.REPAIR and step.turn == repair.turn and step.status is not Status.REPLACED
+        finding.file in step.changed
+        and one.file == finding.file
+        and all(
+            _are_near(mine[turn], its) for turn, its in _by_round(plan, step, one).items() if turn in mine
+        )
+        for step in _over(plan, repair.stage or "")
+        if step.turn == repair.turn and step.status is not Status.REPLACED and step not in still
         for one in about(step)
-        if one.line == finding.line or (one.line and finding.line and one.is_near(finding))
     )
+
+
+def _by_round(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> dict[int, ReviewFinding]:
+    """A finding as it was asked for in each round: what was kept from one to the next has the line of then."""
+    asked = {step.called: (step.turn, one) for step in _over(plan, repair.stage or "") for one in about(step)}
+    found = {(turn := repair.turn): finding}
+    while (before := asked.get(finding.step or "")) is not None and before[0] < turn:
+        turn, finding = before
+        found[turn] = finding
+    return found
+
+
+def _are_near(one: ReviewFinding, other: ReviewFinding) -> bool:
+    return one.line == other.line or bool(one.line and other.line and one.is_near(other))
 
 
 def lines_moved(run: RunDir, plan: PlanLedger) -> dict[str, int]:

@@ -21,7 +21,16 @@ from runner.text.words import count
 from runner.usecases import ledger_part
 from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
-from runner.usecases.findings import asked_after, found_before, kept, lines_moved, repaired, unrepaired
+from runner.usecases.findings import (
+    asked_after,
+    found_before,
+    kept,
+    lines_moved,
+    repaired,
+    said_again,
+    unobserved,
+    unrepaired,
+)
 from runner.usecases.logs import redactor, refusals, shown_checks, unknown_secrets
 from runner.usecases.look import Shown, look, show
 from runner.usecases.takers import continued
@@ -37,7 +46,7 @@ from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from runner.model import Json
     from runner.state.manifest import Manifest
@@ -160,9 +169,8 @@ def _with_batches(
     from runner.verify.plan_report import of_plan
 
     found, moved = [], lines_moved(run, plan)
-    lost = [
-        one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name, moved)
-    ]
+    lost = [one.replace(step=step.called) for name in plan.stages for step, one in unrepaired(plan, name)]
+    reviews: dict[str, list[Sequence[ReviewFinding]]] = {}
     for step in plan.steps:
         name = step.called
         asked = asked_after(plan, step)
@@ -189,14 +197,29 @@ def _with_batches(
         if step.is_reader:  # what is not looked at there is no change that nobody knows
             told = told.replace(files=ReportedFiles((), (), ()))
         found.append((name, told))
+        reviews.setdefault(step.stage or "", []).append(told.review_findings or ())
         if step.status not in (Status.DONE, Status.REPLACED):
             steps.append((name, reviewed))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     still = [one for _, told in found for one in told.review_findings or ()]
+    free = _free(run, plan, reviews, moved)
     gates = tuple(_gates(run, plan, own.outcome is not None))
-    own = own.replace(gates=gates, review_findings=tuple(unsaid(lost, still, moved)))
+    own = own.replace(gates=gates, review_findings=tuple(unsaid(lost, free, moved)))
     unfound = repaired(plan, missing, [*lost, *still], moved)
     return of_plan(own, found, plan.left, missing, _spent(run, plan, notes)).replace(repaired=unfound)
+
+
+def _free(
+    run: RunDir,
+    plan: PlanLedger,
+    reviews: Mapping[str, Sequence[Sequence[ReviewFinding]]],
+    moved: Mapping[str, int],
+) -> list[ReviewFinding]:
+    """Of what the newest reviews of each stage say, all that may be something that no repair has touched."""
+    unknown, found = unobserved(run, plan), list[ReviewFinding]()
+    for stage, said in reviews.items():
+        found += said_again(plan, stage, said, moved, unknown).free
+    return found
 
 
 def _spent(run: RunDir, plan: PlanLedger, notes: list[str]) -> Sequence[Json]:

@@ -7,7 +7,7 @@ from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Self
 
 SEVERITIES = ("critical", "important", "minor")
@@ -33,7 +33,9 @@ class ReviewFinding(Value):
     named; None: not looked for, or not known.
     """
     step: str | None = None
-    """In the report of a plan: the step that has it."""
+    """In the report of a plan: the step that has it. Of what a repair is asked for: the repair that was asked
+    for it before.
+    """
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -87,34 +89,42 @@ def unsaid(
     said: Iterable[ReviewFinding],
     moved: Mapping[str, int] | None = None,
 ) -> list[ReviewFinding]:
-    """Those that are not among what was `said` near them, at least as grave. `moved`: file -> how many of its
-    lines have changed since. What was said once stands for one: for what is at its line, else for the gravest
-    that it can, and the nearest.
+    """Those that are not among what was `said`, as `matched` has it, each once."""
+    ours = once(findings)
+    found = matched(ours, once(said), moved)
+    return [one for n, one in enumerate(ours) if n not in found]
+
+
+def matched(
+    findings: Sequence[ReviewFinding], said: Sequence[ReviewFinding], moved: Mapping[str, int] | None = None
+) -> dict[int, int]:
+    """Which of the findings are among what was `said` near them, at least as grave, and as which: by their
+    places in both. `moved`: file -> how many of its lines have changed since. What was said once stands for
+    one: for what is at its line, else for the gravest that it can, and the nearest.
     """
-    there = {(one.identity, one.line): one for one in once(said)}
-    ours: list[ReviewFinding] = []
-    for one in once(findings):
+    there = {(one.identity, one.line): k for k, one in enumerate(said)}
+    found: dict[int, int] = {}
+    for n, one in enumerate(findings):
         same = there.get(place := (one.identity, one.line))
-        if same is not None and same.rank <= one.rank:
-            del there[place]
-        else:
-            ours.append(one)
-    theirs, by_name = [*there.values()], dict[tuple[str, str], list[int]]()
-    for k, one in enumerate(theirs):
-        by_name.setdefault(one.identity, []).append(k)
+        if same is not None and said[same].rank <= one.rank:
+            found[n] = there.pop(place)
+    used, by_name = {*found.values()}, dict[tuple[str, str], list[int]]()
+    for k, one in enumerate(said):
+        if k not in used:
+            by_name.setdefault(one.identity, []).append(k)
     more = moved or {}
     pairs = sorted(
-        (one.rank, -theirs[k].rank, abs((one.line or 0) - (theirs[k].line or 0)), n, k)
-        for n, one in enumerate(ours)
+        (one.rank, -said[k].rank, abs((one.line or 0) - (said[k].line or 0)), n, k)
+        for n, one in enumerate(findings)
+        if n not in found
         for k in by_name.get(one.identity, ())
-        if theirs[k].rank <= one.rank and one.is_near(theirs[k], more.get(one.file, 0))
+        if said[k].rank <= one.rank and one.is_near(said[k], more.get(one.file, 0))
     )
-    found, used = set[int](), set[int]()
     for *_, n, k in pairs:
         if n not in found and k not in used:
-            found.add(n)
+            found[n] = k
             used.add(k)
-    return [one for n, one in enumerate(ours) if n not in found]
+    return found
 
 
 def followed(findings: Iterable[ReviewFinding], newer: Iterable[ReviewFinding]) -> list[ReviewFinding]:
