@@ -10,7 +10,7 @@ from shlex import join
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from runner.ci.notice import DRIFT, SCOPE, UNFINISHED, UNKNOWN, why
-from runner.text.terminal import clean_terminal
+from runner.text.terminal import clean_terminal, plain
 from runner.text.words import and_more, numbered
 from runner.verify.plan_report import GONE
 
@@ -65,7 +65,7 @@ def _cases(report: Report, unrun: Unrun) -> Iterator[TestCase]:
         case = _case(check.command, kind, check.how, check.tail)
         case.time = round(check.duration_s, 3)
         yield case
-    yield from (_case(join(argv), Skipped, "was not run") for argv in unrun)
+    yield from (_case(plain(join(argv)), Skipped, "was not run") for argv in unrun)
     seen = (
         ("scope", report.files.outside_scope is not None, "there is no scope, or the change is not known"),
         ("contract", report.claims.status is not None, "the agent claims nothing"),

@@ -10,6 +10,7 @@ from runner.cli.parser import Namespace, Parser, here, stdin
 from runner.cli.render import answer, indented
 from runner.errors import ExitStatus, UsageError
 from runner.ledger.entry import MAX_TEXT, EntryInvalid
+from runner.text.terminal import plain, revealed
 from runner.text.words import count
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
@@ -56,7 +57,7 @@ def settle(
     said: bool | None = is_sure or None
     why, first = "an answer in JSON asks nothing", file or "what is asked"
     if args.format == "text":
-        body = indented(f"        {asked.text('ask')}", 8, is_foreign=True)
+        body = indented(f"        {revealed(asked.text('ask'))}", 8, is_foreign=True)
         seen = _beginning(file, shown, commands) if shown else ""
         pen.tell(f"{asked.id}, stage {name} of {ledger.task_id}:\n{body}{seen}")
         why, first = "there is no terminal to ask at", "the text above"
@@ -74,12 +75,14 @@ def settle(
 
 
 def _beginning(file: str, shown: Document, commands: Sequence[str]) -> str:
+    """All of it as every character shows: what a terminal obeys or hides may be what a command does."""
+    file = revealed(file)
     head = indented(f"{file}, {count(shown.lines, 'line')}, sha256 {shown.digest}", 8, is_foreign=True)
     cut = (line[:200] + "..." * (len(line) > 200) for line in shown.beginning)
-    rows = [head, *(f"| {indented(line, 10, is_foreign=True)}" for line in cut)]
+    rows = [head, *(f"| {indented(revealed(line), 10, is_foreign=True)}" for line in cut)]
     if left := shown.lines - len(shown.beginning):
         rows.append(indented(f"... {count(left, 'more line')}: {file}", 8, is_foreign=True))
     if commands:
         rows.append("what runner executes of it, outside of every sandbox:")
-        rows += [f"| {indented(one, 10, is_foreign=True)}" for one in commands]
+        rows += [f"| {indented(plain(one), 10, is_foreign=True)}" for one in commands]
     return "".join(f"\n        {row}" for row in rows)

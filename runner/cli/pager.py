@@ -10,6 +10,7 @@ from runner.disk import programs
 from runner.runtimes import sessions_of
 from runner.text.cells import cells
 from runner.text.patch import lines
+from runner.text.terminal import escape_unseen
 
 _COLOURS = {"head": "bold", "hunk": "cyan", "+": "green", "-": "red"}
 _LESS = "FRX"
@@ -20,7 +21,7 @@ def show(patch: str, *, paged: bool) -> None:
     """Says the patch in the colours that git gives one; if the terminal is too small for it, in the pager. A
     line of a file stays one, whatever breaks lines in it.
     """
-    rows = ((kind, "^M".join(pen.visible(line).split("\n"))) for kind, line in lines(patch))
+    rows = ((kind, "^M".join(map(escape_unseen, line.split("\r")))) for kind, line in lines(patch))
     text = "".join(f"{pen.paint(row, _COLOURS[kind]) if kind in _COLOURS else row}\n" for kind, row in rows)
     if not (paged and _is_too_long(patch) and _paged(pen.cleaned(text))):
         pen.say(text, end="")

@@ -13,6 +13,7 @@ from runner.model import Level
 from runner.plan.pipeline import Pipeline, steps
 from runner.resolve.choose import find_pipeline
 from runner.text.durations import about
+from runner.text.terminal import plain
 from runner.text.words import count, one_line
 from runner.usecases import look
 
@@ -95,9 +96,9 @@ def _picture(stage: Stage, tasks: dict[str, Any], plans: dict[str, Any]) -> Iter
     if stage.plan is not None:
         of = plans[stage.name]
         size = f"{count(of['batches'], 'batch', 'batches')}, {about(of['seconds'])}" if of else "unknown"
-        yield "plan", f"{one_line(stage.plan)}: {size}"
+        yield "plan", f"{plain(stage.plan)}: {size}"
     if stage.person is not None:
-        asked = [one_line(text) for text in (stage.person, stage.prompt) if text]
+        asked = [one_line(plain(text)) for text in (stage.person, stage.prompt) if text]
         yield from zip(("person", ""), asked or ["no document"], strict=False)
     both, repair, batch = stage.compare, stage.repair, [("batch", stage.task)] if stage.task else []
     roles = [*(("task", name) for name in stage.tasks), *batch]
@@ -116,7 +117,7 @@ def _picture(stage: Stage, tasks: dict[str, Any], plans: dict[str, Any]) -> Iter
             yield "", "side by side"
     if repair:
         yield "", f"each {_as_grave(repair.severity)}, {count(repair.max_rounds, 'round')} at most"
-    gate = [f"`{one_line(join(argv))}`" for argv in stage.gate.commands]
+    gate = [f"`{plain(join(argv))}`" for argv in stage.gate.commands]
     gate += [f"no {_as_grave(stage.gate.no_findings)}"] if stage.gate.no_findings else []
     gate += ["a person approves"] if stage.gate.approve else []
     yield "gate", ", ".join(gate) or "succeeded"

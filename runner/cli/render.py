@@ -10,6 +10,7 @@ from runner.cli.pen import paint
 from runner.disk.git_env import of_agent
 from runner.lightjson import dumps
 from runner.model import Phase
+from runner.text.terminal import revealed
 from runner.text.words import failed_before, one_line
 
 TYPE_CHECKING = False
@@ -331,8 +332,9 @@ def invocation_text(
         *(_made_of(i.prompt, made) if made else ()),
         ("digests", f"config {i.config_digest}, prompt {i.prompt_digest}"),
     ]
-    command = shlex.join(i.argv)
-    return f"{command}\n\n{_table(rows)}\n\n{paint('prompt on stdin:', 'dim')}\n{i.prompt}"
+    table = _table([(name, told and revealed(told)) for name, told in rows])
+    command, prompt = revealed(shlex.join(i.argv)), revealed(i.prompt)
+    return f"{command}\n\n{table}\n\n{paint('prompt on stdin:', 'dim')}\n{prompt}"
 
 
 def _named(kind: str, names: Sequence[str]) -> str:

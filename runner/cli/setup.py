@@ -123,13 +123,14 @@ def run_tasks(args: Namespace) -> int:
     from shlex import join
 
     from runner.text.cells import cells, cut
+    from runner.text.terminal import plain
     from runner.text.words import one_line
 
     config = settings(args)
     rows = [("TASK", "SANDBOX", "MODEL", "VERIFY", "TITLE")]
     told = []
     for task in config.tasks.values():
-        checks = [join(argv) for argv in task.verify]
+        checks = [plain(join(argv)) for argv in task.verify]
         rows.append((task.id, task.sandbox, task.model or "-", "; ".join(checks) or "-", task.title or ""))
         level = config.sandboxes[task.sandbox].level if task.sandbox in config.sandboxes else task.sandbox
         named = {name: getattr(task, name) for name in ("id", "title", "runtime", "model", "sandbox")}

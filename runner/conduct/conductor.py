@@ -17,11 +17,11 @@ from runner.conduct.conductor_run import READERS
 from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, came_to_nothing, end_of, said_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
+from runner.conduct.work import redactor
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, RunNotFound, WorkspaceBusy
 from runner.invocation import Earlier
 from runner.model import Reason
 from runner.processes.proc import Uninterrupted
-from runner.redact.redactor import Redactor
 from runner.state.authentic import next_run_id, refuse_foreign
 from runner.state.lineage import lineage_of
 from runner.state.plan_ledger import PlanLedger, Status, StepKind
@@ -59,8 +59,7 @@ class Conductor:
         self._commits = self._config.delegate.commit is not False
         self._base: commits.Base | None = None
         self._is_refused = False
-        names = {name for one in work.choices() for name in one.settings.env}
-        self._redactor = Redactor(env[name] for name in sorted(names) if name in env)
+        self._redactor = redactor(self._config, env)
         self._edited: dict[int, tuple[str, ...]] = {}
         """Batch -> the files that had changes which are not of the plan when it began."""
         self._recalled: set[int] = set()
@@ -179,7 +178,7 @@ class Conductor:
             if self._base is not None:
                 self._base = commits.followed(self._config, self._base, self._settled(), self.ledger.base)
         except RunnerError as error:
-            self._keep(self.ledger.stops(self._why(_MAY_NOT_COMMIT, _told(error))))
+            self._keep(self.ledger.stops(Reason(_MAY_NOT_COMMIT, _told(error))))
         return self.ledger.breaker.lets_through
 
     def _reads(self) -> bool:
@@ -205,7 +204,7 @@ class Conductor:
             start.start(config, request, self._env)
         except RunnerError as error:
             if not os.path.exists(child.manifest):
-                why = self._why(error.code, _told(error))
+                why = Reason(error.code, _told(error))
                 self._keep(self.ledger.refused(step.n, why))
                 self._tell(step.n, f"not started: {why.message}")
                 return
@@ -260,7 +259,7 @@ class Conductor:
                 refuse_foreign(one[1])
             except RunnerError as error:
                 foreign.append(one)
-                self._keep(self.ledger.failed(one[0], self._why(error.code, error.message)))
+                self._keep(self.ledger.failed(one[0], Reason(error.code, error.message)))
         self._judge([one for one in ended if one not in (*again, *foreign)])
 
     def _judge(self, ended: Ended) -> None:
@@ -275,7 +274,7 @@ class Conductor:
             try:
                 end = self._work.judged(self.ledger, self.ledger.step(n), run, end)
             except RunnerError as error:  # a result that it stands on is gone, or not as it was written
-                end = end.replace(meaning=Meaning.FAILURE, why=self._why(error.code, _told(error)))
+                end = end.replace(meaning=Meaning.FAILURE, why=Reason(error.code, _told(error)))
             if end.meaning is Meaning.SUCCESS and self._is_apart(n):
                 end = self._taken_over(run, end)
                 if end.meaning is Meaning.SUCCESS and tip is not None and is_fresh:
@@ -331,10 +330,10 @@ class Conductor:
             with Uninterrupted():
                 merge_back.take_over(run)
         except WorkspaceBusy as error:
-            self._keep(self.ledger.stops(self._why(error.code, error.message)))
+            self._keep(self.ledger.stops(Reason(error.code, error.message)))
             return end.replace(meaning=Meaning.LATER)  # the run that resumes the plan takes it over
         except RunnerError as error:
-            why = self._why(FOLD_CONFLICT, f"its changes do not apply: {_told(error)}")
+            why = Reason(FOLD_CONFLICT, f"its changes do not apply: {_told(error)}")
             return end.replace(meaning=Meaning.FAILURE, why=why)
         return end
 
@@ -352,7 +351,7 @@ class Conductor:
         if failed is None:
             return True
         names = self.ledger.called(owed)
-        self._keep(self.ledger.stops(self._why("verify_failed", f"{names} together: {failed}")))
+        self._keep(self.ledger.stops(Reason("verify_failed", f"{names} together: {failed}")))
         self._say(f"{names} do not pass together: {failed}")
         return False
 
@@ -366,7 +365,7 @@ class Conductor:
                 sha = self._commit(step, manifest, end)
             except RunnerError as error:
                 self._is_refused = True  # one after it would be out of its order
-                self._keep(self.ledger.stops(self._why(_MAY_NOT_COMMIT, f"{step.called}: {_told(error)}")))
+                self._keep(self.ledger.stops(Reason(_MAY_NOT_COMMIT, f"{step.called}: {_told(error)}")))
                 self._tell(n, f"not committed: {_told(error)}")
         done = self.ledger.succeeded(n, changed={*end.changed, *step.kept}, outside=found, commit=sha)
         self._keep(done if self._base is None else done.replace(tip=self._base.tip))
@@ -471,13 +470,9 @@ class Conductor:
     # -- words ---------------------------------------------------------------------------------------
 
     def _keep(self, ledger: PlanLedger) -> None:
+        """It is read by others: what a reason says may quote anything."""
         if ledger is not self.ledger:
-            self.ledger = ledger
-            assignments.keep(self._run, ledger)
-
-    def _why(self, code: str, message: str) -> Reason:
-        """The ledger is read by others: what an error says may quote anything."""
-        return Reason(code, self._redactor.redact_text(message))
+            self.ledger = assignments.keep(self._run, ledger, self._redactor.redact_text)
 
     def _tell(self, n: int, text: str) -> None:
         step = self.ledger.step(n)

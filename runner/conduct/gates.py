@@ -7,14 +7,15 @@ import contextlib
 from runner.conduct import plan_record
 from runner.conduct.compared import ComparedRuns
 from runner.conduct.verify_together import Verifying, verify
+from runner.conduct.work import redactor
 from runner.disk.files import replace_bytes
 from runner.errors import RunnerError
 from runner.ledger.entry import EntryType
 from runner.model import Reason
-from runner.redact.redactor import Redactor
 from runner.state.authentic import own_invocation, refuse_foreign
 from runner.state.plan_ledger import APPROVAL, CHANGED, PlanLedger, Status, Step, StepKind
 from runner.state.store import RunDir
+from runner.text.terminal import plain
 from runner.text.words import count, few, one_line
 from runner.usecases import approval
 from runner.usecases import ledger as ledgers
@@ -238,7 +239,8 @@ class Gates:
         """What its commands say, each of which is run as the checks of a run are. That takes its time, so
         whoever looks meanwhile sees them at work.
         """
-        plan_record.keep(self._run, ledger.began(step.n, None))
+        hides = redactor(self._config, env)
+        plan_record.keep(self._run, ledger.began(step.n, None), hides.redact_text)
         self._work.say(f"{step.called}: {Status.RUNNING}")
         names = {*own_invocation(self._run).env_names}
         for one in ledger.steps:
@@ -248,9 +250,7 @@ class Gates:
         tasks = self._config.tasks
         timeout_s = max(tasks[name].verify_timeout_s for name in stage.runs or tasks)
         commands = [Verifying(argv, None, tuple(names), timeout_s) for argv in stage.gate.commands]
-        secrets = {name for runtime in self._config.runtimes.values() for name in runtime.env}
-        redactor = Redactor(env[name] for name in sorted(secrets) if name in env)
-        return verify(self._run, self._config.root, commands, env, redactor, f"gate-{stage.name}")
+        return verify(self._run, self._config.root, commands, env, hides, f"gate-{stage.name}")
 
     def _rewritten(self, ledger: PlanLedger, stage: Stage) -> Reason | None:
         """What runs have changed of what its commands execute or read, as far as one sees; and what repairs
@@ -367,7 +367,7 @@ def _is_known(ledger: PlanLedger, stage: Stage) -> bool:
 
 def _words(gate: Gate) -> str:
     """What it looks at, for people."""
-    parts = [" ".join(argv) for argv in gate.commands]
+    parts = [plain(" ".join(argv)) for argv in gate.commands]
     parts += [f"no {gate.no_findings} findings"] if gate.no_findings else []
     return one_line(f"gate: {' and '.join(parts)}" if parts else "gate", 120)
 

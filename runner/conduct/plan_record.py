@@ -20,10 +20,10 @@ from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Self
 
-    from runner.model import Json
+    from runner.model import Json, Reason
     from runner.plan.decision import Decision
     from runner.plan.pipeline import Stage
     from runner.plan.units import Plan, Unit
@@ -261,6 +261,16 @@ def take_over(run: RunDir, before: RunDir, found: PlanLedger) -> None:
                 replace_bytes(f"{run.path}/{name}", read(f"{before.path}/{name}", _LARGEST))
 
 
-def keep(run: RunDir, found: PlanLedger) -> None:
-    """The ledger as it is now, on disk before anything that follows from it is done."""
+def keep(run: RunDir, found: PlanLedger, redact: Callable[[str], str] = str) -> PlanLedger:
+    """The ledger as it is now, on disk before anything that follows from it is done. No reason in it, which
+    may quote anything, and no title is kept before `redact` has had it; what is kept is returned.
+    """
+
+    def told(why: Reason | None) -> Reason | None:
+        return None if why is None else why.replace(message=redact(why.message))
+
+    steps = tuple(one if one.why is None else one.replace(why=told(one.why)) for one in found.steps)
+    breaker = found.breaker.replace(parked=told(found.breaker.parked))
+    found = found.replace(steps=steps, breaker=breaker, title=found.title and redact(found.title))
     write_record(run.ledger, found.to_json())
+    return found

@@ -5,6 +5,7 @@ An agent of an earlier stage may have written the plan, and its commands run out
 
 from __future__ import annotations
 
+import contextlib
 import os
 from shlex import join
 
@@ -12,13 +13,14 @@ from runner.conduct import batch_task, plan_record
 from runner.conduct.plan_record import Assignment
 from runner.conduct.refusals import refuse_surroundings, refuse_unverified
 from runner.disk.digest import sha256
-from runner.errors import Conflict, PlanInvalid
+from runner.errors import Conflict, PlanInvalid, RunnerError
 from runner.plan import load
 from runner.plan.batch import decide
 from runner.plan.units import rules_of
 from runner.resolve.choose import choose
 from runner.state.authentic import write_record
 from runner.state.plan_ledger import Breaker, PlanLedger, StepKind
+from runner.usecases.frozen import thawed
 from runner.usecases.takers import heeding
 
 TYPE_CHECKING = False
@@ -47,11 +49,20 @@ def executed(repo: str, asked: LedgerEntry, text: str) -> tuple[str, ...]:
     this `text`; () of another document. PlanInvalid for one that nobody could carry out.
     """
     place, heeds = asked.text("file"), heeding(repo, asked.actor, asked.run_id)
-    steps = () if heeds is None or not place else heeds[1].of_stage(asked.text("approval"))
+    if heeds is None or not place:
+        return ()
+    steps = heeds[1].of_stage(asked.text("approval"))
     if all((one.kind, one.title) != (StepKind.GATE, THE_PLAN) for one in steps):
         return ()
-    plan = _clear(place, os.path.join(repo, place), text.removeprefix("\ufeff"), None)
+    plan = _clear(place, os.path.join(repo, place), text.removeprefix("\ufeff"), _models(heeds[0]))
     return tuple(dict.fromkeys(join(argv) for unit in plan.units for argv in unit.verify))
+
+
+def _models(run: RunDir) -> Collection[str] | None:
+    """What the units of its plans may name; None where nobody can say."""
+    with contextlib.suppress(RunnerError):
+        return thawed(run, {}).models
+    return None
 
 
 def _clear(place: str, path: str, text: str, models: Collection[str] | None) -> Plan:

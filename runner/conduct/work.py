@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.conduct import batch_task, commits, merge_back
+from runner.redact.redactor import Redactor
 from runner.state.plan_ledger import Status, StepKind
 
 TYPE_CHECKING = False
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
     from runner.state.plan_ledger import PlanLedger, Step
     from runner.state.store import RunDir
+
+
+def redactor(config: Config, env: Mapping[str, str]) -> Redactor:
+    """Of the secrets that its runtimes are given: what the conductor keeps or prints may quote anything."""
+    names = {name for runtime in config.runtimes.values() for name in runtime.env}
+    return Redactor(env[name] for name in sorted(names) if name in env)
 
 
 class Work:

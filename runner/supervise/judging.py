@@ -26,6 +26,7 @@ from runner.supervise.attempts import repeated
 from runner.supervise.conformance import drift
 from runner.supervise.limits import is_full
 from runner.supervise.progress import tail
+from runner.text.terminal import plain
 from runner.verify.checks import Check, CheckCommand, run_check
 from runner.verify.classify import classify
 from runner.verify.evidence import Evidence
@@ -340,7 +341,7 @@ def _elsewhere(owner: Owner, checks: Sequence[Check]) -> tuple[Finding, ...]:
     """Of the first check that is led out of the work tree of the run."""
     for argv, program in owner.invocation.checks[: len(checks)]:
         if (found := editable.lead(argv, owner.env, owner.invocation.cwd, program)) is not None:
-            return (of_elsewhere(" ".join(argv), found),)
+            return (of_elsewhere(plain(" ".join(argv)), found),)
     return ()
 
 

@@ -15,7 +15,7 @@ from runner.disk.files import read_text
 from runner.model import Level, Outcome
 from runner.runtimes import PLAN
 from runner.state.manifest import CLOSING, between
-from runner.text.terminal import named
+from runner.text.terminal import named, plain
 from runner.text.words import and_more, count, one_line, shortened
 from runner.value import json_value
 from runner.verify.inspect import WHILE_CHECKED, Severity
@@ -262,7 +262,7 @@ def _short(text: str) -> str:
 
 
 def _named(check: Check) -> str:
-    return f"`{_line(' '.join(check.argv))}` {check.how}"
+    return f"`{_line(plain(' '.join(check.argv)))}` {check.how}"
 
 
 def _line(name: str) -> str:

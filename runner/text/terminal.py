@@ -67,6 +67,11 @@ def plain(words: str) -> str:
     return "".join(char if has_place(char) else rf"\u{ord(char):04x}" for char in shown)
 
 
+def revealed(text: str) -> str:
+    """As `plain`, but with its lines and tabs: what a person approves or trusts, with every character."""
+    return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
+
+
 def named(path: str) -> str:
     """The name of a file as `plain` has it, and blanks that no line would keep as escapes."""
     return _compiled(r"^ | $|(?<= ) ").sub(r"\\u0020", plain(path))

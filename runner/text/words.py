@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.text.terminal import clean_terminal
+from runner.text.terminal import clean_terminal, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,5 +91,5 @@ def failed_before(checks: Sequence[Sequence[str]] | None) -> str | None:
     """What the checks said before the agent began; None where they were not run then."""
     if not checks:
         return None if checks is None else "no check failed before the run began"
-    named = ", ".join(f"`{one_line(' '.join(argv), 100)}`" for argv in checks)
+    named = ", ".join(f"`{shortened(plain(' '.join(argv)), 100)}`" for argv in checks)
     return f"{count(len(checks), 'check')} failed before the run began: {named}"

@@ -175,7 +175,7 @@ def is_done_beside(
 
 
 def _by_round(plan: PlanLedger, repair: Step, finding: ReviewFinding) -> dict[int, ReviewFinding]:
-    """A finding as it was asked for in each round: what was kept from one to the next has the line of then."""
+    """A finding as it was asked for, by round: what was kept from one to the next has the line of then."""
     asked = {step.called: (step.turn, one) for step in _over(plan, repair.stage or "") for one in about(step)}
     found = {(turn := repair.turn): finding}
     while (before := asked.get(finding.step or "")) is not None and before[0] < turn:

@@ -202,9 +202,8 @@ def _with_batches(
             steps.append((name, reviewed))
         notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     still = [one for _, told in found for one in told.review_findings or ()]
-    free = _free(run, plan, reviews, moved)
-    gates = tuple(_gates(run, plan, own.outcome is not None))
-    own = own.replace(gates=gates, review_findings=tuple(unsaid(lost, free, moved)))
+    own = own.replace(review_findings=tuple(unsaid(lost, _free(run, plan, reviews, moved), moved)))
+    own = own.replace(gates=tuple(_gates(run, plan, own.outcome is not None)))
     unfound = repaired(plan, missing, [*lost, *still], moved)
     return of_plan(own, found, plan.left, missing, _spent(run, plan, notes)).replace(repaired=unfound)
 

@@ -16,6 +16,7 @@ from runner.disk.files import OUT_OF_FILES, OUT_OF_PROCESSES
 from runner.model import Outcome, Reason
 from runner.processes import spawn
 from runner.processes.proc import Absence, boottime, find_process, open_pidfd
+from runner.text.terminal import plain
 from runner.text.words import ending
 from runner.value import Seconds, Value
 
@@ -69,10 +70,10 @@ class Check(Value):
 
     @property
     def command(self) -> str:
-        """As somebody would type it."""
+        """As somebody would type it, on one line and with every character."""
         from shlex import join
 
-        return join(self.argv)
+        return plain(join(self.argv))
 
     @property
     def how(self) -> str:
