@@ -98,7 +98,7 @@ def _picture(stage: Stage, tasks: dict[str, Any], plans: dict[str, Any]) -> Iter
         size = f"{count(of['batches'], 'batch', 'batches')}, {about(of['seconds'])}" if of else "unknown"
         yield "plan", f"{plain(stage.plan)}: {size}"
     if stage.person is not None:
-        asked = [one_line(plain(text)) for text in (stage.person, stage.prompt) if text]
+        asked = [plain(" ".join(text.split())) for text in (stage.person, stage.prompt) if text]
         yield from zip(("person", ""), asked or ["no document"], strict=False)
     both, repair, batch = stage.compare, stage.repair, [("batch", stage.task)] if stage.task else []
     roles = [*(("task", name) for name in stage.tasks), *batch]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
 from runner.cli.pen import paint
 from runner.cli.render import answer, emit, indented
-from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused, RunnerError
+from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused, RunnerError, RuntimeMissing
 from runner.text.words import count
 
 TYPE_CHECKING = False
@@ -52,6 +53,8 @@ def run_init(args: Namespace) -> int:
     _tell_found(report.found, has_scope=not args.pipeline)
     if not report.repository:
         pen.tell("not a git repository: the .gitignore has an effect only in one")
+    if args.pipeline:
+        _note_missing(report.root, args.pipeline)
     then = f"pipeline show {args.pipeline}" if args.pipeline else "start --task hello --rehearse --wait"
     pen.tell(f"\nnext: runner check\n      runner doctor\n      runner {then}")
     if not is_trusted:
@@ -67,6 +70,25 @@ def _tell_found(found: Detected | None, *, has_scope: bool = True) -> None:
         pen.tell(f"        also {other}")
     if found.scope and has_scope:
         pen.tell(f"scope   {', '.join(found.scope)}")
+
+
+def _note_missing(root: str, pipeline: str) -> None:
+    """Which programs of the runtimes of that pipeline are not here. None is started."""
+    from runner import config as all_settings
+    from runner import runtimes
+    from runner.resolve.choose import find_pipeline
+    from runner.runtimes.locate import locate
+
+    with contextlib.suppress(ConfigInvalid):  # `check` says it
+        config = all_settings.load(root, env=os.environ)
+        tasks = [config.tasks[name] for one in find_pipeline(config, pipeline).stages for name in one.runs]
+        models = [config.models.get(task.model or "") for task in tasks]
+        used = [model.runtime if model else task.runtime for model, task in zip(models, tasks, strict=True)]
+        for name in dict.fromkeys(filter(None, used)):
+            try:
+                locate(runtimes.get(name), config.runtimes[name], os.environ, root)
+            except RuntimeMissing as error:
+                pen.note(error.message)
 
 
 def _trust_written(report: InitReport) -> bool:

@@ -19,7 +19,7 @@ from runner.errors import RunnerError
 from runner.model import Lineage, Reason
 from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step, StepKind
 from runner.usecases import approval
-from runner.usecases.findings import is_done_beside, repaired, unrepaired
+from runner.usecases.findings import asked_after, is_done_beside, repaired, said_again, unrepaired
 from runner.verify.review import ReviewFinding, followed, once, unsaid
 
 RUN = Lineage("look", "20261120T101504438Z-50151d5c", "m")
@@ -298,9 +298,14 @@ def test_what_a_person_repairs_after_a_comparison_is_compared_anew() -> None:
     assert [step.n for step in ledger.not_passed(4, WHY).again(RUN).runnable()] == [1, 2]
 
 
-def a_repair(n: int, turn: int, title: str, *changed: str, status: Status = Status.SUCCEEDED) -> Step:
-    finding = ReviewFinding("critical", "a.py", n, title, "", "").to_json()
-    told = Step(n, (), stage="review", kind=StepKind.REPAIR, turn=turn, about=(finding,))
+def a_repair(
+    n: int, turn: int, title: str, *changed: str, status: Status = Status.SUCCEEDED, before: int | None = None
+) -> Step:
+    """Of a finding at line `n`, which the repair with the number `before` was asked for before."""
+    finding = ReviewFinding("critical", "a.py", n, title, "", "")
+    finding = finding.replace(step=before and f"review: repair {before}")
+    told = Step(n, (), stage="review", kind=StepKind.REPAIR, title=f"repair {n}", turn=turn)
+    told = told.replace(about=(finding.to_json(),))
     return told.replace(status=status, changed=changed)
 
 
@@ -310,7 +315,7 @@ def a_repair(n: int, turn: int, title: str, *changed: str, status: Status = Stat
         ([(2, "X", "a.py"), (2, "X twice")], ["X twice"], [True]),
         ([(2, "X", "b.py"), (2, "Y")], ["Y"], [False]),
         ([(2, "X"), (3, "Z", "a.py")], ["X"], [False]),
-        ([(2, "X"), (3, "x", "b.py")], [], []),
+        ([(2, "X"), (3, "x", "b.py")], ["X"], [False]),
         ([(2, "X"), (2, "X", "a.py"), (3, "X", "a.py")], ["X"], [True]),
         ([(2, "X", "a.py"), (2, "X", "a.py"), (3, "X", "a.py")], [], []),
         ([(2, "X", "a.py"), (3, "X")], ["X"], [False]),
@@ -329,6 +334,94 @@ def test_what_no_repair_has_touched_is_left_until_a_newer_one_has(
     rejected = ledger.replace(steps=(a_repair(1, 4, "X", "a.py", status=Status.REPLACED),))
     ((step, one),) = unrepaired(rejected, "review")
     assert one.title == "X" and not is_done_beside(rejected, step, one)
+
+
+A, B, C = "review: repair 1", "review: repair 2", "review: repair 3"
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines", "moved", "reviews", "known", "lost"),
+    [
+        ("x.", (5, 50), 30, [[35]], [A], [B]),  # 30 lines more stand above both
+        ("x.", (10, 25), 0, [[10]], [A], [B]),
+        ("x.", (10, 25), 0, [[25]], [A], [B]),  # the nearest that it can be: the other one is kept
+        ("x.", (10, 25), 0, [[10, 25]], [A, B], []),
+        ("x.", (10, 25), 0, [[25, 10]], [B, A], []),
+        (".x", (10, 25), 0, [[10]], [B], [A]),
+        ("..", (10, 25), 0, [[10]], [A], [B]),
+        ("xx", (10, 25), 0, [[10]], [A], []),
+        ("x.", (10, 25), 0, [[]], [], [B]),
+        ("x.", (5, 90), 0, [[90]], [B], []),  # too far for the one that was changed
+        ("x.", (5, 90), 80, [[85]], [A], [B]),
+        ("x..", (5, 15, 25), 0, [[5, 15]], [A, B], [C]),
+        ("x..", (5, 15, 25), 0, [[15, 25]], [A, C], [B]),
+        ("xx.", (5, 15, 25), 0, [[6, 14]], [A, B], [C]),
+        (".x.", (5, 15, 25), 0, [[24, 16, 6]], [C, B, A], []),
+        ("x.", (10, 25), 0, [[10], [11]], [A, A], [B]),  # two reviews say one thing each
+        ("?.", (10, 25), 0, [[10]], [A], [B]),
+        (".?", (10, 25), 0, [[10]], [B], [A]),
+    ],
+    ids=str,
+)
+def test_what_a_repair_has_touched_takes_what_is_said_again_first_and_the_idle_get_the_rest(
+    changed: str,
+    lines: tuple[int, ...],
+    moved: int,
+    reviews: list[list[int]],
+    known: list[str],
+    lost: list[str],
+) -> None:
+    one = ReviewFinding("critical", "a.py", 1, "X", "", "")
+    steps = tuple(
+        a_repair(n, 2, "X", *(["a.py"] if how == "x" else [])).replace(
+            about=(one.replace(line=at).to_json(),)
+        )
+        for n, (how, at) in enumerate(zip(changed, lines, strict=True), 1)
+    )
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("review",))
+    said = [[one.replace(line=at) for at in review] for review in reviews]
+    unknown = {n for n, how in enumerate(changed, 1) if how == "?"}
+    found = said_again(ledger, "review", said, {"a.py": moved}, unknown)
+    assert [it.step for it in found.found if it.step] == known
+    assert [step.called for step, _ in found.lost] == lost
+    free = [name for name in known if changed[int(name[-1]) - 1] == "."]
+    assert len(found.free) == len(free)
+    other = [[it.replace(file="b.py") for it in review] for review in said]
+    assert len(said_again(ledger, "review", other, {"a.py": 999}).still) == 0, "another file"
+    minor = [[it.replace(severity="minor") for it in review] for review in said]
+    idle = {step.called for step, _ in said_again(ledger, "review", minor, {"a.py": moved}).lost}
+    assert idle == {step.called for step in steps if not step.changed}, "less grave is no idle one"
+
+
+def test_what_is_asked_for_again_is_one_and_covers_nothing_else() -> None:
+    steps = (a_repair(1, 2, "X", "a.py"), a_repair(2, 3, "X", "a.py", before=1))
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("review",))
+    review = Step(3, (), stage="review", kind=StepKind.TASK)
+    one = ReviewFinding("critical", "a.py", 1, "X", "", "")
+    asked = asked_after(ledger, review)
+    assert [it.line for it in asked] == [1]
+    assert unsaid([one, one.replace(severity="important", line=9)], asked)[0].line == 9
+    assert [it.line for it in asked_after(ledger, review.replace(turn=2))] == [2]
+    assert asked_after(ledger, review.replace(turn=3)) == []
+
+
+def test_a_newer_repair_stands_for_the_one_that_was_asked_for_the_same_before() -> None:
+    for last, left in (("a.py", []), ("", ["review: repair 2"])):
+        steps = (a_repair(1, 2, "X"), a_repair(2, 3, "X", *filter(None, [last]), before=1))
+        ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("review",))
+        assert [step.called for step, _ in unrepaired(ledger, "review")] == left
+
+
+def test_nothing_is_done_beside_a_repair_that_did_not_help_or_was_far_when_both_were_found() -> None:
+    steps = (a_repair(1, 2, "X", "a.py"), a_repair(2, 2, "X"))
+    ledger = PlanLedger("pipeline p", None, steps, Breaker(3), stages=("review",))
+    ((step, one),) = unrepaired(ledger, "review")
+    assert is_done_beside(ledger, step, one) and not is_done_beside(ledger, step, one, [steps[0]])
+    first = a_repair(1, 2, "X", "a.py"), a_repair(90, 2, "X").replace(n=2)
+    then = a_repair(80, 3, "X", "a.py", before=1).replace(n=3), a_repair(91, 3, "X", before=90).replace(n=4)
+    ledger = ledger.replace(steps=(*first, *then))
+    ((step, one),) = unrepaired(ledger, "review")
+    assert step.n == 4 and not is_done_beside(ledger, step, one), "80 and 91 are of two counts"
 
 
 @pytest.mark.parametrize(
