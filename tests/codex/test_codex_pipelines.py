@@ -418,6 +418,45 @@ def test_lines_that_a_repair_wrote_in_another_file_bring_no_two_findings_togethe
         assert "src/app.py:800" in run.file("findings-review.md")
 
 
+def test_what_was_rejected_is_asked_for_again_though_a_review_says_one_of_its_name_that_moved(
+    repo: Repo,
+) -> None:
+    """The one that was changed takes the repeat; the report has the other one."""
+    prepares(
+        repo,
+        stage("review", 'tasks = ["look"]', REVIEW[1], 'repair = { task = "fix", max_rounds = 2 }'),
+        files={"src/app.py": "pass\n" * 60},
+        review_look=finds(finding(line=5), finding(line=50)),
+        **{"review_repair-1-1": call("sed -i '1,30s/^/new\\n/' src/app.py") + says(claim())},
+        **{"review_repair-1-2": says(claim()), "review_look.2": finds(finding(line=35))},
+        **{"review_repair-2-1": call("sed -i 35d src/app.py") + says(claim()), "review_look.3": finds()},
+    )
+    run = starts(repo)
+    ends(run, "failed")
+    asked = [one["about"][0]["line"] for one in steps(run) if one["kind"] == "repair"]
+    assert asked == [5, 50, 35, 50] and reason_of(run, "review") == "findings_left"
+    left = repo.cli("report", run.id, "--format", "json").json()["review_findings"]
+    assert [one["line"] for one in left] == [50]
+
+
+def test_where_nobody_knows_what_a_repair_has_changed_the_review_decides_and_the_gate_says_so(
+    repo: Repo,
+) -> None:
+    prepares(
+        repo,
+        stage("review", 'tasks = ["look"]', *REVIEW[1:]),
+        review_look=finds(finding(file="ignored/app.py")),
+        **{"review_repair-1-1": call("echo 42 > ignored/app.py") + says(claim(files=[]))},
+        **{"review_look.2": finds()},
+    )
+    repo.write(".git/info/exclude", "ignored/\n")
+    repo.write("ignored/app.py", "41\n")
+    run = starts(repo)
+    ends(run)
+    assert kinds(run).count("repair") == 1 and reason_of(run, "review") == "not_observed"
+    assert "is not known" in step_of(run, "review")["why"]["message"]
+
+
 def test_what_no_repair_was_asked_for_is_kept_though_no_later_review_finds_it(repo: Repo) -> None:
     prepares(
         repo,

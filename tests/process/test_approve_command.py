@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -17,6 +18,7 @@ from runner.conduct.plan_record import keep
 from runner.conduct.stage_plan import THE_PLAN
 from runner.state.plan_ledger import Breaker, PlanLedger, Step, StepKind
 from runner.state.store import RunDir
+from runner.text.terminal import plain
 from runner.usecases import approval
 
 DOCUMENT = "docs/prd.md"
@@ -187,3 +189,26 @@ def test_of_a_plan_each_command_is_shown_and_one_that_nobody_can_read_is_not_ask
     assert done.status == 0, done.stderr
     for n in (1, 2):
         assert f"| grep -qx 'x = {n}' src/m{n}.py\n" in done.stderr
+
+
+HIDDEN = "\x1b]0; touch x; : \x07", "\x1bP; touch x; : \x1b\\", "\x9d; touch x; \x9c", "\x85touch x", "\u3164"
+
+
+@pytest.mark.parametrize("hidden", HIDDEN, ids=ascii)
+def test_what_a_terminal_would_obey_or_hide_is_shown_of_a_document_and_of_each_command(
+    repo: Repo, run: RunDir, hidden: str
+) -> None:
+    (repo.root / DOCUMENT).write_text(f"First\t.\nA{hidden}B\n")
+    shown = f"A{plain(hidden)}B"
+    done = repo.cli("approve", "feature", "prd")
+    assert f"        | {shown}\n" in done.stderr and "| First\t.\n" in done.stderr
+    steps = (
+        Step(1, (), stage="release", kind=StepKind.PERSON, title="plan.toml"),
+        Step(2, (), (1,), stage="release", kind=StepKind.GATE, title=THE_PLAN),
+    )
+    keep(run, PlanLedger("pipeline feature", None, steps, Breaker(3), stages=("prd", "release")))
+    command = json.dumps(["sh", "-c", f"A{hidden}B"])
+    (repo.root / "plan.toml").write_text(PLAN.replace("verify = [[", f"verify = [{command}, [", 1))
+    approval.ask(run, "release", "Carry it out?", "plan.toml")
+    done = repo.cli("approve", "feature", "release")
+    assert f"        | sh -c '{shown}'\n" in done.stderr, done.stderr

@@ -18,6 +18,7 @@ from runner.model import Lineage, Reason
 from runner.plan.batch import decide
 from runner.plan.load import read
 from runner.plan.units import EFFORTS, Rules
+from runner.redact.redactor import Redactor
 from runner.state.authentic import write_record
 from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import RunDir
@@ -120,6 +121,17 @@ def test_the_ledger_alone_is_kept_anew(run: RunDir) -> None:
     keep(run, later)
     assert load(run) == (made, later) and Path(run.plan).read_bytes() == before
     assert sorted(os.listdir(run.path)) == ["ledger.json", "plan.json"]
+
+
+def test_no_reason_and_no_title_is_kept_before_secrets_are_out_of_it(run: RunDir) -> None:
+    _, ledger = given_for("plan.toml")
+    why = Reason("plan_invalid", "no model hunter2-zebra")
+    ledger = ledger.replace(title="Of hunter2-zebra").failed(1, why).stops(why)
+    hides = Redactor(["hunter2-zebra"])
+    kept = keep(run, ledger, hides.redact_text)
+    text = Path(run.ledger).read_text()
+    assert "hunter2" not in text and text.count("no model") == 2 and run.read_ledger() == kept
+    assert keep(run, kept, hides.redact_text) == kept
 
 
 def test_only_its_owner_may_read_what_is_written(run: RunDir) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.app import main
 from runner.config.commands import init, sample
 from runner.errors import ConfigInvalid, Conflict
 
@@ -183,3 +184,14 @@ def test_what_is_printed_is_what_would_be_written(repo):
 def test_the_prompts_are_short_to_read() -> None:
     for path in (Path(__file__).parents[2] / "pipelines" / "factory").iterdir():
         assert all(len(line) <= 110 for line in path.read_text().splitlines()), path
+
+
+@pytest.mark.parametrize("there", [(), ("claude",)])
+def test_which_programs_of_its_runtimes_are_not_here_is_noted(
+    repo, there: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs(repo, *there)
+    monkeypatch.chdir(repo.root)
+    monkeypatch.setenv("PATH", repo.env["PATH"])
+    assert main(["init", "--pipeline", "factory"]) == 0
+    assert ("note: no `claude` on PATH" in capsys.readouterr().err) == (not there)

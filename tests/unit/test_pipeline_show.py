@@ -34,7 +34,7 @@ name = "last"
 needs = ["left", "right"]
 plan = "plan.toml"
 task = "build"
-gate = [["make", "a b"], ["true"]]
+gate = [["make", "a b"], ["true"], ["sh", "-c", "true \u001b]0; touch x\u0007"]]
 [[pipelines.feature.stages]]
 name = "left"
 needs = []
@@ -93,7 +93,7 @@ def test_each_run_says_what_it_may_and_by_whom_it_is_done(capsys: pytest.Capture
     assert "   task       look: read-only, codex, time unknown\n" in text
     assert "   parallel   other: read-only, claude, time unknown\n" in text
     assert "   batch      build: workspace-write, codex, time unknown, own tree\n" in text
-    assert "   gate       `make 'a b'`, `true`\n" in text
+    assert "   gate       `make 'a b'`, `true`, `sh -c 'true \\u001b]0; touch x\\u0007'`\n" in text
     assert (
         "   person     docs/{name}.md\n              Is it right?\n   gate       a person approves\n" in text
     )
