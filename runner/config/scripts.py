@@ -6,6 +6,8 @@ may be it are.
 
 from __future__ import annotations
 
+from runner.text.expansion import filled
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,11 +46,6 @@ _STREAMS = rf"(?s)({_QUOTED})|(?:{_DESCRIPTOR})?(?:>{{1,2}}|<{{1,3}}){_PLACE}"
 """In a line of a shell: what is quoted (the group), and where output goes, or input comes from as well."""
 _END = rf"(?s)({_QUOTED})|[;&|()`\n]|(?<!\S)[{{}}](?!\S)|<"
 """What ends a simple command, and `<`."""
-_ROOT = (
-    r"(?:\$PWD|\$\{PWD\}|(?:\$\(|`)\s*(?:pwd(?: -[LP])?|git rev-parse --show-toplevel|"
-    r"dirname (?:-- )?\"?\$0\"?)\s*[)`])"
-)
-_HERE = rf'("?){_ROOT}\1/'
 _GIVEN = r'("?)\$\{?([0-9@*])\}?\1'
 _MOST_GIVEN = 1 << 18
 _LOADERS = (
@@ -111,8 +108,6 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
 
 def commands_of(command: Sequence[str]) -> Iterator[tuple[Sequence[str], list[str]]]:
     """Each simple command in it, those of lines of shells included: its words, and the files it may run."""
-    import re
-
     left, lines = [tuple(command)], set[str]()
     for words in left:  # which grows
         found = [*_found(words)]
@@ -120,9 +115,9 @@ def commands_of(command: Sequence[str]) -> Iterator[tuple[Sequence[str], list[st
         for line in found:
             if isinstance(line, _Line) and line not in lines:
                 lines.add(line)
-                here = re.sub(_HERE, "", line)
-                yield (), [*_named_in(here)]
-                left += dict.fromkeys(("env", *part) for part in _parts(here))  # variables may stand before
+                for here in filled(line):
+                    yield (), [*_named_in(here)]
+                    left += dict.fromkeys(("env", *part) for part in _parts(here))  # variables stand before
 
 
 def _found(command: Sequence[str]) -> Iterator[str]:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from runner.text.positions import Path
 
 
-def renamed(before: Collection[Path], after: Collection[Path]) -> set[Path]:
-    """The new stages that stand for one of their name in a pipeline that is gone: each such pipeline has one
-    successor at most, the new one that has most of its stages.
+def renamed(before: Collection[Path], after: Collection[Path]) -> dict[Path, Path]:
+    """New stage -> the one of its name, for which it stands, in a pipeline that is gone: each such pipeline
+    has one successor at most, the new one that has most of its stages.
     """
     gone: dict[Path, set[Path]] = {}
     come: dict[Path, set[Path]] = {}
@@ -26,4 +26,6 @@ def renamed(before: Collection[Path], after: Collection[Path]) -> set[Path]:
     for was, now in pairs:
         if was not in successors and now not in successors.values():
             successors[was] = now
-    return {(*now, *stage) for was, now in successors.items() for stage in gone[was] & come[now]}
+    return {
+        (*now, *stage): (*was, *stage) for was, now in successors.items() for stage in gone[was] & come[now]
+    }

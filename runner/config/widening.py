@@ -7,14 +7,13 @@ run do more, the change counts as if it did.
 
 from __future__ import annotations
 
-import itertools
 import shlex
 
 from runner.config import facts as compare
 from runner.config.facts import NARROWS, OTHER, WIDENS, Fact
 from runner.config.layers import leaves
 from runner.config.policy import USUAL
-from runner.config.scripts import is_starter
+from runner.config.starting import starting
 from runner.config.successors import renamed
 from runner.config.trust import HARMLESS, RUNS, SENDS, kind
 from runner.executors import LOCAL
@@ -153,13 +152,18 @@ _RULES: dict[Path, tuple[str, Compare]] = {
 def changes(base: Side, head: Side) -> list[SettingChange]:
     """Every change, each once, with the tasks that it is in force for."""
     before, after = _subjects(base.config), _subjects(head.config)
-    is_known, seen = _starting(before), dict[object, list[SettingChange]]()
+    checks = [one for named in before.values() for one in named.values() if one.rule == "check"]
+    is_known = starting({argv for one in checks for argv in one.value})
+    seen = dict[object, list[SettingChange]]()
     told, known = [*_gone(before, after, base)], renamed(before, after)
     for subject, now in after.items():
         table, is_new = subject[0], subject not in before
         if is_new:
             told.append(_came(subject, now, known, head))
-        then = before.get(subject, before["defaults",] if table == "tasks" else {})
+        kept = {
+            name: one for name, one in before.get(known.get(subject, ()), {}).items() if one.rule == "check"
+        }
+        then = before.get(subject, before["defaults",] if table == "tasks" else kept)
         if table == "models" and is_new and now["runtime"].value == before["defaults",]["runtime"].value:
             then = {"runtime": now["runtime"]}
         for name in dict.fromkeys((*now, *then)):
@@ -341,7 +345,7 @@ def _gone(before: Mapping[Path, Facts], after: Mapping[Path, Facts], base: Side)
             yield SettingChange(effect, rule, words, None, dotted(subject), base.line(path), is_gone=True)
 
 
-def _came(subject: Path, now: Facts, known: set[Path], head: Side) -> SettingChange:
+def _came(subject: Path, now: Facts, known: Mapping[Path, Path], head: Side) -> SettingChange:
     """A stage acts where nothing did, unless it only waits for a person. One that is `known` was compared."""
     stage = now.get("stage")
     if stage is None or "person" in stage.value or subject in known:
@@ -358,27 +362,6 @@ def _without(name: str, was: Fact, then: Facts, now: Facts) -> Fact:
     had, has = ({"".join(key[3:4]) for key in some if key[:3] == above} for some in keys)
     is_whole = was.rule == "mcp" and not has and {"command", "url", "httpUrl"} & had
     return was.replace(value=None, compare=compare.usual(None) if is_whole else was.compare)
-
-
-def _starting(facts: Mapping[Path, Facts]) -> Callable[[tuple[str, ...]], bool]:
-    """Whether a command starts nothing new: it is one of these, or one of their words with more options. A
-    word that is no option (`make deploy`) may say what to do.
-    """
-    checks = [one for named in facts.values() for one in named.values() if one.rule == "check"]
-    whole = {argv for one in checks for argv in one.value}
-    plain = [argv for argv in whole if not any(map(is_starter, argv))]
-    pairs = {(argv[0], *pair) for argv in plain for pair in itertools.pairwise(("", *argv))}
-
-    return lambda argv: (
-        argv in whole
-        or all((argv[0], *pair) in pairs or _is_switch(*pair) for pair in itertools.pairwise(("", *argv)))
-    )
-
-
-def _is_switch(was: str, word: str) -> bool:
-    """An option without a value."""
-    is_fit = word[:2] == "--" or (word[:1] == "-" and len(word) == 2)
-    return was != "" and is_fit and word.translate({45: "x", 95: "x"}).isalnum()
 
 
 def _checked(was: Fact, now: Fact, is_known: Callable[[tuple[str, ...]], bool]) -> Iterator[SettingChange]:

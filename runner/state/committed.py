@@ -57,6 +57,18 @@ def is_tracked(repo: str, file: str) -> bool:
     return False
 
 
+def tracked(repo: str) -> list[str]:
+    """The files that the index of the repository names below `repo`, relative to it."""
+    found = _git_of(repo)
+    if found is None:
+        return []
+    root, git = found
+    at = os.path.relpath(os.path.realpath(repo), root)
+    above = b"" if at == "." else os.fsencode(f"{at}/")
+    names = {name for index in _indexes(git) for name in _every(index)}
+    return sorted(os.fsdecode(name[len(above) :]) for name in names if name.startswith(above))
+
+
 def _git_of(folder: str) -> tuple[str, str] | None:
     """(the root of the work tree, its git directory) around a folder."""
     root = git_root(os.path.realpath(folder))
@@ -119,6 +131,24 @@ def _is_entry(index: bytes, name: bytes) -> bool:
             return True
         at = index.find(name + b"\0", at + 1)
     return False
+
+
+def _every(index: bytes) -> list[bytes]:
+    if index[4:8] == b"\0\0\0\4":
+        return _compressed(index, b"\xff" * 4)
+    for size in (20, 32):
+        names, at = list[bytes](), 12
+        for _ in range(int.from_bytes(index[8:12], "big")):
+            flags = int.from_bytes(index[at + _FIXED + size : at + _FIXED + size + 2], "big")
+            begin = at + _FIXED + size + (4 if flags & 0x4000 else 2)
+            end = index.find(b"\0", begin)
+            if end < begin or flags & 0xFFF != min(end - begin, 0xFFF):
+                break
+            names.append(index[begin:end])
+            at += (end - at) // 8 * 8 + 8  # each is filled up to eight bytes
+        else:
+            return names
+    return []
 
 
 def _compressed(index: bytes, last: bytes) -> list[bytes]:

@@ -122,7 +122,7 @@ def _named(own: Config) -> dict[str, set[str]]:
         kind: {os.path.relpath(os.path.join(own.root, name), own.root) for name in names if name}
         for kind, names in found.items()
     }
-    paths["scripts"] = {*own.trust.get("scripts", ())} - paths["rehearsals"]
+    paths["scripts"] = {*trust.scripts_of(own)} - paths["rehearsals"]
     return {kind: {name for name in names if name[:3] != "../"} for kind, names in paths.items()}
 
 

@@ -21,6 +21,7 @@ from runner.errors import ConfigInvalid, UsageError
 from runner.plan.pipeline import Pipeline
 from runner.text.problems import dotted
 from runner.text.words import count
+from runner.usecases.trust import scripts_of
 from runner.value import Value
 from runner.workspace.git import Git, split
 from runner.workspace.tree_at import UNTOUCHED, TreeAt
@@ -125,7 +126,7 @@ def _contents(side: Side, tree: TreeAt) -> _Contents:
     checkout has something else, or no command names it.
     """
     config, found = side.config, _Contents()
-    scripts = config.trust.get("scripts", ())
+    scripts, exact = scripts_of(config, tree.files), {*config.trust.get("scripts", ())}
     plans = [stage.get("plan") or "{" for one in config.pipelines.values() for stage in one["stages"]]
     named = [os.path.relpath(os.path.join(config.root, one), config.root) for one in plans if "{" not in one]
     for name, (real, more) in tree.ways((*scripts, *named), "eol").items():
@@ -133,13 +134,14 @@ def _contents(side: Side, tree: TreeAt) -> _Contents:
         said = f"sha256:{sha256(tree.read(real, _LARGEST)).hexdigest()}" if real else link and f"link:{link}"
         if real and said:
             told = said[:19] + (more and f", its content is made at checkout (`{more}`)")
-        found[name] = said, told or None, bool(real and more) or name not in scripts
+        found[name] = said, told or None, bool(real and more) or name not in exact
     return found
 
 
 def _digest(side: Side, contents: _Contents) -> str | None:
     listed: str | None = side.config.trust.get("digest")
-    came = [(name, said) for name in side.config.trust.get("scripts", ()) if (said := contents[name][0])]
+    scripts = scripts_of(side.config, contents)
+    came = [(name, said) for name in scripts if (said := contents[name][0])]
     return digest_of([listed, came]) if came else listed
 
 

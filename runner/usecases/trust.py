@@ -15,7 +15,9 @@ from runner.disk.digest import sha256
 from runner.errors import NotTrusted, RunnerError
 from runner.model import SCHEMA_VERSION
 from runner.state import trust
+from runner.state.committed import tracked
 from runner.state.manifest import timestamp
+from runner.text.expansion import fitting, is_loose
 from runner.text.terminal import plain
 from runner.value import Value
 
@@ -84,7 +86,8 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False,
     table = config.trust
     if not table:  # nothing came with the repository
         return Demands(config.root, by="nothing")
-    contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
+    scripts = scripts_of(config)
+    contents = [(name, found) for name in scripts if (found := _content(config.root, name))]
     items = tuple(map(tuple, table["items"]))
     if contents:
         from runner.config.trust import OTHER, RUNS  # a start may name no script
@@ -93,7 +96,7 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False,
         items += tuple(
             (kinds[name in table["played"]], f"{_CONTENT}{name}", found) for name, found in contents
         )
-    seen = Demands(config.root, table["file"], table["digest"], tuple(table["scripts"]), items)
+    seen = Demands(config.root, table["file"], table["digest"], scripts, items)
     if VARIABLE in env and env[VARIABLE] == seen.digest:
         unseen = _beyond_digest(seen, trust.changes(config.root, env))
         return seen.replace(by=None if unseen else "variable", changes=unseen)
@@ -106,13 +109,26 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False,
         return seen
     known, now, by = seen.known, seen.contents, "digest"
     came = [key.removeprefix(_CONTENT) for key in now if key not in known]
-    is_rewritten = any(known.get(key, words) != words for key, words in now.items())
+    loose = {f"{_CONTENT}{name}" for name in scripts} - {f"{_CONTENT}{name}" for name in table["scripts"]}
+    is_rewritten = any(known.get(key, None if key in loose else words) != words for key, words in now.items())
     if seen.before is None or seen.before.digest != seen.listed or is_rewritten:
         if trust.given(config.root, env) is None or written_by_others(seen) is not None:
             return seen
         by = "folder"
     changes = _changed_by_unfinished(config.root, came) if came or by == "folder" else ()
     return seen.replace(changes=changes) if changes else seen.replace(by=by)
+
+
+def scripts_of(config: Config, files: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The scripts whose contents count: those that are named, and of names with a `*` or a variable in them
+    what git tracks (or these files) that a shell may make of them.
+    """
+    names = tuple(config.trust.get("scripts", ()))
+    loose = [name for name in names if is_loose(name)]
+    if not loose:
+        return names
+    found = fitting(loose, tracked(config.root) if files is None else files)
+    return tuple(dict.fromkeys((*names, *sorted(found))))
 
 
 def _concerns(key: str, task: str) -> bool:

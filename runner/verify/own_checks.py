@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import sys
 
+from runner.text.expansion import filled, fitting, is_loose
 from runner.text.globs import covers
 from runner.text.modules import MAIN, files_of_modules
 
@@ -94,6 +95,7 @@ _TEST_FILES = (
 _INTERPRETERS = frozenset(("python", "node"))
 _GOES_TO = ("cd", "pushd", "-C", "--chdir", "--cwd", "--dir", "--directory", "--prefix")
 """The word after it is the folder that what follows is relative to."""
+_BREAKS = str.maketrans(dict.fromkeys(";&|()<>\"'`=", " "))
 _SEPARATORS = str.maketrans(dict.fromkeys(" \t\n;&|()<>\"'`$={},", "\n"))
 
 
@@ -113,7 +115,8 @@ class OwnChecks:
         behind: Iterable[str] = (),
     ) -> None:
         self._files = files
-        said = [[word for each in argv for word in _words(each)] for argv in checks]
+        lines = [[line for each in argv for line in filled(each)] for argv in checks]
+        said = [[word for each in some for word in _words(each)] for some in lines]
         words = [word for each in said for word in each]
         tools = {_tool(word) for word in words}
         has_script = any(argv and "/" in argv[0] and _tool(argv[0]) not in SETTINGS for argv in checks)
@@ -133,6 +136,8 @@ class OwnChecks:
                 self._readers.setdefault(path, set()).add(tool)
         self._readers = {path: {"sh"} for path in behind} | self._readers
         self._words = {*self._modules, *self._readers}
+        loose = [word for some in lines for word in _executed(some)]
+        self._loose = [*filter(None, (_inside(at, word, root) for word in loose for at in cwds))]
         starts = (*cwds, *(posixpath.dirname(path) for path in self._readers if path.endswith(".py")))
         self._starts = {posixpath.normpath(at) for at in starts if _PYTHON[0] in self._settings}
         guessed = {f"{word}/{name}" for word in self._words for name in MAIN}  # a named file is no folder
@@ -150,7 +155,7 @@ class OwnChecks:
         named = self._modules if is_new and looks_like_test(path) else self._words
         if path in named or path in self._above or (is_new and self._hides(path)):
             return True
-        if any(_ends_in(name, path) for name in self._settings):
+        if any(_ends_in(name, path) for name in self._settings) or fitting(self._loose, [path]):
             return True
         if is_new or not looks_like_test(path):
             return False
@@ -214,6 +219,14 @@ def _read_by(words: Iterable[str]) -> Iterator[tuple[str, str]]:
         elif tool in _EXECUTORS and (is_command or not (is_option or (was_option and not is_path))):
             tool = ""  # what follows is for the script, or commands
         was_option = is_option
+
+
+def _executed(lines: Iterable[str]) -> Iterator[str]:
+    """The words with a `*` or a variable that a shell or an interpreter gets, or that are commands."""
+    words = [word for line in lines for word in line.translate(_BREAKS).split()]
+    for word, tool in _read_by(words):
+        if is_loose(word) and (tool in _EXECUTORS | _INTERPRETERS or word[:2] == "./"):
+            yield word
 
 
 def _gone_to(words: Sequence[str]) -> Iterator[str]:

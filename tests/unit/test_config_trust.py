@@ -18,6 +18,7 @@ from runner.config.scripts import scripts_of
 from runner.config.snapshot import config_from_json
 from runner.config.trust import HARMLESS, listed
 from runner.errors import ConfigInvalid, NotTrusted, PromptInvalid
+from runner.text.expansion import filled, fitting, is_loose
 from runner.usecases import start, trust
 
 BASE = """\
@@ -407,6 +408,52 @@ def test_a_script_in_a_folder_that_a_line_of_a_shell_enters_counts(line: str) ->
 )
 def test_a_script_counts_whatever_options_its_interpreter_has(command: str) -> None:
     assert "ci/a.sh" in scripts_in(shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("D=ci; bash $D/a.sh", 'export D="ci"; exec "${D}"/a.sh', "R=$PWD; D=$R/ci; sh $D/a.sh"),
+        *("R=$(pwd); $R/ci/a.sh", "for t in b a; do ./ci/$t.sh; done", "sh ${D:-ci}/a.sh"),
+        *(
+            "P=bash; $P ci/a.sh",
+            'c="sh ci/a.sh"; $c',
+            'c=(ci/b.sh ci/a.sh); for t in "${c[@]}"; do sh "$t"; done',
+        ),
+        *("for t in $(cat list) ci/a.sh; do sh $t; done", 'bash -c "D=ci; sh \\$D/a.sh"'),
+    ],
+)
+def test_a_script_behind_a_variable_that_its_line_sets_counts(line: str) -> None:
+    assert "ci/a.sh" in scripts_in(["bash", "-c", line])
+
+
+@pytest.mark.parametrize(
+    ("line", "fit"),
+    [
+        ("for t in ci/*.sh; do bash $t; done", ["ci/a.sh", "ci/b.sh"]),
+        ("bash $D/a.sh", ["a.sh", "ci/a.sh"]),
+        ('D="$(cd "$(dirname "$0")" && pwd)"; sh "$D/a.sh"', ["a.sh", "ci/a.sh"]),
+        ("bash ci/{a,b}.sh", ["ci/a.sh", "ci/b.sh"]),
+        ("bash ci/[a].sh", ["ci/a.sh"]),
+        ("while read t; do sh ci/$t; done < list", ["ci/a.sh", "ci/b.sh", "ci/lib/c.sh"]),
+        ("for t in $(find ci -name 'c.s*'); do sh $t; done", ["ci/lib/c.sh"]),
+        ('bash "$script"', []),
+        ("pytest tests/*.py", []),
+        ("for t in tests/*.py; do python -m pytest $t; done", []),
+        ("grep x ci/*.sh; cat $D/a.sh", []),
+    ],
+)
+def test_of_a_script_whose_name_only_a_shell_can_tell_all_that_fit_count(line: str, fit: list[str]) -> None:
+    files = ["README", "a.sh", "ci/a.sh", "ci/b.sh", "ci/lib/c.sh", "tests/test_a.py"]
+    assert fitting(filter(is_loose, scripts_in(["bash", "-c", line])), files) == fit
+
+
+def test_lines_whose_variables_grow_are_filled_no_further_than_is_useful() -> None:
+    grown = ";".join(f"a{n}=$a{n - 1}$a{n - 1}" for n in range(1, 60))
+    assert sum(map(len, filled(f"a0=xy;{grown}; sh $a59"))) < 1 << 20
+    values = " ".join(map(str, range(50_000)))
+    assert sum(map(len, filled(f"for x in {values}; do sh $x$x$x; done"))) < 1 << 21
+    assert fitting(["$ax" * 500, "{a,b}" * 500, "*a" * 300], ["a/" * 500 + "x" * 1000]) == []
 
 
 @pytest.mark.parametrize(

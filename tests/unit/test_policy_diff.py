@@ -264,6 +264,53 @@ def test_one_more_check_narrows_only_where_its_words_start_nothing_new(
 
 
 @pytest.mark.parametrize(
+    ("had", "comes", "is_wider"),
+    [
+        ("cargo publish --dry-run", "cargo publish", True),
+        ("cargo publish --dry-run", "cargo publish --dry-run --locked", False),
+        ("cargo publish --dry-run", "cargo publish --dry-run --no-dry-run", True),
+        ("git push --dry-run", "git push", True),
+        ("kubectl apply --dry-run=client -f x.yml", "kubectl apply -f x.yml", True),
+        ("kubectl apply --dry-run=client -f x.yml", "kubectl apply --dry-run=none -f x.yml", True),
+        ("git clean -n", "git clean -f -d -x", True),
+        ("git clean -n", "git clean -n -d", False),
+        ("git clean -n", "git clean -n --force", True),
+        ("terraform plan", "terraform plan --auto-approve", True),
+        ("pytest -q tests", "pytest -q tests -x --strict-markers", False),
+        ("pytest -q tests", "pytest -x -q tests", False),
+        ("pytest -q tests", "pytest -q -p tests", True),
+        ("pytest tests -q", "pytest -q tests", True),
+    ],
+)
+def test_a_command_that_lacks_a_word_of_the_known_one_or_acts_more_is_new(
+    repo: Changing, had: str, comes: str, is_wider: bool
+) -> None:
+    base = BASE.replace('["pytest -q", "sh ci/test.sh"]', dumps([had]))
+    head = base.replace(dumps([had]), dumps([had, comes]))
+    (one,) = repo.both(base, head).changes
+    assert (one.rule == "program", one.effect == WIDENS) == (is_wider, is_wider)
+
+
+def test_a_pipeline_under_another_name_tells_no_check_of_its_gates_as_new(repo: Changing) -> None:
+    late = BASE.replace(SHIP, LATER)
+    assert NARROWS not in {one.effect for one in repo.both(BASE, late).changes if not one.is_gone}
+    (one,) = of(repo.both(BASE, late.replace('[["make"]]', '[["make"], ["make", "b"]]')), WIDENS)
+    assert (one.rule, one.before, one.after) == ("program", None, "make b")
+
+
+def test_scripts_that_only_a_shell_can_name_count_with_their_contents(repo: Changing) -> None:
+    line = """["bash", "-c", "for t in ci/*.sh; do sh $t; done"]"""
+    repo.put({"delegate.toml": BASE.replace('"sh ci/test.sh"', line), "ci/test.sh": "make test\n"})
+    repo.put({"ci/test.sh": "exit 0\n", "ci/new.sh": "evil\n", "ci/new.md": "text\n"})
+    found = repo.compared()
+    assert {(one.rule, one.file) for one in of(found, WIDENS)} == {
+        ("script", "ci/test.sh"),
+        ("script", "ci/new.sh"),
+    }
+    assert found.base.trust != found.head.trust
+
+
+@pytest.mark.parametrize(
     ("old", "new", "is_wider"),
     [
         ('protect = ["conf.d"]', 'protect = ["*.d"]', True),

@@ -42,6 +42,12 @@ from runner.verify.own_checks import OwnChecks, guarded, looks_like_test
         (["cargo", "test"], "build.rs"),
         (["go", "test", "./..."], "go.mod"),
         (["./ci/test.sh"], "package.json"),
+        (["bash", "-c", "D=ci; sh $D/test.sh"], "ci/test.sh"),
+        (["bash", "-c", "R=$(pwd); $R/ci/test.sh"], "ci/test.sh"),
+        (["bash", "-c", "for t in test lint; do ./ci/$t.sh; done"], "ci/lint.sh"),
+        (["bash", "-c", "for t in ci/*.sh; do bash $t; done"], "ci/test.sh"),
+        (["bash", "-c", "cd web && sh ci/$t.sh"], "web/ci/test.sh"),
+        (["env", "D=ci", "bash", "-c", "bash $D/test.sh"], "ci/test.sh"),
     ],
 )
 def test_what_a_command_names_and_the_settings_of_its_tool_are_its_own(argv: list[str], path: str) -> None:
