@@ -70,7 +70,7 @@ test-clis: $(VENV)/.test.stamp .clis/.stamp
 
 # Each worker has clusters of its own.
 test-executors: $(VENV)/.test.stamp
-	$(PYTEST) -n $(CORES) tests/slurm
+	$(PYTEST) -n $$((2 * $(CORES))) tests/slurm
 
 check: $(VENV)/.dev.stamp
 	$(BIN)/ruff format .
