@@ -225,6 +225,7 @@ def test_a_job_that_is_held_longer_than_it_may_wait_is_overdue(engine: Engine) -
     assert told.overdue
 
 
+@LINUXPROC
 def test_a_time_limit_is_told(engine: Engine) -> None:
     script = "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n"  # nobody writes an end in time
     placed = engine.submit(engine.run(HPC.replace(time_s=60.0)), script)
