@@ -177,7 +177,7 @@ def _pytest(root: str, env: Mapping[str, str]) -> Iterator[Candidate]:
     project = _project(root)
     named = [*_named(project)]
     where = ["pyproject.toml"] * bool(named) + [one.where for one in _by_lines(root, _PYTEST)]
-    if not where:
+    if not where or _has_no_tests(root):
         return
     manager = next((manager for lock, manager in _MANAGERS.items() if os.path.isfile(f"{root}/{lock}")), None)
     if manager is not None:
@@ -185,6 +185,14 @@ def _pytest(root: str, env: Mapping[str, str]) -> Iterator[Candidate]:
         yield Candidate((manager, "run", *options, "pytest", "-q"), where[0])
     if manager is None or on_path(manager, env) is None:
         yield Candidate((*_python(root, env), "-q"), where[0])
+
+
+def _has_no_tests(root: str) -> bool:
+    """An sdist may come without them (it has a PKG-INFO), and pytest fails where it finds none."""
+    if not os.path.isfile(f"{root}/PKG-INFO"):
+        return False
+    names = os.listdir(root)
+    return not any(name in ("test", "tests", "testing", "src") or name.startswith("test_") for name in names)
 
 
 def _of_uv(project: Any, named: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ may be it are.
 
 from __future__ import annotations
 
-from runner.text.expansion import filled
+from runner.text.expansion import filled, is_loose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _INTERPRETERS = (
 )
 _AFTER_OPERANDS = (
     *("chroot", "docker", "find", "flock", "nerdctl", "parallel", "podman", "runuser", "script", "ssh", "su"),
-    "xargs",
+    *("xargs", "docker-compose", "nix"),
 )
 """Launchers with words before the command that are no options: which word it is cannot be known."""
 _LAUNCHERS = (
@@ -31,7 +31,17 @@ _LAUNCHERS = (
     *("strace", "systemd-run", "unshare", "watch"),
     *("uv", "uvx", "poetry", "pipenv", "pdm", "rye", "hatch", "pixi", "conda", "mise", "direnv", "dotenv"),
     *("npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bundle"),
+    *("micromamba", "mamba", "cross-env", "cross-env-shell", "env-cmd", "c8", "nyc"),
 )
+_SWITCHES = (
+    *("-i", "-q", "--quiet", "-y", "--yes", "-T", "--silent", "--verbose", "--frozen", "--locked"),
+    *("--offline", "--isolated", "--all-extras", "--rm", "--recursive"),
+)
+"""Options of launchers that have no value in any of them: the word behind is the command."""
+_RUNNERS = ("pytest", "py.test", "jest", "vitest", "mocha", "rspec", "phpunit")
+"""What they are given are tests, which agents may have to change."""
+_RUN_SCRIPTS = ("pdb", "ipdb", "cProfile", "profile", "trace", "debugpy", "memory_profiler", "pyinstrument")
+"""Modules of Python that execute the script behind them."""
 _VERBS = (
     *("run", "exec", "x", "dlx", "tool", "if", "then", "else", "elif", "while", "until", "do", "!"),
     *("eval", "trap", "coproc", "builtin", "export", "declare", "typeset", "readonly"),
@@ -123,11 +133,14 @@ def commands_of(command: Sequence[str]) -> Iterator[tuple[Sequence[str], list[st
 def _found(command: Sequence[str]) -> Iterator[str]:
     """The files that one simple command may run, and the lines of a shell in it."""
     words, is_launched, was_option, is_open = [*command][::-1], False, False, False
+    launcher, operands = "", 0
     readers = {**_READERS}  # each is looked at once
     while words:
         word = words.pop()
         if is_launched and word.startswith("-"):
-            was_option = True
+            if word in ("-m", "--module") and launcher in ("coverage", "uv"):
+                return
+            was_option = not _is_switch(launcher, word)
             if (line := _line_of_env(word, words)) is not None:
                 yield _Line(line)
                 words += _split(line)[::-1]
@@ -145,6 +158,9 @@ def _found(command: Sequence[str]) -> Iterator[str]:
         if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
             yield _Line(word)
         is_surely_it = not is_open and not was_option
+        if name in _RUNNERS and is_launched and not was_option and (not is_open or operands):
+            return
+        operands = 0 if word in _VERBS else operands + 1
         if name == "find" and is_surely_it:
             yield from _of_find(words[::-1])
             return
@@ -156,10 +172,12 @@ def _found(command: Sequence[str]) -> Iterator[str]:
         if word in (".", "source") or name.rstrip("0123456789.") in _INTERPRETERS:
             yield from _interpreted(name, words[::-1])
             return
-        is_launched, is_open = is_launched or name in _LAUNCHERS, is_open or name in _AFTER_OPERANDS
+        is_launcher = name in _LAUNCHERS or (name == "go" and words[-1:] == ["run"])
+        launcher, operands = (name, 0) if is_launcher else (launcher, operands)
+        is_launched, is_open = is_launched or is_launcher, is_open or name in _AFTER_OPERANDS
         if not is_launched:
             return
-        if name not in _LAUNCHERS and not (was_option or is_before or is_open):
+        if not is_launcher and not (was_option or is_before or is_open):
             return
         was_option = False
 
@@ -168,6 +186,12 @@ def is_starter(word: str) -> bool:
     """Whether the words behind it say what runs: of a shell, an interpreter and a launcher."""
     name = word.rpartition("/")[2]
     return name in _LAUNCHERS or name.rstrip("0123456789.") in _INTERPRETERS
+
+
+def _is_switch(launcher: str, option: str) -> bool:
+    """Whether no value of the option stands behind it."""
+    is_own = (launcher == "pnpm" and option == "-r") or (launcher == "stdbuf" and len(option) > 2)
+    return is_own or "=" in option or option in _SWITCHES or option.startswith("--no-")
 
 
 def _is_of_launcher(word: str) -> bool:
@@ -243,10 +267,15 @@ def _line_of_script(words: Sequence[str]) -> tuple[str, bool]:
 
 def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
     """What an interpreter is told to execute: a script, or the commands of `sh -c`."""
-    before, takes_commands, is_shell = "", False, name in SHELLS
+    before, takes_commands, is_shell, is_test = "", False, name in SHELLS, False
     for at, word in enumerate(words):
         if word == "-m":
+            yield from _of_module(words[at + 1 :])
             return
+        is_test = is_test or (name, word) in (("node", "--test"), ("bun", "test"), ("deno", "test"))
+        if is_test and before not in (*_LOADERS, "-r") and word[:1] != "-":
+            before = word
+            continue
         is_option = word[:1] == "-" or (is_shell and word[:1] == "+")
         was_option = before[:1] == "-" or (is_shell and before[:1] == "+")
         option, _, value = word.partition("=")
@@ -259,10 +288,18 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
                 return
         elif not is_option and not (name in ("bun", "deno") and word in _VERBS):
             yield word
-            if not was_option or (("/" in word or "." in word) and before not in (*_LOADERS, "-r")):
+            if not was_option or (("/" in word or "." in word) and before not in (*_LOADERS, "-r", "-P")):
                 return
         takes_commands = takes_commands or (is_shell and word[:1] == "-" != word[1:2] and "c" in word)
         before = word
+
+
+def _of_module(words: Sequence[str]) -> Iterator[str]:
+    """What `python -m coverage run FILE` and `python -m pdb FILE` execute."""
+    if words[:1] == ["coverage"]:
+        yield from _found(words)
+    elif words and words[0] in _RUN_SCRIPTS:
+        yield from _interpreted("python", words[1:])
 
 
 def _with_given(line: str, words: Sequence[str]) -> str:
@@ -336,6 +373,8 @@ def folders_of(words: Sequence[str]) -> Iterator[str]:
         value = word[2:] if word[:2] == "-C" else value if option in _FOLDERS else ""
         if before in ("cd", "pushd") and word[:1] == "-":
             continue  # such as `cd -P --`
+        if option in ("PYTHONPATH", "NODE_PATH"):
+            yield from (one for one in word.partition("=")[2].split(":") if not is_loose(one))
         yield word if before in _FOLDERS else value
         before = word
     for option in ("-execdir", "-okdir"):

@@ -30,6 +30,7 @@ _BETWEEN = (
 )
 _JOINTS = rb"[,:\[\]{}\r\n]"
 _SHORT_ESCAPES = {"\n": b"n", "\r": b"r", "\t": b"t", "\b": b"b", "\f": b"f", '"': b'"', "/": b"/"}
+_SLASH = rb"(?:\\|%(?:25)?5[cC])"
 _NULL = b"null"
 _USERINFO = r"(?<=[A-Za-z0-9+.-])://([^/?#\s]+)@"  # not the whole scheme: long words take long
 _NAMED = (
@@ -39,6 +40,9 @@ _NAMED = (
 _SHORTEST_LINE = 24
 _QUOTE = "'\"'\"'"  # as `shlex` has it
 _LEAST, _LEAST_INSIDE, _MANY = 8, 16, 64
+_GRAM, _NEAR, _LONGEST_CUT = 4, 24, 2048
+MOST_CUTS = 4096
+"""So many cuts beside what may be of a value are looked at in one stream: an agent may write any number."""
 _NAME = rb"[a-z_-]{1,40}"  # a word of ours, as `succeeded`: no text that was cut
 _CUT = rb"\.{3,}|\xe2\x80\xa6|\xef\xbf\xbd|\[runner: [0-9]+ bytes were cut out here\]"
 # What is left of an escape that is cut in two, and of a pair of them.
@@ -88,7 +92,7 @@ class Spellings:
     An agent may write as many cuts as it likes, so what one costs does not grow with the values.
     """
 
-    __slots__ = ("_heads", "_longest", "_places", "_tails", "_text")
+    __slots__ = ("_grams", "_heads", "_longest", "_places", "_tails", "_text", "reach")
 
     def __init__(self, values: Iterable[str]) -> None:
         found = _spelt_ways(values)
@@ -102,6 +106,13 @@ class Spellings:
         self._places: dict[bytes, list[int]] = {}  # of what is so far apart that each piece has one of them
         for at in range(0, len(self._text), _LEAST_INSIDE - _LEAST + 1):
             self._places.setdefault(self._text[at : at + _LEAST], []).append(at)
+        grams = (self._text[at : at + _GRAM] for at in range(len(self._text) - _GRAM + 1))
+        self._grams = {gram for gram in grams if b"\0" not in gram}
+        self.reach = min(2 * self._longest, _LONGEST_CUT) + REACH // 4
+
+    def may_touch(self, part: bytes) -> bool:
+        """Whether a few bytes beside a cut may be of a value. It is fast, and misses what is escaped."""
+        return any(part[at : at + _GRAM] in self._grams for at in range(len(part) - _GRAM + 1))
 
     def begins(self, part: bytes, half: bytes = b"") -> int:
         """How many bytes at its begin are the end of a value: at least `_LEAST`, or none. Behind `half` an
@@ -189,6 +200,25 @@ def find_edges(spelt: Spellings, buf: bytes) -> Iterator[tuple[int, int, bytes]]
         yield from _spans(buf, first, last, not buf[first:last].strip(_DIGITS))
 
 
+def find_cut(
+    spelt: Spellings, left: list[int], buf: bytes, start: int, stop: int
+) -> Iterator[tuple[int, int, bytes]]:
+    """As `find_edges`, only beside the marks of cuts, for a long text: of what begins in [start, stop).
+    `left` has how many such places may still be looked at.
+    """
+    for cut in compiled(_CUT).finditer(buf, max(0, start - spelt.reach), min(len(buf), stop + spelt.reach)):
+        first, last = cut.span()
+        near = (buf[max(0, first - _NEAR) : first], buf[last : last + _NEAR])
+        if not any(map(spelt.may_touch, near)) or not left[0]:
+            continue
+        left[0] -= 1
+        begin, end = max(0, first - spelt.reach), last + spelt.reach
+        for one, other, instead in find_edges(spelt, buf[begin:end]):
+            is_whole = (one or not begin) and (begin + other < end)  # where we cut, nothing was cut
+            if is_whole and start <= begin + one < stop:
+                yield begin + one, begin + other, instead
+
+
 def _edges(spelt: Spellings, buf: bytes, *, are_halves: bool = False) -> Iterator[tuple[int, int]]:
     left = 0
     for cut, following in (*(cut.span() for cut in compiled(_CUT).finditer(buf)), (len(buf), 0)):
@@ -199,8 +229,10 @@ def _edges(spelt: Spellings, buf: bytes, *, are_halves: bool = False) -> Iterato
         if are_halves and (half := compiled(_HALF_BEHIND).search(part, max(0, len(part) - _LONGEST_HALF))):
             part = part[: half.start()]
         most = len(part) - _LEAST + 1
-        for at in range(min(most, _LONGEST_HALF if are_halves else 1)):
-            if _fits(_HALF_BEFORE, part[:at]) and (head := spelt.begins(part[at:], part[:at].lower())):
+        is_line_end = part[:1] in (b"n", b"r")  # of an escape in base64, perhaps
+        for at in range(min(most, _LONGEST_HALF if are_halves else 1 + is_line_end)):
+            head = _fits(_HALF_BEFORE, part[:at]) and spelt.begins(part[at:], part[:at].lower())
+            if head := head or (at == is_line_end and spelt.begins(part[at:])):
                 yield left, end if at + head == len(part) else left + at + head
                 break
         if tail := spelt.ends(part):
@@ -323,10 +355,9 @@ def _plain(value: str, *, is_number: bool) -> Secret:
         width += size
         slashes = 0
     if slashes:
-        most = (8, 4, 2, 1)
-        ways = [rb"\\{%d}" % (slashes * times) for times in most]
-        pieces.append(b"(?:%b|(?:%%(?:25)?5[cC]){%d})" % (b"|".join(ways), slashes))
-        width += 8 * slashes
+        ways = [_SLASH + b"{%d}" % (slashes * times) for times in (8, 4, 2, 1)]
+        pieces.append(b"(?:%b)" % b"|".join(ways))
+        width += 40 * slashes
     return Secret(b"".join(pieces), width, _needle(value))
 
 
@@ -341,18 +372,19 @@ def _spelt(char: str, slashes: int) -> tuple[bytes, int]:
     raw = _encoded(char)
     units = char.encode("utf-16-be", "surrogatepass").hex()
     codes = [units[at : at + 4] for at in range(0, len(units), 4)]
-    unicode = rb"\\{1,4}".join(b"u" + _any_case(code) for code in codes)
+    unicode = (_SLASH + b"{1,4}").join(b"u" + _any_case(code) for code in codes)
     percent = b"".join(b"%(?:25)?" + _any_case(f"{byte:02x}") for byte in raw)
-    ways = [rb"\\{%d,%d}" % (slashes + 1, 8 * slashes + 4) + unicode]
+    ways = [_SLASH + b"{%d,%d}" % (slashes + 1, 8 * slashes + 4) + unicode]
     letter = _SHORT_ESCAPES.get(char)
     if letter:
-        ways.append(rb"\\{%d,%d}" % (slashes + 1, 8 * slashes + 7) + letter)
+        encoded = b"" if letter.isalpha() else b"|%(?:25)?" + _any_case(letter.hex())
+        ways.append(_SLASH + b"{%d,%d}(?:%b%b)" % (slashes + 1, 8 * slashes + 7, letter, encoded))
     if char == "\n":
-        ways.append(rb"\\{%d,%d}r\\{1,4}n" % (slashes + 1, 8 * slashes + 4))
+        ways.append(b"%b{%d,%d}r%b{1,4}n" % (_SLASH, slashes + 1, 8 * slashes + 4, _SLASH))
     plain = {"\n": rb"\r?\n", " ": rb" |\+"}.get(char, re.escape(raw))
-    before = rb"(?:\\{%d,%d}|(?:%%(?:25)?5[cC]){%d})" % (slashes, 8 * slashes, slashes)
+    before = _SLASH + b"{%d,%d}" % (slashes, 8 * slashes)
     ways.append((before if slashes else b"") + b"(?:%b|%b)" % (plain, percent))
-    return b"(?:%b)" % b"|".join(ways), 8 * slashes + 5 * len(raw) + 16 * len(codes)
+    return b"(?:%b)" % b"|".join(ways), 40 * slashes + 5 * len(raw) + 40 * len(codes)
 
 
 def _in_hex(digits: str) -> Secret:

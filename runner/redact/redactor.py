@@ -10,7 +10,7 @@ redacting twice changes nothing. Only a secret number, where JSON allows a numbe
 
 from __future__ import annotations
 
-from runner.redact.exact import Spellings, find_edges, find_exact, secrets_of, widest
+from runner.redact.exact import MOST_CUTS, Spellings, find_cut, find_edges, find_exact, secrets_of, widest
 from runner.redact.pairs import find_pairs
 from runner.redact.shapes import AHEAD, BEHIND, MARK, REACH, find_shapes, whole_escapes
 
@@ -58,7 +58,16 @@ class Redactor:
 
     def stream(self) -> Stream:
         """For data that comes in pieces: a secret across their borders is found all the same."""
-        return Stream(self._exact, self._widest + 8 * REACH) if self._secrets else Stream(None, 0)
+        if not self._secrets:
+            return Stream(None, 0)
+        self._spelt = spelt = self._spelt or Spellings(self._values)
+        left = [MOST_CUTS]
+
+        def find(buf: bytes, start: int, stop: int) -> Spans:
+            yield from self._exact(buf, start, stop)
+            yield from find_cut(spelt, left, buf, start, stop)
+
+        return Stream(find, self._widest + 8 * REACH)
 
     def _exact(self, buf: bytes, start: int, stop: int) -> Spans:
         return find_exact(self._secrets, buf, start, stop)

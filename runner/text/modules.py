@@ -28,11 +28,14 @@ def files_of_modules(words: Sequence[str]) -> Iterator[str]:
 
 
 def files_of_folders(words: Sequence[str]) -> Iterator[str]:
-    """Those of `python FOLDER` and `node FOLDER`."""
-    is_run, before = False, ""
+    """Those of `python FOLDER` and `node FOLDER`, and of a name that node is given without its `.js`."""
+    is_run, is_node, before = False, False, ""
     for word in words:
         is_value = word[:1] == "-" or before in _WITH_VALUE
         if is_run and not is_value:
             yield from (f"{word}/{name}" for name in MAIN)
-        is_program = word.rpartition("/")[2].rstrip("0123456789.") in ("python", "pypy", "node")
+            if is_node and "." not in word.rpartition("/")[2]:
+                yield f"{word}.js"
+        name = word.rpartition("/")[2].rstrip("0123456789.")
+        is_program, is_node = name in ("python", "pypy", "node"), is_node or name == "node"
         is_run, before = is_program or (is_run and is_value), word

@@ -135,6 +135,10 @@ KINDS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "a list for package.json": ({"package.json": "[[]]"}, ""),
     "numbers": ({"package.json": '{"scripts": {"test": 1}, "packageManager": {}}'}, ""),
     "depth": ({"package.json": "[" * 200_000, "pyproject.toml": "a = " + "[" * 200_000}, ""),
+    "an sdist without its tests": (
+        {"PKG-INFO": "", "pyproject.toml": PYTEST.format("dev"), "shop.py": ""},
+        "",
+    ),
     "a long key": ({"pyproject.toml": DOTS}, ""),
 }
 

@@ -457,6 +457,48 @@ def test_lines_whose_variables_grow_are_filled_no_further_than_is_useful() -> No
 
 
 @pytest.mark.parametrize(
+    ("command", "script"),
+    [
+        ("env PYTHONPATH=src python -m shop.check", "src/shop/check.py"),
+        ("bash -c 'PYTHONPATH=lib:src python -m shop.check'", "src/shop/check.py"),
+        *((f"python -m {name} ci/a.py", "ci/a.py") for name in ("pdb", "cProfile -o x", "coverage run")),
+        *((f"npx {name} node ci/a.js", "ci/a.js") for name in ("cross-env CI=1", "c8", "nyc --all")),
+        ("docker-compose run app bash ci/a.sh", "ci/a.sh"),
+        ("docker compose run jest sh ci/a.sh", "ci/a.sh"),
+        ("docker run -m 5g image sh ci/a.sh", "ci/a.sh"),
+        ("micromamba run -n e python ci/a.py", "ci/a.py"),
+        ("nix develop -c ci/a.sh", "ci/a.sh"),
+        ("bun test --preload ./ci/a.ts tests/b.ts", "ci/a.ts"),
+        ("node ci/a", "ci/a.js"),
+        ("go run -race ./ci/a.go", "ci/a.go"),
+        ("npx ts-node -P tsconfig.json ci/a.ts", "ci/a.ts"),
+        ("uv run --with pytest python ci/a.py", "ci/a.py"),
+    ],
+)
+def test_what_a_program_in_between_executes_counts(command: str, script: str) -> None:
+    assert script in scripts_in(shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("uv run --frozen pytest T", "uv run -q pytest T", "uv run -m pytest T", "poetry run -q pytest T"),
+        *("coverage run -m pytest T", "npx --yes jest T", "pnpm -r test T", "stdbuf -oL pytest T"),
+        *("docker compose exec -T app pytest T", "node --test T", "deno test -A T", "bun test T"),
+        *(
+            "env -i PATH=/usr/bin grep -q x T",
+            "uv run --color=never pytest T",
+            "go test T",
+            "pytest -k node T",
+        ),
+    ],
+)
+def test_the_tests_that_a_runner_is_given_do_not_count_whatever_options_stand_before(command: str) -> None:
+    given = [word if word != "T" else "tests/test_a.py" for word in shlex.split(command)]
+    assert "tests/test_a.py" not in scripts_in(given)
+
+
+@pytest.mark.parametrize(
     "line",
     [
         *("sort ci/a.sh", "make > ci/a.sh", "make >>ci/a.sh; y", "cat ci/a.sh | grep x", "grep x < ci/a.sh"),

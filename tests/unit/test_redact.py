@@ -376,6 +376,19 @@ def test_a_value_is_found_in_base64_with_a_line_end(value: str) -> None:
     assert out in (MARK, MARK + "Cg==")
 
 
+@pytest.mark.parametrize(
+    "value", ['p@ss"w0rd-Zq9', "cl\\ef-Zq9xLm77Tr", "naïve-Zq9😀xLm7", "lineone9\nlinetwo8"]
+)
+def test_a_value_is_found_in_json_in_a_url(value: str) -> None:
+    for times in (1, 2):
+        for is_ascii in (True, False):
+            text = json.dumps({"k": value}, ensure_ascii=is_ascii)
+            for _ in range(times):
+                text = quote(text, safe="")
+            clean = Redactor([value]).redact_text(f"GET /?q={text}")
+            assert unquote(unquote(clean)) == 'GET /?q={"k": "[redacted]"}'
+
+
 def test_a_value_of_several_lines_is_found_with_other_line_ends() -> None:
     assert redacted("x one\r\ntwo\r\nthree y", "one\ntwo\nthree") == f"x {MARK} y"
 

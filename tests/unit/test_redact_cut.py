@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.redact.exact import Spellings, find_edges
+from runner.redact.exact import MOST_CUTS, Spellings, find_edges
 from runner.redact.redactor import Redactor
 
 MARK = "[redacted]"
@@ -119,6 +119,31 @@ def test_of_values_that_overlap_nothing_is_left_where_they_were_cut() -> None:
 def test_base64_with_line_ends_is_hidden_where_it_was_cut() -> None:
     told, redact = base64.encodebytes((SECRET * 4).encode()).decode(), Redactor([SECRET * 4]).redact_text
     assert redact(f"{told[:-20]}...") == f"{MARK}..." and redact(f"{told[20:]}rest")[:10] == MARK
+
+
+def test_base64_that_was_cut_within_the_escape_of_a_line_end_is_hidden() -> None:
+    told = json.dumps(base64.encodebytes((SECRET * 4).encode()).decode())[1:-1]
+    at, redact = told.index("\\n"), Redactor([SECRET * 4]).redact_text
+    for begin in range(at - 1, at + 3):
+        assert not runs(redact(f"...{told[begin:]} end")) & runs(told)
+
+
+@pytest.mark.parametrize("size", [1, 7000, 1 << 20])
+def test_of_a_long_text_too_the_parts_of_values_beside_its_cuts_are_hidden(size: int) -> None:
+    stream, text = (
+        Redactor([SECRET]).stream(),
+        f"{'y ' * 50_000}{SECRET[:30]}... and ...{SECRET[3:]} end ... x",
+    )
+    data, clean = text.encode(), b""
+    for at in range(90_000, len(data), size):
+        clean += stream.feed(data[90_000 if at == 90_000 else at : at + size])
+    assert (clean + stream.finish()).endswith(f"y {MARK}... and ...{MARK} end ... x".encode())
+
+
+def test_of_a_text_with_more_cuts_than_are_looked_at_the_rest_is_read_no_slower() -> None:
+    part = f"{SECRET[:20]}... " * (MOST_CUTS + 50)
+    clean = Redactor([SECRET]).redact_bytes(part.encode())
+    assert clean.count(MARK.encode()) >= MOST_CUTS and len(clean) > len(MARK) * MOST_CUTS
 
 
 def test_a_word_of_ours_that_a_value_begins_with_stays_what_it_is() -> None:
