@@ -384,9 +384,9 @@ def test_a_value_is_found_in_json_in_a_url(value: str) -> None:
         for is_ascii in (True, False):
             text = json.dumps({"k": value}, ensure_ascii=is_ascii)
             for _ in range(times):
-                text = quote(text, safe="")
+                text = urllib.parse.quote(text, safe="")
             clean = Redactor([value]).redact_text(f"GET /?q={text}")
-            assert unquote(unquote(clean)) == 'GET /?q={"k": "[redacted]"}'
+            assert urllib.parse.unquote(urllib.parse.unquote(clean)) == 'GET /?q={"k": "[redacted]"}'
 
 
 def test_a_value_of_several_lines_is_found_with_other_line_ends() -> None:

@@ -128,15 +128,11 @@ def test_base64_that_was_cut_within_the_escape_of_a_line_end_is_hidden() -> None
         assert not runs(redact(f"...{told[begin:]} end")) & runs(told)
 
 
-@pytest.mark.parametrize("size", [1, 7000, 1 << 20])
+@pytest.mark.parametrize("size", [500, 7000, 1 << 20])
 def test_of_a_long_text_too_the_parts_of_values_beside_its_cuts_are_hidden(size: int) -> None:
-    stream, text = (
-        Redactor([SECRET]).stream(),
-        f"{'y ' * 50_000}{SECRET[:30]}... and ...{SECRET[3:]} end ... x",
-    )
-    data, clean = text.encode(), b""
-    for at in range(90_000, len(data), size):
-        clean += stream.feed(data[90_000 if at == 90_000 else at : at + size])
+    data = f"{'y ' * 40_000}{SECRET[:30]}... and ...{SECRET[3:]} end ... x".encode()
+    stream = Redactor([SECRET]).stream()
+    clean = b"".join(stream.feed(data[at : at + size]) for at in range(0, len(data), size))
     assert (clean + stream.finish()).endswith(f"y {MARK}... and ...{MARK} end ... x".encode())
 
 
