@@ -149,14 +149,9 @@ def _found(command: Sequence[str]) -> Iterator[str]:
             continue
         name = word.rpartition("/")[2]
         is_before = is_launched and _is_of_launcher(word)
-        if is_before:
-            yield from _of_variable(word)
         if options := readers.pop(name, ()):
             yield from _of_reader(options, words[::-1])
-        if not is_before and ("/" in word or (is_launched and "." in word)):
-            yield word
-        if is_launched and not is_before and " " in word:  # `su -c "sh ci/test.sh"`
-            yield _Line(word)
+        yield from _of_variable(word) if is_before else _of_word(word, is_launched)
         is_surely_it = not is_open and not was_option
         if name in _RUNNERS and is_launched and not was_option and (not is_open or operands):
             return
@@ -180,6 +175,13 @@ def _found(command: Sequence[str]) -> Iterator[str]:
         if not is_launcher and not (was_option or is_before or is_open):
             return
         was_option = False
+
+
+def _of_word(word: str, is_launched: bool) -> Iterator[str]:
+    if "/" in word or (is_launched and "." in word):
+        yield word
+    if is_launched and " " in word:  # `su -c "sh ci/test.sh"`
+        yield _Line(word)
 
 
 def is_starter(word: str) -> bool:
