@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _QUOTED = r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
 _VALUE = rf"(?:{_QUOTED}|\$\([^()`'\"]*\)|`[^`'\"]*`|[^\s;&|()<>`'\"\\])*"
@@ -86,27 +86,27 @@ def is_loose(name: str) -> bool:
 
 
 def fitting(names: Iterable[str], files: Iterable[str]) -> list[str]:
-    """The `files` that a shell may make of the names that are loose. What says nothing of a file, such as
+    """The `files` that a shell may make of the names that are loose."""
+    return [*filter(fits(names), files)]
+
+
+def fits(names: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a shell may make a file of the names that are loose. What says nothing of a file, such as
     `$script`, fits none.
     """
     import fnmatch
     import re
 
-    fits: dict[str, list[tuple[re.Pattern[str], int | None]]] = {}
+    kinds: dict[str, tuple[re.Pattern[str], int | None]] = {}
     for name in names:
         for glob in _ways(re.sub(_UNKNOWN, "**", name.removeprefix("./"))):
             depth = None if "**" in glob else glob.count("/")
             if any(map(str.isalnum, re.sub(r"\[[^\]]*\]", "", glob))):
-                fits.setdefault(glob, []).append((re.compile(fnmatch.translate(glob)), depth))
-    kinds = [one for some in fits.values() for one in some[:1]]
-    return [
-        path
-        for path in files
-        if any(
-            depth in (None, path.count("/")) and (fit.match(path) or fit.match(f"/{path}"))
-            for fit, depth in kinds
-        )
-    ]
+                kinds[glob] = re.compile(fnmatch.translate(glob)), depth
+    return lambda path: any(
+        depth in (None, path.count("/")) and (fit.match(path) or fit.match(f"/{path}"))
+        for fit, depth in kinds.values()
+    )
 
 
 def _ways(name: str) -> list[str]:

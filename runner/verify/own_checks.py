@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import sys
 
-from runner.text.expansion import filled, fitting, is_loose
+from runner.text.expansion import filled, fits, is_loose
 from runner.text.globs import covers
 from runner.text.modules import MAIN, files_of_modules
 
@@ -137,7 +137,7 @@ class OwnChecks:
         self._readers = {path: {"sh"} for path in behind} | self._readers
         self._words = {*self._modules, *self._readers}
         loose = [word for some in lines for word in _executed(some)]
-        self._loose = [*filter(None, (_inside(at, word, root) for word in loose for at in cwds))]
+        self._fits = fits(filter(None, (_inside(at, word, root) for word in loose for at in cwds)))
         starts = (*cwds, *(posixpath.dirname(path) for path in self._readers if path.endswith(".py")))
         self._starts = {posixpath.normpath(at) for at in starts if _PYTHON[0] in self._settings}
         guessed = {f"{word}/{name}" for word in self._words for name in MAIN}  # a named file is no folder
@@ -155,7 +155,7 @@ class OwnChecks:
         named = self._modules if is_new and looks_like_test(path) else self._words
         if path in named or path in self._above or (is_new and self._hides(path)):
             return True
-        if any(_ends_in(name, path) for name in self._settings) or fitting(self._loose, [path]):
+        if any(_ends_in(name, path) for name in self._settings) or self._fits(path):
             return True
         if is_new or not looks_like_test(path):
             return False

@@ -142,6 +142,18 @@ def test_a_secret_is_in_no_comment(repo: Repo) -> None:
     assert KEY not in (repo.root / "tape.toml").read_text() + done.stdout + done.stderr
 
 
+def test_a_value_with_a_quote_in_the_last_message_keeps_no_run_from_being_recorded(repo: Repo) -> None:
+    value = 'sk-live/Zq9"xLm77TrPp4RtW2'
+    text = f"the key is {value} and that is it"
+    ending = said(text).replace(f'"{text}"', json.dumps(text))
+    repo.codex(f"cat > /dev/null\n{THREAD}{ending}{FINISHED}")
+    repo.task(more='[runtimes.codex]\nenv = ["A_VALUE"]')
+    repo.env["A_VALUE"] = value
+    run = repo.start()
+    run.wait()
+    assert run.ask("record").status == 0
+
+
 KEY = "ghp_" + "a1B2" * 9
 
 

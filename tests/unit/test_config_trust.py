@@ -1051,3 +1051,44 @@ def test_a_rehearsal_needs_no_trust_in_what_is_of_other_tasks(repo, name: str) -
     assert trust.demanded(repo.load(), repo.env, rehearses=True, task="p").by is None
     repo.write(f'{repo.file.read_text()}[defaults]\nprepare = [["make"]]\n')
     assert trust.demanded(repo.load(), repo.env, rehearses=True, task="look").by is None
+
+
+@pytest.mark.parametrize(
+    "settings", [("2", "sha1"), ("3", "sha1"), ("4", "sha1"), ("2", "sha256"), ("4", "sha256")]
+)
+def test_a_script_that_comes_to_fit_a_name_that_is_trusted_is_asked_for_once(
+    repo, settings: tuple[str, str]
+) -> None:
+    version, form = settings
+
+    def tracked_now(*names: str) -> None:
+        git = ("git", "-C", repo.root)
+        subprocess.run([*git, "init", "-q", f"--object-format={form}"], check=True)
+        for name in names:
+            (repo.root / name).parent.mkdir(exist_ok=True)
+            (repo.root / name).write_text(name, encoding="utf-8")
+        subprocess.run(
+            [*git, "update-index", "--index-version", "2" if version == "3" else version], check=True
+        )
+        subprocess.run([*git, "add", "-N" if version == "3" else "--", *names], check=True)
+
+    repo.write(
+        "schema_version = 1\n"
+        + '[tasks.a]\nprompt = "x"\nverify = [["bash", "-c", "for t in ci/*.sh; do bash $t; done"]]\n'
+    )
+    tracked_now("ci/a.sh", "ci/b.md", "other.sh")
+
+    def found():
+        return trust.demanded(repo.load(), repo.env)
+
+    assert list(found().contents) == ["content of ci/a.sh"]
+    trust.agree(found(), repo.env)
+    assert found().by == "digest"
+    (repo.root / "ci/untracked.sh").write_text("made here", encoding="utf-8")
+    assert found().by == "digest"
+    tracked_now("ci/new.sh")
+    assert found().by is None
+    trust.agree(found(), repo.env)
+    assert found().by == "digest"
+    (repo.root / "ci/a.sh").write_text("exit 0", encoding="utf-8")
+    assert found().by is None
