@@ -416,8 +416,6 @@ class ExecutorSettings(Value):
     """How many of its runs may be at work at once."""
     requeue: bool = False
     """Whether the engine may start a run once more whose node was lost."""
-    setup: tuple[tuple[str, ...], ...] = ()
-    """Commands that the node runs before the run begins."""
     options: Mapping[str, str] = {}
     """Further long options of the engine's command, of a closed list; "" is an option without a value."""
     hosts: tuple[str, ...] = ()

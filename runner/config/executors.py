@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from runner.config import values
-from runner.config.kinds import DURATION, Commands, Limit
+from runner.config.kinds import DURATION, Limit
 from runner.config.tables import Table, meaning
 from runner.executors import KINDS
 from runner.text.memory import PATTERN, parse_memory
@@ -74,10 +74,6 @@ class ExecutorTable(Table):
     )
     requeue: bool | None = meaning(
         "true: the engine may begin a run once more whose node was lost; it is a new attempt. Default {}."
-    )
-    setup: Commands | None = meaning(
-        "Commands that the node runs before the run begins, written as those of `verify`. They run outside "
-        "of every sandbox."
     )
     options: dict[Option, _OptionValue] | None = meaning(
         "Further long options of the engine's command, with their values; true is none. Known are "

@@ -101,8 +101,7 @@ def executor_breaches(policy: Policy, executor: ExecutorSettings | None) -> tupl
     from runner.text.memory import format_memory, parse_memory
 
     name = executor.name
-    setup = [("setup command", command[0]) for command in executor.setup]
-    found = _beyond(policy, {"executors": [("executor", name)], "verify": setup})
+    found = _beyond(policy, {"executors": [("executor", name)]})
     memory = None if executor.memory is None else parse_memory(executor.memory)
     asked: dict[str, tuple[float | None, str, Callable[[Any], str]]] = {
         "max_cpus": (None if executor.hosts else executor.cpus, "CPUs", str),

@@ -70,9 +70,7 @@ class PolicyShape(BaseModel):
     max_level: Level | None = meaning("The widest sandbox level that may be used.")
     network: bool | None = meaning("false: no sandbox may have network.")
     runtimes: list[RuntimeName] | None = meaning("The agent CLIs that may be used.")
-    executors: list[Text] | None = meaning(
-        "Globs over the names of executors that may be used. `setup` of one needs `verify` as well."
-    )
+    executors: list[Text] | None = meaning("Globs over the names of executors that may be used.")
     models: list[Text] | None = meaning('Globs over model ids that may be used, e.g. "gpt-5*".')
     env: list[Text] | None = meaning("Globs over the names of variables that [runtimes.X] env may pass.")
     config: list[Text] | None = meaning(

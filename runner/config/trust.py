@@ -176,7 +176,7 @@ def _level(name: str, merged: Mapping[str, Any]) -> str:
 def kind(path: Path, value: Any) -> str:
     key = path[-1]
     if path[0] == "executors":
-        return RUNS if key == "setup" else SENDS if key == "mail-user" else WIDENS
+        return SENDS if key == "mail-user" else WIDENS
     if path[0] in ("sandboxes", "git") or key in ("sandbox", "executor", "isolated", "permissions"):
         return WIDENS
     if key in ("provider", "prompt_file", "paste", "map", "env") or any(
@@ -189,7 +189,7 @@ def kind(path: Path, value: Any) -> str:
 
 
 def _is_commands(path: Path) -> bool:
-    return path[0] != "runtimes" and path[-1] in ("verify", "prepare", "commands", "setup")
+    return path[0] != "runtimes" and path[-1] in ("verify", "prepare", "commands")
 
 
 def _words(path: Path, value: Any) -> str:

@@ -118,7 +118,6 @@ _RULES: dict[Path, tuple[str, Compare]] = {
     ("executors", "max_running"): ("budget", compare.more),
     ("executors", "slots"): ("budget", compare.more),
     ("executors", "requeue"): ("budget", compare.ranked(False, True)),
-    ("executors", "setup"): ("program", compare.anything),
     ("models", "provider"): ("host", compare.anything),
     ("models", "runtime"): ("program", compare.anything),
     ("models", "price"): ("budget", compare.cheaper),

@@ -81,10 +81,9 @@ class EngineFact(Value):
     warning: str | None = None
 
 
-SETUP_FAILED = 79
-"""The status of a job whose setup commands failed, so that its run was not begun. No run ends with it."""
 UNUSABLE = 78
-"""Likewise, where the node cannot use the folder of the run, or the key (EX_CONFIG, sysexits.h)."""
+"""The status of a job whose node cannot use the folder of the run, or the key (EX_CONFIG, sysexits.h), so
+that its run was not begun. No run ends with it."""
 NOT_BEGUN = 75
 """Likewise, where another copy of the job has the run (EX_TEMPFAIL)."""
 

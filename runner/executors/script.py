@@ -6,17 +6,14 @@ import os
 import shlex
 
 from runner.disk import home, interpreter
-from runner.executors.base import SETUP_FAILED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runner.model import ExecutorSettings
-
 _NODE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervise", "node.py")
 _SCRIPT = """#!/bin/sh
-{first}{setup}XDG_STATE_HOME={state}
+{first}XDG_STATE_HOME={state}
 export XDG_STATE_HOME
 exec {command}
 """
@@ -27,13 +24,10 @@ def node_command(run_path: str) -> tuple[str, ...]:
     return interpreter.command(_NODE, run_path)
 
 
-def job_script(
-    settings: ExecutorSettings, env: Mapping[str, str], words: Sequence[str], first: str = ""
-) -> str:
-    """It becomes `words`, behind the commands of `setup`. `env` says where the user's state is."""
+def job_script(env: Mapping[str, str], words: Sequence[str], first: str = "") -> str:
+    """It becomes `words`. `env` says where the user's state is."""
     return _SCRIPT.format(
         first=first,
-        setup="".join(f"{shlex.join(argv)} || exit {SETUP_FAILED}\n" for argv in settings.setup),
         state=shlex.quote(os.path.dirname(home.state(env))),
         command=shlex.join(words),
     )

@@ -71,14 +71,14 @@ class Slurm:
         words = (f"--signal=B:TERM@{margin}", f"--chdir={invocation.repo}")
         options = (*_options(settings, name, invocation.run_id, run.path), *words)
         argv = (self._program("sbatch"), *options, f"{run.path}/job.sh")
-        return Submission(argv, self._script(settings, node_command(run.path)))
+        return Submission(argv, self._script(node_command(run.path)))
 
     def trial(self, settings: ExecutorSettings, folder: str, words: Sequence[str]) -> Placement:
         small = settings.replace(cpus=1, gpus=0, time_s=_TRIAL_S, max_pending_s=None, requeue=False)
         nonce = os.path.basename(folder)
         options = (*_options(small, f"{squeue.OURS}trial:{nonce[-8:]}", nonce, folder), f"--chdir={folder}")
         argv = (self._program("sbatch"), *options, f"{folder}/job.sh")
-        made = self._submit(folder, nonce, Submission(argv, self._script(small, words)))
+        made = self._submit(folder, nonce, Submission(argv, self._script(words)))
         asked = Placement(settings.name, self.kind, nonce, timestamp(), argv)
         return asked.replace(job_id=made.job_id, cluster=made.cluster)
 
@@ -98,9 +98,9 @@ class Slurm:
             EngineFact("overlap", "srun --overlap" if has else None, slow),
         )
 
-    def _script(self, settings: ExecutorSettings, words: Sequence[str]) -> str:
+    def _script(self, words: Sequence[str]) -> str:
         kept = "|".join(f"SLURM_{name}" for name in _KEPT.split("|"))
-        return job_script(settings, self._env, words, _FORGET.format(kept=kept))
+        return job_script(self._env, words, _FORGET.format(kept=kept))
 
     def behind(self, command: Submission, job_id: str) -> Submission:
         *words, script = command.argv

@@ -57,10 +57,8 @@ class Ssh:
     kind, log = "ssh", LOG
 
     def command(self, invocation: Invocation) -> Submission:
-        settings = invocation.executor
-        assert settings is not None, "a run that lives here is not placed"
         path = RunDir.of(invocation.repo, invocation).path
-        return Submission(argv(_HOST), job_script(settings, os.environ, node_command(path)))
+        return Submission(argv(_HOST), job_script(os.environ, node_command(path)))
 
     def behind(self, command: Submission, job_id: str) -> Submission:
         raise PlacingRefused("no run waits for another one there: `slots` says how many may be at work")
@@ -75,7 +73,7 @@ class Ssh:
     def trial(self, settings: ExecutorSettings, folder: str, words: Sequence[str]) -> Placement:
         nonce = os.path.basename(folder)
         names = {"run_id": nonce, "task_id": nonce, "folder": folder, "cwd": folder}
-        placed = _start(settings, names, job_script(settings, os.environ, words))
+        placed = _start(settings, names, job_script(os.environ, words))
         asked = Placement(settings.name, self.kind, nonce, timestamp(), argv(placed.cluster))
         return asked.replace(job_id=placed.job_id, cluster=placed.cluster)
 

@@ -6,7 +6,7 @@ it knows none, and nobody at the node gives a sign of life. What is not known is
 
 from __future__ import annotations
 
-from runner.executors.base import SETUP_FAILED, UNUSABLE, Job, JobState
+from runner.executors.base import UNUSABLE, Job, JobState
 from runner.executors.beat import EVERY_S, GONE_S, SILENT_S
 from runner.model import Phase
 from runner.state.manifest import parse_timestamp, timestamp
@@ -35,7 +35,6 @@ _MEANS = {
     "node_failed": "its node failed",
     "queue_timeout": "its job waited longer than it was allowed to",
     "executor_unusable": "its node could not begin it",
-    "setup_failed": "a setup command of its executor failed on its node",
 }
 _CANNOT_EXECUTE = (126, 127)
 _NO_LOG = 53
@@ -142,8 +141,6 @@ def _cause(job: Job, placement: Placement, *, has_begun: bool) -> tuple[str, str
     code = _CODES.get(job.engine_state or "")
     if code == "engine_cancelled" and not has_begun and _waited_too_long(job, placement):
         code = "queue_timeout"
-    if code is None and job.exit_code == SETUP_FAILED:
-        code = "setup_failed"
     if code is None and (job.exit_code in (UNUSABLE, *_CANNOT_EXECUTE) or job.signal == _NO_LOG):
         code = "executor_unusable"
     if code is not None:

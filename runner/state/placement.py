@@ -40,7 +40,6 @@ ENDS = {
     "port_taken": Outcome.FAILED,
     "queue_timeout": Outcome.TIMED_OUT,
     "requeued": Outcome.LOST,
-    "setup_failed": Outcome.FAILED,
 }
 """The codes of the reasons for which an engine, or its queue, ends a run. Any other end of a job that its
 supervisor has not written is `lost`.

@@ -16,7 +16,7 @@ from runner.disk import interpreter
 from runner.disk.files import make_plain_folder, read, read_text, replace_json, unwritable
 from runner.errors import ConfigInvalid, Interrupted, RunnerError
 from runner.executors import probe
-from runner.executors.base import SETUP_FAILED, UNUSABLE, Job, JobState
+from runner.executors.base import UNUSABLE, Job, JobState
 from runner.model import Config, ExecutorSettings
 from runner.runtimes.exam import Examined, Fitness
 from runner.state.authentic import refuse_forged, write_record
@@ -155,7 +155,7 @@ def _tried(
         if job.state not in (JobState.ENDED, JobState.GONE):
             yield _unfinished(f"{name}.job", job, trial.waits_s)
             return
-        if job.exit_code in (UNUSABLE, SETUP_FAILED) or (answer := trial.answer()) is None:
+        if job.exit_code == UNUSABLE or (answer := trial.answer()) is None:
             yield _unusable(name, job, trial)
             return
         yield Examined(f"{name}.job", Fitness.OK, f"a job of one processor ran on {job.node or 'a node'}")
@@ -181,9 +181,6 @@ def _unfinished(name: str, job: Job, waits_s: float) -> Examined:
 def _unusable(name: str, job: Job, trial: _Trial) -> Examined:
     """A job that did not answer, and what its node cannot do."""
     how = f"signal {job.signal}" if job.signal else f"status {job.exit_code}"
-    if job.exit_code == SETUP_FAILED:
-        said = f"a command of executors.{name}.setup failed on {job.node}: {trial.log()}"
-        return Examined(f"{name}.setup", Fitness.FAIL, said, "mend it, or take it away")
     if job.exit_code == UNUSABLE:
         said = f"{job.node} cannot use the folder or the key: {trial.log()}"
         return Examined(f"{name}.shared", Fitness.FAIL, said, "XDG_STATE_HOME names a folder that both share")

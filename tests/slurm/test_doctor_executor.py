@@ -92,17 +92,25 @@ def test_a_job_that_waits_is_cancelled_and_says_why_it_waited(place: Repo, clust
 @LINUXPROC
 def test_a_node_that_cannot_read_the_key_says_so(place: Repo, cluster: Cluster) -> None:
     key = place.home / ".local/state/runner/key"
-    found = examined(place, HPC.replace(setup=(("mv", str(key), f"{key}-away"),)))["hpc.shared"]
+    blocking = cluster.submit("sleep 600", "--cpus-per-task=4")
+    cluster.wait_for(blocking, "RUNNING")
+
+    def take_the_key() -> None:
+        cluster.wait_until(lambda: len(cluster.jobs()) == 2)
+        key.rename(f"{key}-away")
+        cluster.tell("scancel", blocking)
+
+    thread = threading.Thread(target=take_the_key)
+    thread.start()
+    found = examined(place)["hpc.shared"]
+    thread.join()
     assert found.verdict is Fitness.FAIL
     assert "cannot use the folder or the key: " in found.message
     assert "was not written here by runner" in found.message
 
 
 @LINUXPROC
-def test_a_setup_that_fails_and_a_refusal_are_told(place: Repo, cluster: Cluster) -> None:
-    found = examined(place, HPC.replace(setup=(("ls", "/nowhere"),)))["hpc.setup"]
-    assert found.verdict is Fitness.FAIL
-    assert "No such file" in found.message
+def test_a_refusal_is_told(place: Repo) -> None:
     refused = examined(place, HPC.replace(partition="nowhere"))["hpc.job"]
     assert refused.verdict is Fitness.FAIL
     assert "nvalid partition" in refused.message

@@ -44,11 +44,7 @@ def ours(data: dict, **options: bool) -> bool:
         {"delegate": {"commit": "delegated/plan-1", "max_parallel": 16, "files": "off"}},
         {"economics": {"fixed": 0, "batch": 10**9}},
         {"executors": {"a": {"kind": "slurm", "memory": "1024T", "time": "task", "max_pending": "none"}}},
-        {
-            "executors": {
-                "a": {"time": 90, "cpus": 4096, "setup": [["a", "-b"], "c d"], "constraint": "a&b|c*2"}
-            }
-        },
+        {"executors": {"a": {"time": 90, "cpus": 4096, "constraint": "a&b|c*2"}}},
         {"executors": {"a": {"options": {"exclusive": True, "nice": 0, "oversubscribe": "", "tmp": "1G"}}}},
         {"defaults": {"executor": "a"}, "tasks": {"a": {"executor": "local"}}},
         {"host": {"task": "fix-auth", "level": "guide", "may_edit": []}},

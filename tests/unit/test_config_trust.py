@@ -109,7 +109,7 @@ def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
         ("git", 'owner = "b"'),
         ("executors.e", 'kind = "slurm"'),
         ("executors.e", 'kind = "slurm"\npartition = "p"\ncpus = 9\nmax_running = 9'),
-        ("executors.e", 'kind = "slurm"\nsetup = [["sh", "ci.sh"]]\noptions = { exclusive = true }'),
+        ("executors.e", 'kind = "slurm"\noptions = { exclusive = true }'),
         ("tasks.c", 'executor = "e"\n[executors.e]\nkind = "slurm"'),
         ("defaults", 'executor = "e"\n[executors.e]\nkind = "slurm"'),
         ("pipelines.p", 'title = "x"\nstages = [{ name = "s", tasks = ["a"] }]'),

@@ -44,7 +44,6 @@ time = "90s"
 max_pending = "1h"
 max_running = 3
 requeue = true
-setup = [["module", "load", "cuda"], "mkdir -p /scratch"]
 options = { exclusive = true, nice = 10, mail-type = "END,FAIL" }
 [tasks.t]
 prompt = "x"
@@ -80,7 +79,6 @@ def test_every_key_of_an_executor_reaches_the_config_in_its_own_type(repo: Any) 
         max_pending_s=3600.0,
         max_running=3,
         requeue=True,
-        setup=(("module", "load", "cuda"), ("mkdir", "-p", "/scratch")),
         options={"exclusive": "", "nice": "10", "mail-type": "END,FAIL"},
     )
     assert repo.load().tasks["t"].executor == "gpu"
@@ -296,13 +294,12 @@ def test_the_runs_of_a_plan_live_where_their_tasks_say() -> None:
         (Policy(max_memory=4096), GPU.replace(memory=None), "gives no limit of memory"),
         (Policy(max_time=60.0), GPU.replace(time_s=120.0), "gives 2m of time, and the policy allows 1m"),
         (Policy(max_time=60.0), GPU, "gives no limit of time"),
-        (Policy(verify=(("make",),)), GPU.replace(setup=(("sh", "x"),)), 'setup command "sh" is not among'),
         (
             Policy(executors=(("g*",),), max_cpus=4, max_memory=8192, max_time=60.0),
             GPU.replace(time_s=60.0),
             None,
         ),
-        (Policy(), GPU.replace(setup=(("sh", "x"),)), None),
+        (Policy(), GPU, None),
     ],
 )
 def test_a_ceiling_is_kept_and_the_sentence_says_which(

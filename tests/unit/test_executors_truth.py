@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.executors import beat, truth
-from runner.executors.base import SETUP_FAILED, UNUSABLE, Job, JobState
+from runner.executors.base import UNUSABLE, Job, JobState
 from runner.executors.truth import JobTold
 from runner.model import Phase
 from runner.state.manifest import timestamp
@@ -105,7 +105,6 @@ def test_an_end_without_any_sign_of_life_is_believed_when_one_could_have_arrived
     ("changes", "code"),
     [
         ({"exit_code": UNUSABLE}, "executor_unusable"),
-        ({"exit_code": SETUP_FAILED}, "setup_failed"),
         ({"exit_code": 127}, "executor_unusable"),
         ({"signal": 53}, "executor_unusable"),
         ({"signal": 9}, "lost"),

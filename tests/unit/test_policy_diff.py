@@ -338,7 +338,6 @@ memory = "8G"
 time = "1h"
 max_running = 4
 requeue = false
-setup = [["a"]]
 [executors.f]
 kind = "slurm"
 [executors.s]
@@ -372,7 +371,6 @@ prompt = "y"
         ('partition = "p"', 'partition = "q"', (WIDENS, "executor", "executors.e.partition")),
         ("cpus = 4", 'cpus = 4\naccount = "a"', (WIDENS, "executor", "executors.e.account")),
         ("cpus = 4", "cpus = 4\noptions.exclusive = true", (WIDENS, "executor", "executors.e.options")),
-        ('setup = [["a"]]', 'setup = [["b"]]', (WIDENS, "program", "executors.e.setup")),
         ("cpus = 4", 'cpus = 4\nmax_pending = "1h"', (OTHER, OTHER, "executors.e.max_pending")),
         ('executor = "e"\n', "", (NARROWS, "executor", "tasks.x.executor")),
         ('executor = "e"', 'executor = "local"', (NARROWS, "executor", "tasks.x.executor")),
@@ -1218,7 +1216,6 @@ time = "1h"
 max_pending = "1h"
 max_running = 2
 requeue = false
-setup = [["a"]]
 options = { nice = "10", hint = "x" }
 [delegation]
 enabled = true
