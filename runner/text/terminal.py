@@ -64,7 +64,9 @@ def escape_unseen(text: str) -> str:
 def plain(words: str) -> str:
     """On one line, and what cannot be seen as escapes: two values that differ in it never look the same."""
     shown = escape_unseen(words).replace("\n", "\\n")
-    return "".join(char if has_place(char) else rf"\u{ord(char):04x}" for char in shown)
+    if not shown.isprintable():
+        shown = "".join(char if char.isprintable() else rf"\u{ord(char):04x}" for char in shown)
+    return shown if shown.isascii() else _compiled(_FILLERS).sub(lambda one: rf"\u{ord(one[0]):04x}", shown)
 
 
 def revealed(text: str) -> str:
