@@ -205,7 +205,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
         "expects_change",
         "prepare",
         "prepare_timeout",
-        *("executor", "[executors.cluster]", "time", "max_pending", *ExecutorSettings._fields),
+        *("executor", "[executors.cluster]", "[executors.servers]", "hosts", "slots", "time", "max_pending", *ExecutorSettings._fields),
         *Delegate._fields,
         *Economics._fields,
         *Host._fields,
