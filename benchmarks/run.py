@@ -20,6 +20,7 @@ from clis import beside_clis
 from delegation import delegating
 from hosts import hosts
 from ledgers import ledgers
+from placing import placing
 from planning import planning
 from scene import RUNNER, Scene, Table, measure
 from talking import talking
@@ -187,6 +188,7 @@ def main() -> int:
         planning(table, rounds)
         writing(table, rounds)
         flood(scene, table)
+        placing(scene, table, rounds)  # last: it adds settings
     finally:
         scene.close()
         shutil.rmtree(folder, ignore_errors=True)
