@@ -17,6 +17,8 @@ class Engine(Value):
     restarts: Count
     """How often the engine has started its job once more."""
     submitted_at: Timestamp
+    unseen: tuple[str, ...] = ()
+    """Nodes where processes of it may be left: nobody has looked there since."""
     state: str | None = None
     """What a look has just heard, as all that follows, which nobody writes down: the state of the job."""
     why: str | None = None
@@ -35,8 +37,14 @@ class Engine(Value):
         return f"{self.executor}{job}" + (f" on {self.node}" if self.node else "")
 
     @property
+    def left(self) -> str | None:
+        """That a former copy of the job may live, in words."""
+        where = ", ".join(self.unseen)
+        return f"what a former copy of its job has left on {where} was not seen to end" if where else None
+
+    @property
     def told(self) -> str | None:
         """What the engine says of it, in words; None where the run speaks for itself."""
         since = f", expected to begin at {self.starts_at}" if self.starts_at else ""
         waits = f"waits for its place ({self.why or 'no reason is told'}){since}"
-        return waits if self.state == "pending" and self.note is None else self.note
+        return waits if self.state == "pending" and self.note is None else self.note or self.left

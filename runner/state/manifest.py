@@ -251,7 +251,10 @@ class Manifest(Value):
     def left_over(self) -> str | None:
         """`survivors` in words; None where there are none."""
         if self.survivors is None:
-            return "not known" + (f" on {self.engine.node}" if self.engine and self.engine.node else "")
+            engine = self.engine
+            nodes = () if engine is None else engine.unseen or filter(None, (engine.node,))
+            where = ", ".join(nodes)
+            return f"not known on {where}" if where else "not known"
         return ", ".join(f"{one.command} ({one.pid})" for one in self.survivors) or None
 
     @property
@@ -300,6 +303,15 @@ class Manifest(Value):
         """A copy with these changes of its last attempt."""
         *former, last = self.attempts
         return self.replace(attempts=(*former, last.replace(**changes)))
+
+    def with_left(self, survivors: tuple[Survivor, ...], proof: Proof) -> Self:
+        """A copy with what a look here has found. Where a former copy of its job may have left something on
+        another node, that nothing is left here proves nothing.
+        """
+        is_seen = self.engine is None or not self.engine.unseen
+        return self.replace(
+            survivors=survivors if is_seen else survivors or None, proof=proof if is_seen else Proof.UNKNOWN
+        )
 
     def to_json(self) -> dict[str, Any]:
         data = super().to_json()

@@ -85,7 +85,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     owner.take_lease()  # and so had what the child left behind
     owner.progress.finish()
     owner.session.end(owner.progress.thread_id, owner.env)
-    owner.manifest = owner.observed().replace(survivors=survivors, proof=owner.proof())
+    owner.manifest = owner.observed().with_left(survivors, owner.proof())
     end = _told(owner)
     if end is None:
         signs = own_signs(owner)
@@ -189,7 +189,7 @@ def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason 
     owner.tree.spare(owner.is_notice)
     owner.tree.sweep(min(2.0, owner.invocation.limits.grace_s))
     if manifest.proof is not None:  # checks may have left something behind since
-        manifest = manifest.replace(proof=owner.proof())
+        manifest = manifest.with_left(manifest.survivors or (), owner.proof())
     owner.children.end(owner.env, wish)
     _end(owner, advance(manifest, event, outcome=outcome, reason=owner.redacted(reason)))
     owner.children.end(owner.env, wish)  # a child that has begun since may have seen us between two turns

@@ -76,14 +76,15 @@ def again(owner: Owner) -> NextAttempt:
     OSError where its scripted model cannot listen here.
     """
     run, invocation, me = owner.run, owner.invocation, identify(os.getpid())
-    assert me is not None and owner.manifest.engine is not None
+    assert me is not None
     listener = None
     if invocation.rehearsal is not None:
         import socket
 
         listener = socket.create_server(("127.0.0.1", invocation.rehearsal.port), backlog=64)
+    owner.manifest = _of_former_copy(owner)
+    assert owner.manifest.engine is not None
     owner.tree = owner.tree_of(owner.manifest.process or me)
-    owner.tree.sweep(1.0)  # on the same machine something of it may live
     spawn.become_subreaper()
     engine = owner.manifest.engine.replace(node=host(), restarts=owner.copy or 0)
     owner.log.note(Event.EXITED, exit_code=None, signal=None)
@@ -102,9 +103,12 @@ def _of_former_copy(owner: Owner) -> Manifest:
         return manifest
     if process is None or not is_here(process):
         return _unseen(manifest)
-    left = owner.tree_of(process).sweep(1.0)
-    return manifest.replace(survivors=survivors_of(left), proof=Proof.SEEN)
+    return manifest.with_left(survivors_of(owner.tree_of(process).sweep(1.0)), Proof.SEEN)
 
 
 def _unseen(manifest: Manifest) -> Manifest:
-    return manifest.replace(survivors=None, proof=Proof.UNKNOWN)
+    """From here on, whoever ends the run elsewhere does not know what is left of it there."""
+    engine = manifest.engine
+    if engine is not None and engine.node is not None and engine.node not in engine.unseen:
+        engine = engine.replace(unseen=(*engine.unseen, engine.node))
+    return manifest.replace(survivors=None, proof=Proof.UNKNOWN, engine=engine)

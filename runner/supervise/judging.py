@@ -448,7 +448,7 @@ def _checked(owner: Owner) -> tuple[Check, ...]:
 def _end_all_of_a_check(owner: Owner) -> None:
     """What it has left behind is of this run as well, and so is what of it cannot be ended."""
     left = owner.tree.sweep(1.0)
-    owner.manifest = owner.manifest.replace(survivors=survivors_of(left), proof=owner.proof())
+    owner.manifest = owner.manifest.with_left(survivors_of(left), owner.proof())
 
 
 def survivors_of(processes: Sequence[Process]) -> tuple[Survivor, ...]:

@@ -234,6 +234,34 @@ def test_a_run_that_may_be_requeued_begins_another_attempt(repo: Repo) -> None:
     assert not Path(placement.environment_of(run)).exists()
 
 
+def test_what_a_former_copy_left_on_another_node_stays_unknown_to_the_end(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task('verify = [["true"]]'), requeue=True)
+    with job(run) as begun:
+        at_work(repo, seen)
+        begun.process.kill()
+        begun.process.wait()
+        seen.kill_supervisor()
+        kill(seen.child())
+    was = run.read_manifest()
+    assert was.engine is not None
+    assert was.process is not None
+    elsewhere = was.process.replace(host="n1", boot_id="another", namespace=1)
+    run.write_manifest(was.replace(process=elsewhere, engine=was.engine.replace(node="n1")))
+    long_ago(run.path)
+    repo.note("begun").unlink()
+    with job(run, SLURM_RESTART_COUNT="1") as second:
+        repo.begun()
+        wait_until(lambda: seen.on_disk()["attempt"] == 2 and seen.on_disk()["phase"] == "running")
+        assert "has left on n1" in repo.cli("status", seen.id).stdout
+        repo.open_gate()
+        assert second.wait()[0] == 0
+    manifest = seen.on_disk()
+    assert (manifest["status"], manifest["engine"]["unseen"]) == ("succeeded", ["n1"])
+    assert (manifest["survivors"], manifest["proof"]) == (None, "unknown")
+    assert "not known on n1" in repo.cli("status", seen.id).stdout
+
+
 def test_a_job_that_is_put_back_into_the_queue_leaves_its_run_to_the_next_copy(repo: Repo) -> None:
     repo.waiting_codex()
     run, seen = place(repo.task(), requeue=True)
