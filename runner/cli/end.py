@@ -47,7 +47,7 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
 def tell_unseen(m: Manifest) -> None:
     """A note, where something is decided on a run of which nobody knows whether processes of it live."""
     if m.survivors is None:
-        pen.note(f"what is left of its processes is {m.left_over}: its job ended without its supervisor")
+        pen.note(f"what is left of its processes is {m.left_over}: nobody has looked there")
 
 
 def said_text(run: RunDir, m: Manifest) -> str | None:

@@ -332,7 +332,7 @@ def run_clean(args: Namespace) -> int:
         pen.note(f"{count(len(cleaned.foreign), 'foreign run')} left alone: {cleaned.foreign[0][1]}")
     for row in cleaned.unseen:
         name = names.get(row.run_id, row.run_id)
-        pen.note(f"{name} has ended without its supervisor: what is left of its processes is not known")
+        pen.note(f"what is left of the processes of {name} is not known: nobody has looked there")
     for row, way in cleaned.stopped:
         name = names.get(row.run_id, row.run_id)
         pen.note(f"{name} stays, with the runs that it needs: it has stopped (`{way}` continues it)")

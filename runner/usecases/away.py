@@ -74,8 +74,8 @@ def look(run: RunDir, manifest: Manifest | None) -> Manifest:
     if told.overdue or (told.state is JobState.PENDING and _wish(run) is not None):
         # A request that nobody is there to obey. What it came to says the engine.
         with contextlib.suppress(EngineSilent, Conflict):
-            engine.end(placed, force=True)
-            placed, told = _told(run, placed, engine)
+            if end_job(run, force=True):
+                placed, told = _told(run, placed, engine)
     if told.end is not None and (ended := _end(run, placed, told.end)) is not None:
         return ended
     try:
@@ -238,7 +238,7 @@ def _shown(manifest: Manifest, placed: Placement, told: JobTold) -> Manifest:
         why=told.reason,
         starts_at=told.starts_at,
         silent_s=None if told.silent_s is None else round(told.silent_s, 1),
-        note=told.note,
+        note=told.note or (manifest.engine.left if told.status is None else None),
     )
     phase = manifest.phase if told.status is None else Phase(told.status)
     return manifest.replace(engine=engine, phase=phase)
@@ -298,20 +298,26 @@ def hold(run: RunDir, manifest: Manifest, *, release: bool) -> Manifest | None:
         )
     if told.state != JobState.PENDING:
         return None
-    placed = _load(run)
-    if placed.run_id != run.run_id:
+    if (placed := _with_own_job(run)) is None:
         return None
     _engine(placed).hold(placed, release=release)
     return look(run, None)
 
 
-def end_job(run: RunDir, *, force: bool) -> None:
+def end_job(run: RunDir, *, force: bool) -> bool:
     """Asks the engine to end the job of a run that does not obey; the supervisor there is told first, unless
-    `force`. EngineSilent. Of a run below another one nothing happens: the job is not its own.
+    `force`. Whether it was asked. EngineSilent, Conflict.
     """
+    if (placed := _with_own_job(run)) is None:
+        return False
+    _engine(placed).end(placed, force=force)
+    return True
+
+
+def _with_own_job(run: RunDir) -> Placement | None:
+    """Where it was put; None for a run below another one, whose job is not its own to change."""
     placed = _load(run)
-    if placed.run_id == run.run_id:
-        _engine(placed).end(placed, force=force)
+    return placed if placed.run_id == run.run_id else None
 
 
 def is_sealed_there(run: RunDir) -> bool:
@@ -326,8 +332,7 @@ def has_job(run: RunDir, manifest: Manifest) -> bool:
     """Whether a job of a run that is done may still be there: nothing of it is to be removed then."""
     if not os.path.lexists(placement.path_of(run)):
         return False
-    placed = _load(run)
-    if placed.run_id != run.run_id:
+    if (placed := _with_own_job(run)) is None:
         return False
     age = beat.age(run.path)
     if age is not None and age < beat.GONE_S:

@@ -333,9 +333,9 @@ def _ended_by_engine(run: RunDir) -> Manifest:
     from runner.usecases import away
 
     for force in (False, True):
-        away.end_job(run, force=force)
+        within_s = _FAR_END_S if away.end_job(run, force=force) else 0.0
         try:
-            return wait([run], timeout_s=_FAR_END_S, hint=_WISH_STAYS, insists=True)[0]
+            return wait([run], timeout_s=within_s, hint=_WISH_STAYS, insists=True)[0]
         except GaveUpWaiting:
             if force:
                 raise

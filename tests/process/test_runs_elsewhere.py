@@ -17,8 +17,9 @@ from support.repo import Repo, Run
 from support.standin_cluster import Standin, standin_cluster
 from support.waiting import wait_until
 
-from runner.model import Identity, Outcome
+from runner.model import Identity, Lineage, Outcome
 from runner.state import placement
+from runner.state.authentic import write_record
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance, timestamp
 from runner.state.manifest import started as started_manifest
@@ -313,6 +314,36 @@ def test_a_cancel_that_is_cut_short_is_carried_out_by_the_next_look(repo: Repo, 
     run_dir(run).leave_intent("cancel", "user", reason="enough")
     assert run.status()["reason"]["message"] == "cancelled by user: enough"
     assert slurm.job()["state"] == "CANCELLED"
+
+
+def test_a_request_to_a_run_below_another_one_does_nothing_to_their_job(repo: Repo, slurm: Standin) -> None:
+    run = running(repo, slurm)
+    slurm.set(slurm.job()["id"], state="PENDING", reason="BeginTime", node="", restarts=1)
+    then = time.time() - 600
+    os.utime(run.folder / "heartbeat", (then, then))
+    child = below(run)
+    child.leave_intent("cancel", "user", reason="enough")
+    assert Run(repo, child.run_id, child.task_id).status()["status"] == "queued"
+    assert slurm.job()["state"] == "PENDING"
+    assert repo.cli("cancel", run.id).status == 75  # what it left where it was is not known
+
+
+def below(run: Run) -> RunDir:
+    """A run that the agent of that one has started in the same job."""
+    parent = run_dir(run)
+    invocation, placed = parent.read_invocation(), placement.load(parent)
+    assert placed is not None
+    run_id = f"{run.id[:-8]}00000001"
+    of_it = f"{os.path.dirname(parent.path)}/{run_id}/manifest.json"
+    above = Lineage(run.task, run.id, parent.manifest)
+    own = invocation.replace(run_id=run_id, manifest_path=of_it, parent=above)
+    child = RunDir.of(str(run.repo.root), own)
+    os.close(child.create())
+    write_record(child.invocation, own.to_json())
+    placement.save(child, placed)
+    begun = parent.read_manifest()
+    child.write_manifest(begun.replace(run_id=run_id, manifest_path=of_it, parent=above))
+    return child
 
 
 def test_an_scancel_that_does_nothing_is_not_believed(repo: Repo, slurm: Standin) -> None:
