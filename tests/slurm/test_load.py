@@ -10,6 +10,7 @@ from support.codex import codex_path
 from support.repo import Repo, Run
 from support.slurm import Cluster
 from support.waiting import wait_until
+from support.waves import prepares, starts, step, writes
 
 MANY, PROCESSORS = 40, 4
 _SETTINGS = '[executors.hpc]\nkind = "slurm"\ntime = "10m"\n'
@@ -85,3 +86,17 @@ def test_the_real_codex_is_rehearsed_on_a_node(placed: Repo, cluster: Cluster) -
     ended = run.wait(within=120)
     assert (ended["status"], ended["rehearsal"]) == ("succeeded", True)
     assert ended["engine"]["node"] in cluster.nodes
+
+
+@pytest.mark.parametrize("cluster", ["linuxproc"], indirect=True)
+def test_the_batches_of_a_plan_live_side_by_side_in_jobs_and_come_back(repo: Repo, cluster: Cluster) -> None:
+    path = f"{repo.bin}:{codex_path().parent}:{cluster.env['PATH']}"
+    repo.env.update(cluster.env, PATH=path)
+    plays = [writes(n) for n in (1, 2, 3)]
+    prepares(repo, plays, "max_parallel = 2", "commit = true", task=['executor = "hpc"', f"\n{_SETTINGS}"])
+    plan = starts(repo)
+    assert plan.wait(within=240)["status"] == "succeeded"
+    runs = [Run(repo, step(plan, n)["run"]["run_id"], "work") for n in (1, 2, 3)]
+    assert len({one.on_disk()["engine"]["job_id"] for one in runs}) == 3
+    assert [(repo.root / f"src/m{n}.py").read_text().split()[2] for n in (1, 2, 3)] == ["1", "2", "3"]
+    assert repo.says("status", "--porcelain") == ""
