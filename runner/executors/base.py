@@ -40,8 +40,8 @@ if TYPE_CHECKING:
         def command(self, invocation: Invocation) -> Submission:
             """What `submit` will execute. Pure: `resolve` prints it."""
 
-        def behind(self, command: Submission, job_id: str) -> Submission:
-            """The same, for a job that the engine begins when that one has ended, however it ends. Pure."""
+        def behind(self, command: Submission, jobs: Sequence[str]) -> Submission:
+            """The same, for a job that the engine begins when all of those have ended, in any way. Pure."""
 
         def submit(self, invocation: Invocation, command: Submission) -> Placed:
             """Puts the run into the queue, once: a job that an answer was lost of is found by the run's id.

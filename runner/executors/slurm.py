@@ -102,9 +102,9 @@ class Slurm:
         kept = "|".join(f"SLURM_{name}" for name in _KEPT.split("|"))
         return job_script(self._env, words, _FORGET.format(kept=kept))
 
-    def behind(self, command: Submission, job_id: str) -> Submission:
+    def behind(self, command: Submission, jobs: Sequence[str]) -> Submission:
         *words, script = command.argv
-        return command.replace(argv=(*words, f"--dependency=afterany:{job_id}", script))
+        return command.replace(argv=(*words, f"--dependency=afterany:{':'.join(jobs)}", script))
 
     def submit(self, invocation: Invocation, command: Submission) -> Placed:
         return self._submit(RunDir.of(invocation.repo, invocation).path, invocation.run_id, command)

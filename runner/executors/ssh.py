@@ -60,7 +60,7 @@ class Ssh:
         path = RunDir.of(invocation.repo, invocation).path
         return Submission(argv(_HOST), job_script(os.environ, node_command(path)))
 
-    def behind(self, command: Submission, job_id: str) -> Submission:
+    def behind(self, command: Submission, jobs: Sequence[str]) -> Submission:
         raise PlacingRefused("no run waits for another one there: `slots` says how many may be at work")
 
     def submit(self, invocation: Invocation, command: Submission) -> Placed:

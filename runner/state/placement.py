@@ -70,8 +70,8 @@ class Placement(Value):
     """None until the engine has answered: its starter may have ended before that."""
     max_pending_s: float | None = None
     restarts: Count = 0
-    behind: str | None = None
-    """The job that has to end before its own begins, as the settings allow no more at once."""
+    behind: tuple[str, ...] = ()
+    """The jobs that have to end before its own begins, as the settings allow no more at once."""
     starter: Identity | None = None
     """Who asks the engine, while it has not answered."""
     end: JobEnd | None = None

@@ -137,8 +137,8 @@ def note_job(run: RunDir, found: Placed) -> Placement:
     return _changed(run, lambda was: was.replace(job_id=found.job_id, cluster=found.cluster))
 
 
-def note_command(run: RunDir, command: Submission, behind: str) -> None:
-    """Writes down what the engine is asked for, and which job its own is to follow."""
+def note_command(run: RunDir, command: Submission, behind: tuple[str, ...]) -> None:
+    """Writes down what the engine is asked for, and which jobs its own is to follow."""
     _changed(run, lambda was: was.replace(argv=command.argv, behind=behind))
 
 

@@ -95,10 +95,10 @@ def submit(run: RunDir, resolved: Invocation, lock_fd: int, listener_fd: int | N
     if listener_fd is not None:
         os.close(listener_fd)  # its port was free; the node takes it there
     placed, command = None, engine.command(resolved)
-    with _in_order(run, resolved, engine) as last:
-        if last is not None:
-            command = engine.behind(command, last)
-            away.note_command(run, command, last)
+    with _in_order(run, resolved, engine) as jobs:
+        if jobs:
+            command = engine.behind(command, jobs)
+            away.note_command(run, command, jobs)
         with contextlib.suppress(EngineSilent):
             placed = engine.submit(resolved, command)
     # From here on there may be a job: no error may take the run back.
@@ -110,17 +110,18 @@ def submit(run: RunDir, resolved: Invocation, lock_fd: int, listener_fd: int | N
 
 
 @contextlib.contextmanager
-def _in_order(run: RunDir, resolved: Invocation, engine: Executor) -> Iterator[str | None]:
-    """The job behind which the engine is to begin that of the run, so that no more than `max_running` of this
-    executor and repository are at work at once; None where there is none. One start at a time.
+def _in_order(run: RunDir, resolved: Invocation, engine: Executor) -> Iterator[tuple[str, ...]]:
+    """The jobs behind which the engine is to begin that of the run, so that no more than `max_running` of
+    this executor and repository are at work at once; () where there is none. One start at a time.
 
-    Each job that waits for another makes a chain longer, and there are so many chains. So the engine keeps
-    the order, and begins each in its turn although nobody looks.
+    Each job that waits for others makes a chain longer, and there are so many chains. So the engine keeps
+    the order, and begins each in its turn although nobody looks. It waits for all that live of its chain:
+    the last one may be cancelled while an earlier one is still at work.
     """
     assert resolved.executor is not None
     most = resolved.executor.max_running
     if most is None:
-        yield None
+        yield ()
         return
     from runner.disk.locks import Lock
     from runner.usecases import away
@@ -130,15 +131,14 @@ def _in_order(run: RunDir, resolved: Invocation, engine: Executor) -> Iterator[s
     except OSError as error:
         raise PlacingRefused(f"others have its executor for too long: {error}", hint="try again") from error
     with lock:
-        before = {p.job_id: p.behind for p in away.living(run, resolved.executor.name, engine)}
-        waited_for = {*before.values()}
-        ends = [job for job in before if job not in waited_for]
-        yield None if len(ends) < most else min(ends, key=lambda job: _ahead(job, before))
-
-
-def _ahead(job: str | None, before: Mapping[str | None, str | None]) -> int:
-    """How many jobs of its chain are not over yet."""
-    return 0 if job not in before else 1 + _ahead(before[job], before)
+        before = {p.job_id: p.behind for p in away.living(run, resolved.executor.name, engine) if p.job_id}
+        waited_for = {job for jobs in before.values() for job in jobs}
+        chains = [
+            (*(one for one in jobs if one in before), job)
+            for job, jobs in before.items()
+            if job not in waited_for
+        ]
+        yield () if len(chains) < most else min(chains, key=len)
 
 
 def _job_above(resolved: Invocation) -> RunDir | None:

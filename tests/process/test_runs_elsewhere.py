@@ -456,9 +456,21 @@ def test_no_more_runs_than_allowed_can_be_at_work_and_the_queue_keeps_their_orde
     repo.task('executor = "hpc"', more=f"{slurm.executor}max_running = 2\n")
     runs = [repo.start() for _ in range(5)]
     words = [[word for word in job["argv"] if word.startswith("--dependency")] for job in slurm.jobs()]
-    assert words == [[], [], *([f"--dependency=afterany:{job}"] for job in (100, 101, 102))]
+    assert words == [[], [], *([f"--dependency=afterany:{jobs}"] for jobs in ("100", "101", "100:102"))]
     runs[1].told("cancel")
     runs[3].told("cancel")
     repo.start()
     assert not [word for word in slurm.jobs()[5]["argv"] if word.startswith("--dependency")]
+    repo.end_all()
+
+
+def test_a_link_of_the_queue_that_is_cancelled_lets_no_run_begin_too_early(
+    repo: Repo, slurm: Standin
+) -> None:
+    repo.task('executor = "hpc"', more=f"{slurm.executor}max_running = 1\n")
+    runs = [repo.start() for _ in range(3)]
+    runs[1].told("cancel")
+    repo.start()
+    words = [[word for word in job["argv"] if word.startswith("--dependency")] for job in slurm.jobs()]
+    assert words[2:] == [["--dependency=afterany:100:101"], ["--dependency=afterany:100:102"]]
     repo.end_all()
