@@ -387,6 +387,7 @@ class Policy(Value):
     max_children: int | None = None
     max_tokens: int | None = None
     max_cpus: int | None = None
+    max_gpus: int | None = None
     max_memory: int | None = None
     """In MiB."""
     max_time: float | None = None

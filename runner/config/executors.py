@@ -24,6 +24,7 @@ _MEMORY = WithJsonSchema({"type": "string", "pattern": PATTERN})
 Memory = Annotated[str, AfterValidator(lambda text: parse_memory(text) and text), _MEMORY]
 Mebibytes = Annotated[int, PlainValidator(parse_memory), _MEMORY]
 Cpus = Annotated[int, Field(ge=1, le=4096)]
+Gpus = Annotated[int, Field(ge=0, le=128)]
 _Time = Annotated[
     float | Literal["task"],
     PlainValidator(values.engine_time),
@@ -55,7 +56,7 @@ class ExecutorTable(Table):
     constraint: Word | None = meaning('What a node must have, in the engine\'s words, e.g. "a100&ib".')
     cpus: Cpus | None = meaning("CPUs of a run; default {}.")
     memory: Memory | None = meaning('Memory of a run, e.g. "8G"; default the engine\'s own.')
-    gpus: Annotated[int, Field(ge=0, le=128)] | None = meaning("GPUs of a run; default {}.")
+    gpus: Gpus | None = meaning("GPUs of a run; default {}.")
     time: _Time | None = meaning(
         "How long the engine lets a run live: task, which is what the task may take with its checks and its "
         "stop, or a duration. Default {}."

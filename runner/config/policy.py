@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     from runner.model import Config, ExecutorSettings, RuntimeSettings, Sandbox, Task
 
-_NUMBERS = ("max_depth", "max_children", "max_tokens", "max_cpus", "max_memory", "max_time")
+_NUMBERS = ("max_depth", "max_children", "max_tokens", "max_cpus", "max_gpus", "max_memory", "max_time")
+_MORE = {
+    "max_cpus": ("exclusive", "hint", "threads-per-core"),
+    "max_gpus": ("exclusive",),
+    "max_memory": ("exclusive",),
+}
+"""Ceiling -> the options with which Slurm gives a job more than it asks for: a node, or whole cores."""
 GROUPS = ("executors", "models", "env", "config", "programs", "providers", "verify", "writable")
 CEILINGS = ("max_level", "network", "runtimes", *GROUPS, *_NUMBERS)
 USUAL: dict[str, tuple[str, ...]] = {
@@ -105,15 +111,24 @@ def executor_breaches(policy: Policy, executor: ExecutorSettings | None) -> tupl
     memory = None if executor.memory is None else parse_memory(executor.memory)
     asked: dict[str, tuple[float | None, str, Callable[[Any], str]]] = {
         "max_cpus": (None if executor.hosts else executor.cpus, "CPUs", str),
+        "max_gpus": (None if executor.hosts else executor.gpus, "GPUs", str),
         "max_memory": (memory, "of memory", format_memory),
         "max_time": (executor.time_s, "of time", format_duration),
     }
     for ceiling, (value, what, words) in asked.items():
         most = getattr(policy, ceiling)
         if most is not None and (value is None or value > most):
+            what = what.removesuffix("s") if value == 1 else what
             size = f"no limit of {what.removeprefix('of ')}" if value is None else f"{words(value)} {what}"
             files = _files(policy, ceiling)
             found.append(f'executor "{name}" gives {size}, and {files} allows {words(most)} in `{ceiling}`')
+        for option in _MORE.get(ceiling, ()) if most is not None else ():
+            if option in executor.options:
+                files = _files(policy, ceiling)
+                found.append(
+                    f'executor "{name}" has the option `{option}`, with which Slurm gives more than asked, '
+                    f"and {files} allows {words(most)} in `{ceiling}`"
+                )
     return tuple(found)
 
 

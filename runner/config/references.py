@@ -194,6 +194,10 @@ class _Look:
         for key, value in executor.get("options", {}).items():
             if value == "" and key not in ENGINE_FLAGS:
                 self.complain((*path, "options", key), "has no value; expected one")
+            if key in ("nodelist", "exclude") and "/" in value:
+                self.complain(
+                    (*path, "options", key), f"found {found(value)}; sbatch would read a file of nodes"
+                )
 
     def waits(self, recovery: dict[str, Any]) -> None:
         if recovery["backoff_max"] < recovery["backoff"]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from runner.config.blocks import BLOCKS
-from runner.config.executors import Cpus, ExecutorTable, Mebibytes
+from runner.config.executors import Cpus, ExecutorTable, Gpus, Mebibytes
 from runner.config.kinds import Duration, Level, Name, RuntimeName, Text, Version
 from runner.config.pipelines import PipelineTable
 from runner.config.policy import USUAL
@@ -105,6 +105,7 @@ class PolicyShape(BaseModel):
         "How many tokens a run may use, those below it included, whatever `limits` says."
     )
     max_cpus: Cpus | None = meaning("How many CPUs a run may get on an executor.")
+    max_gpus: Gpus | None = meaning("How many GPUs a run may get on an executor.")
     max_memory: Mebibytes | None = meaning('How much memory a run may get on an executor, e.g. "64G".')
     max_time: Duration | None = meaning("How long an executor may let a run live.")
 

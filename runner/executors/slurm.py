@@ -230,7 +230,7 @@ def _options(settings: ExecutorSettings, name: str, comment: str, folder: str) -
         "--export=NONE",
         f"{_NAME}{name}",
         f"--comment={comment}",
-        f"--cpus-per-task={settings.cpus}",
+        *("--nodes=1", "--ntasks=1", f"--cpus-per-task={settings.cpus}"),
         "--kill-on-invalid-dep=yes",
         # `%` begins what sbatch puts in: filename pattern, sbatch(1).
         f"--output={folder.replace('%', '%%')}/slurm.log",

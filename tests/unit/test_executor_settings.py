@@ -290,6 +290,15 @@ def test_the_runs_of_a_plan_live_where_their_tasks_say() -> None:
     [
         (Policy(executors=(("cpu*",),)), GPU, 'executor "gpu" is not among'),
         (Policy(max_cpus=2), GPU, "gives 4 CPUs, and the policy allows 2 in `max_cpus`"),
+        (Policy(max_gpus=0), GPU, "gives 1 GPU, and the policy allows 0 in `max_gpus`"),
+        (Policy(max_gpus=1), GPU, None),
+        *(
+            (Policy(max_cpus=8), GPU.replace(options={option: "x"}), f"has the option `{option}`, with which")
+            for option in ("exclusive", "hint", "threads-per-core")
+        ),
+        (Policy(max_memory=8192), GPU.replace(options={"exclusive": ""}), "allows 8G in `max_memory`"),
+        (Policy(max_gpus=1), GPU.replace(options={"exclusive": ""}), "allows 1 in `max_gpus`"),
+        (Policy(max_memory=8192, max_time=60.0), GPU.replace(time_s=60.0, options={"hint": "x"}), None),
         (Policy(max_memory=4096), GPU, "gives 8G of memory, and the policy allows 4G in `max_memory`"),
         (Policy(max_memory=4096), GPU.replace(memory=None), "gives no limit of memory"),
         (Policy(max_time=60.0), GPU.replace(time_s=120.0), "gives 2m of time, and the policy allows 1m"),
@@ -327,7 +336,7 @@ def test_a_start_beyond_a_ceiling_is_refused_and_so_is_a_longer_time_of_the_requ
 
 
 def test_a_policy_file_says_its_ceilings_in_the_units_of_the_settings(repo: Any) -> None:
-    repo.write(FULL)
+    repo.write(FULL.replace("exclusive = true, ", ""))
     limit(repo, 'executors = ["g*"]\nmax_cpus = 4\nmax_memory = "8G"\nmax_time = "2m"\nverify = ["*"]\n')
     found = repo.load().policy
     assert (found.executors, found.max_cpus, found.max_memory, found.max_time) == ((("g*",),), 4, 8192, 120.0)

@@ -58,20 +58,19 @@ def test_slurm_is_registered() -> None:
 
 def test_the_command_line_says_all_that_the_settings_do(slurm: StandinSlurm, run: Invocation) -> None:
     settings = ExecutorSettings(
-        "hpc", "slurm", "cpu", "lab", "low", "avx", 4, "8G", 2, 90.0, 1800.0, 3, True, (("ml", "a b"),),
+        "hpc", "slurm", "cpu", "lab", "low", "avx", 4, "8G", 2, 90.0, 1800.0, 3, True,
         {"exclusive": "", "licenses": "x"},
     )  # fmt: skip
     command = Slurm(slurm.env).command(run.replace(executor=settings, repo="/re po/50%"))
     folder = f"/re po/50%/.runs/hello/cli/{run.run_id}"
     assert command.argv == (
         "sbatch", "--parsable", "--requeue", "--export=NONE", f"--job-name=runner:hello:{run.run_id[-8:]}",
-        f"--comment={run.run_id}", "--cpus-per-task=4", "--kill-on-invalid-dep=yes",
-        f"--output={folder.replace('%', '%%')}/slurm.log", "--open-mode=append",
+        f"--comment={run.run_id}", "--nodes=1", "--ntasks=1", "--cpus-per-task=4",
+        "--kill-on-invalid-dep=yes", f"--output={folder.replace('%', '%%')}/slurm.log", "--open-mode=append",
         "--time=2", "--deadline=now+1920", "--partition=cpu", "--account=lab", "--qos=low",
         "--constraint=avx", "--mem=8G", "--gres=gpu:2", "--exclusive", "--licenses=x",
         "--signal=B:TERM@35", "--chdir=/re po/50%", f"{folder}/job.sh",
     )  # fmt: skip
-    assert "ml 'a b' || exit 79\n" in command.script
     assert command.script.endswith(f"/supervise/node.py {shlex.quote(folder)}\n")
     assert f"XDG_STATE_HOME={slurm.env['HOME']}/.local/state\n" in command.script
 

@@ -32,6 +32,7 @@ POLICIES = st.builds(
     max_children=st.none() | st.integers(0, 64),
     max_tokens=st.none() | st.integers(1, 9),
     max_cpus=st.none() | st.integers(1, 9),
+    max_gpus=st.none() | st.integers(0, 9),
     max_memory=st.none() | st.integers(1, 9),
     max_time=st.none() | st.floats(1, 9),
     sources=st.dictionaries(
