@@ -66,6 +66,11 @@ class Slurm:
         settings = invocation.executor
         assert settings is not None, "a run that lives here is not placed"
         run = RunDir.of(invocation.repo, invocation)
+        if "\\" in run.path:  # in the name of the log it would be taken away: filename pattern, sbatch(1)
+            raise PlacingRefused(
+                f"Slurm writes no log into a folder with a backslash: {run.path}",
+                hint="give the folder another name",
+            )
         name = f"{squeue.OURS}{invocation.task_id}:{invocation.run_id[-8:]}"
         margin = int(-(-invocation.limits.grace_s // 1)) + _END_MARGIN_S
         words = (f"--signal=B:TERM@{margin}", f"--chdir={invocation.repo}")

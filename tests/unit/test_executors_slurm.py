@@ -75,6 +75,11 @@ def test_the_command_line_says_all_that_the_settings_do(slurm: StandinSlurm, run
     assert f"XDG_STATE_HOME={slurm.env['HOME']}/.local/state\n" in command.script
 
 
+def test_a_folder_whose_name_slurm_would_change_is_refused(slurm: StandinSlurm, run: Invocation) -> None:
+    with pytest.raises(PlacingRefused, match="backslash"):
+        Slurm(slurm.env).command(run.replace(repo="/re\\po"))
+
+
 def test_a_run_without_a_limit_of_time_asks_for_none(slurm: StandinSlurm, run: Invocation) -> None:
     words = Slurm(slurm.env).command(run.replace(executor=HPC.replace(max_pending_s=60.0))).argv
     assert "--no-requeue" in words
