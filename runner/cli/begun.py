@@ -9,6 +9,7 @@ from runner.cli import pen
 from runner.cli.pen import paint
 from runner.cli.render import emit, indented
 from runner.errors import ExitStatus
+from runner.model import Phase
 from runner.state import index
 from runner.state.store import RunDir
 
@@ -50,11 +51,15 @@ def _started_text(m: Manifest, stream: TextIO) -> str:
     name = index.short_name(m.repo, m.run_id)
     rehearsal = ", rehearsal" if m.rehearsal else ""
     what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
-    started = f"{m.run_id}  (task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})"
+    word, colour = (
+        ("queued", "yellow") if m.engine is not None and m.phase is Phase.QUEUED else ("started", "green")
+    )
+    job = "" if m.engine is None else f", {m.engine.place}"
+    started = f"{m.run_id}  (task {m.task_id}, {what}, {m.sandbox.level}{rehearsal}{job})"
     ways = {"await": "await", "send": "send", "end": "end"} if m.open else {"wait": "wait", "end": "cancel"}
     return "\n".join(
         (
-            f"{paint('started', 'green', stream)} {indented(started, 9, stream)}",
+            f"{paint(word.ljust(7), colour, stream)} {indented(started, 9, stream)}",
             f"manifest {m.manifest_path}",
             f"watch    runner logs {name} -f",
             *(f"{way:<8} runner {verb} {name}{' TEXT' * (verb == 'send')}" for way, verb in ways.items()),

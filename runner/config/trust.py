@@ -198,6 +198,12 @@ def _words(path: Path, value: Any) -> str:
         import shlex
 
         return "; ".join(shlex.join(command) for command in value)
+    if path[0] == "executors" and isinstance(value, float):
+        from runner.text.durations import format_duration
+
+        return format_duration(value)
+    if path[0] == "executors" and value == "":
+        return "true"
     return value if isinstance(value, str) else dumps(value, ensure_ascii=False)
 
 

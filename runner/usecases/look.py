@@ -31,7 +31,7 @@ from runner.processes.proc import (
     process_at,
 )
 from runner.state import authentic, index
-from runner.state.authentic import FOREIGN, Foreign
+from runner.state.authentic import FOREIGN, Foreign, Why
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
@@ -97,8 +97,9 @@ def show(run: RunDir) -> Shown:
     try:
         manifest = look(run)
         return Shown(manifest, authentic.why_foreign(run) if manifest.is_done else None)
-    except ForeignRun:
-        return Shown(run.read_manifest(), authentic.why_foreign(run))
+    except ForeignRun as error:  # of one of its records, where nothing else is wrong with it
+        found = authentic.why_foreign(run) or Foreign(Why.FORGED, error.message, error.hint or "")
+        return Shown(run.read_manifest(), found)
 
 
 def look(run: RunDir) -> Manifest:

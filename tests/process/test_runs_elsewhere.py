@@ -46,6 +46,23 @@ def test_a_start_answers_with_the_job_that_waits(repo: Repo, slurm: Standin) -> 
     assert run.told("cancel")["status"] == "cancelled"
 
 
+def test_people_read_that_it_waits_and_which_job_it_is(repo: Repo, slurm: Standin) -> None:
+    done = repo.cli("start", "--task", "work")
+    assert done.stdout.startswith("queued  ")
+    assert f"hpc job {slurm.job()['id']})" in done.stdout
+    repo.end_all()
+
+
+def test_a_placement_that_runner_did_not_write_makes_the_run_foreign(repo: Repo, slurm: Standin) -> None:
+    run = repo.start()
+    path = run.folder / "placement.json"
+    signed = path.read_bytes()
+    path.write_bytes(signed.replace(b"standin", b"another"))
+    assert run.status()["status"] == repo.json("list")[0]["status"] == "foreign"
+    path.write_bytes(signed)
+    assert run.told("cancel")["status"] == "cancelled"
+
+
 def test_a_pending_run_that_is_cancelled_never_ran(repo: Repo, slurm: Standin) -> None:
     run = repo.start()
     ended = run.told("cancel", "--reason", "not now")

@@ -1092,3 +1092,10 @@ def test_a_script_that_comes_to_fit_a_name_that_is_trusted_is_asked_for_once(
     assert found().by == "digest"
     (repo.root / "ci/a.sh").write_text("exit 0", encoding="utf-8")
     assert found().by is None
+
+
+def test_what_an_executor_asks_for_is_read_as_it_is_written(repo) -> None:
+    text = '[executors.e]\nkind = "slurm"\ntime = "10m"\noptions = { exclusive = true }\n'
+    told = {key: words for _, key, words in demanded(repo, text).items}
+    assert told["executors.e.time"] == "10m"
+    assert told["executors.e.options.exclusive"] == "true"
