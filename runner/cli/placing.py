@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runner.model import ExecutorSettings
 
 
-def executor_words(executor: ExecutorSettings) -> str:
+def executor_words(executor: ExecutorSettings, timeout_s: float | None = None) -> str:
     """`gpu (slurm): partition a100, 4 CPUs, 8G of memory, 1 GPU, 2h2m`: what is asked of it; of a pool, `pool
     (ssh): a, b, 2 slots each`.
     """
@@ -25,6 +25,8 @@ def executor_words(executor: ExecutorSettings) -> str:
     told += [f"{executor.memory} of memory"] if executor.memory is not None else []
     told += [count(executor.gpus, "GPU")] if executor.gpus else []
     told.append("no limit of time" if executor.time_s is None else format_duration(executor.time_s))
+    if timeout_s is not None and executor.time_s is not None and executor.time_s < timeout_s:
+        told[-1] += ", which is less than its timeout"
     if executor.max_pending_s is not None:
         told.append(f"waits {format_duration(executor.max_pending_s)} at most")
     told += [f"--{key}={value}".removesuffix("=") for key, value in executor.options.items()]

@@ -304,7 +304,7 @@ def invocation_text(
         ("model", i.model or "the runtime's own default"),
         ("effort", i.reasoning_effort),
         ("sandbox", _sandbox(i.sandbox, i.isolation)),
-        ("executor", None if i.executor is None else executor_words(i.executor)),
+        ("executor", None if i.executor is None else executor_words(i.executor, i.limits.timeout_s)),
         ("cwd", i.cwd),
         ("env", ", ".join(i.env_names) or "none"),
         ("env set", ", ".join(f"{k}={v}" for k, v in {**i.env_set, **of_agent(i)}.items())),

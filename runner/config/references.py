@@ -246,10 +246,29 @@ class _Look:
         executor, places = task.get("executor", LOCAL), (*self.known("executors"), LOCAL)
         if executor not in places:
             self.unknown((*path, "executor"), executor, "a name from [executors], or local", places)
+        elif executor != LOCAL and path[0] == "tasks":
+            self.placed((*path, "executor"), task, self.merged["executors"].get(executor, {}))
         for n, block in enumerate(task.get("blocks") or ()):
             if block not in self.known("blocks"):
                 self.unknown((*path, "blocks", n), block, "names from [blocks]", self.known("blocks"))
         self.model(path, task)
+
+    def placed(self, path: Path, task: dict[str, Any], executor: dict[str, Any]) -> None:
+        """What keeps a task from being started there, or from its end."""
+        from runner.executors.lifetime import too_short  # most tasks live here
+
+        time, timeout, box = executor.get("time"), task.get("timeout"), task.get("sandbox")
+        if isinstance(time, float):
+            if (why := too_short(time, task.get("grace", 0.0))) is not None:
+                self.complain(path, f"found {found(task['executor'])}, which {why}")
+            elif isinstance(timeout, float) and time < timeout:
+                self.note(path, "ends a run sooner than the `timeout` of the task")
+        level = self.merged["sandboxes"].get(box, {}).get("level", box)
+        if level in LEVELS and level != "read-only" and task.get("workspace") != "worktree":
+            self.note(
+                path,
+                'is refused at every start but of a plan: the task may write, without workspace = "worktree"',
+            )
 
     def unknown(self, path: Path, name: str, wanted: str, known: Iterable[str]) -> None:
         known = list(dict.fromkeys(known))

@@ -149,10 +149,12 @@ def _executor(config: Config, name: str, task: Task, request: Request) -> Execut
     """What a task calls so, with the time that the run gets there. None is this machine; ConfigInvalid."""
     if name == LOCAL:
         return None
-    from runner.executors.lifetime import timed  # most runs live here
+    from runner.executors.lifetime import timed, too_short  # most runs live here
 
-    try:
-        return timed(config.executors[name], task, request)
-    except KeyError:
+    if name not in config.executors:
         hint = near_match(name, [*config.executors, LOCAL], "executor")
-    raise ConfigInvalid(f"unknown executor `{name[:80]}`", hint=hint)
+        raise ConfigInvalid(f"unknown executor `{name[:80]}`", hint=hint)
+    found = timed(config.executors[name], task, request)
+    if found.time_s is not None and (why := too_short(found.time_s, task.grace_s)) is not None:
+        raise ConfigInvalid(f"executor `{name}` {why}", hint="a longer `time` of it, or a shorter `grace`")
+    return found

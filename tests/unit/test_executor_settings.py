@@ -198,14 +198,14 @@ def test_an_executor_that_nobody_declares_is_refused_with_the_nearest_name() -> 
 @pytest.mark.parametrize(
     ("task", "asked", "minutes"),
     [
-        ({"timeout_s": 3600.0}, {}, 62),  # and two graces of 5 s, and a minute
-        ({"timeout_s": 3600.0}, {"timeout_s": 600.0}, 12),
-        ({"timeout_s": 50.0, "grace_s": 5.0}, {}, 2),
-        ({"timeout_s": 3600.0, "verify": (("a",), ("b",)), "verify_timeout_s": 60.0}, {}, 64),
-        ({"timeout_s": 3600.0, "verify": (("a",),), "verify_timeout_s": 60.0, "retries": 2}, {}, 65),
-        ({"timeout_s": 3600.0, "verify": (("a",),), "verify_timeout_s": 60.0}, {"baseline": "record"}, 64),
-        ({"timeout_s": 3600.0, "prepare": (("a",),), "prepare_timeout_s": 600.0}, {}, 72),
-        ({"timeout_s": 3600.0, "open_timeout_s": 600.0}, {"open": True}, 72),
+        ({"timeout_s": 3600.0}, {}, 63),  # and two graces of 5 s, and two minutes
+        ({"timeout_s": 3600.0}, {"timeout_s": 600.0}, 13),
+        ({"timeout_s": 50.0, "grace_s": 5.0}, {}, 3),
+        ({"timeout_s": 3600.0, "verify": (("a",), ("b",)), "verify_timeout_s": 60.0}, {}, 65),
+        ({"timeout_s": 3600.0, "verify": (("a",),), "verify_timeout_s": 60.0, "retries": 2}, {}, 66),
+        ({"timeout_s": 3600.0, "verify": (("a",),), "verify_timeout_s": 60.0}, {"baseline": "record"}, 65),
+        ({"timeout_s": 3600.0, "prepare": (("a",),), "prepare_timeout_s": 600.0}, {}, 73),
+        ({"timeout_s": 3600.0, "open_timeout_s": 600.0}, {"open": True}, 73),
     ],
 )
 def test_the_engine_is_asked_for_all_that_the_task_may_take_in_whole_minutes(
@@ -217,6 +217,48 @@ def test_the_engine_is_asked_for_all_that_the_task_may_take_in_whole_minutes(
 def test_a_time_of_the_settings_counts_and_a_task_without_a_limit_has_that_of_the_engine() -> None:
     assert timed(GPU.replace(time_s=90.0), Task("t"), Request("t")).time_s == 120.0
     assert timed(GPU, Task("t", timeout_s=None), Request("t")).time_s is None
+
+
+@pytest.mark.parametrize(
+    ("time_s", "grace_s", "is_refused"), [(60, 5, True), (90, 5, False), (180, 300, True)]
+)
+def test_a_time_that_is_over_before_its_warning_is_refused(
+    repo: Any, time_s: float, grace_s: float, is_refused: bool
+) -> None:
+    settings = config(a_task(grace_s=grace_s)).replace(executors={"gpu": GPU.replace(time_s=time_s)})
+    repo.write(
+        f'[executors.gpu]\nkind = "slurm"\ntime = {time_s}\n'
+        f'[tasks.t]\nprompt = "x"\nexecutor = "gpu"\ngrace = {grace_s}\n'
+    )
+    if not is_refused:
+        assert chosen(settings, executor="gpu") is not None
+        assert repo.check().problems == ()
+        return
+    with pytest.raises(ConfigInvalid, match="so early it may be warned"):
+        chosen(settings, executor="gpu")
+    (problem,) = repo.check().problems
+    assert (problem.key, "so early it may be warned" in problem.message) == ("tasks.t.executor", True)
+
+
+def test_a_check_names_what_keeps_a_task_from_a_start_or_from_its_end(repo: Any) -> None:
+    task = '[executors.gpu]\nkind = "slurm"\n{}\n[tasks.t]\nprompt = "x"\nexecutor = "gpu"\n{}\n'
+    writes = 'sandbox = "workspace-write"\n'
+    for time, more, told in (
+        ("", writes, "is refused at every start but of a plan"),
+        ("", f'{writes}workspace = "worktree"', None),
+        ("", "", None),
+        ('time = "20m"', 'timeout = "30m"', "ends a run sooner than the `timeout`"),
+        ('time = "30m"', 'timeout = "30m"', None),
+    ):
+        repo.write(task.format(time, more))
+        assert [note.key for note in repo.check().notes] == ([] if told is None else ["tasks.t.executor"])
+        assert told is None or told in repo.check().notes[0].message
+
+
+def test_a_time_that_ends_before_the_timeout_is_said() -> None:
+    short = GPU.replace(time_s=1200.0)
+    assert executor_words(short, 1800.0).endswith("20m, which is less than its timeout")
+    assert executor_words(short, 1200.0).endswith(" 20m")
 
 
 def test_what_people_read_names_all_that_is_asked_for() -> None:
@@ -325,12 +367,12 @@ def test_two_policies_allow_only_what_both_do() -> None:
 
 
 def test_a_start_beyond_a_ceiling_is_refused_and_so_is_a_longer_time_of_the_request() -> None:
-    settings = config(a_task(executor="gpu", timeout_s=600.0), policy=Policy(max_time=720.0))
-    assert chosen(settings) == GPU.replace(time_s=720.0)
-    with pytest.raises(PolicyRefused, match="gives 13m of time"):
+    settings = config(a_task(executor="gpu", timeout_s=600.0), policy=Policy(max_time=780.0))
+    assert chosen(settings) == GPU.replace(time_s=780.0)
+    with pytest.raises(PolicyRefused, match="gives 14m of time"):
         chosen(settings, timeout_s=660.0)
     assert policies.task_breaches(settings, settings.tasks["hello"]) == ()
-    long = config(a_task(executor="gpu", timeout_s=6000.0), policy=Policy(max_time=720.0))
+    long = config(a_task(executor="gpu", timeout_s=6000.0), policy=Policy(max_time=780.0))
     (one,) = policies.task_breaches(long, long.tasks["hello"])
     assert "in `max_time`" in one
 
