@@ -10,6 +10,7 @@ import os
 
 from runner.disk import home
 from runner.disk.files import read, replace_json
+from runner.errors import ForeignRun
 from runner.model import Identity, Outcome
 from runner.state.authentic import refuse_forged, write_record
 from runner.value import Count, Timestamp, Value, json_value
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 1024 * 1024
 _LARGEST_ENVIRONMENT = 16 * 1024 * 1024
+NOBODY = -1
+"""What a fence says of a run whose end the submit side writes: a node that comes back has it no more."""
 WARNED_S = 30.0
 """So long, and the grace, before the end of its time a job is warned."""
 DEVICES = (
@@ -55,6 +58,8 @@ class JobEnd(Value):
     exit_code: int | None
     signal: int | None
     seen_at: Timestamp
+    node: str | None = None
+    """Where the engine had begun it."""
 
 
 class Placement(Value):
@@ -106,17 +111,27 @@ def outcome_of(code: str) -> Outcome:
 
 
 def fence(run: RunDir, restarts: int) -> None:
-    """Says that the run belongs to the copy of its job that was started so often again. OSError."""
-    replace_json(f"{run.control}/fence", restarts)
+    """Says that the run belongs to the copy of its job that was started so often again; to none of them if
+    that is NOBODY. OSError, or Unwritable.
+    """
+    write_record(_fence_of(run), {"restarts": restarts})
 
 
-def fenced(run: RunDir) -> int | None:
-    """Which copy that is; None where that cannot be read."""
+def is_fenced(run: RunDir, copy: int) -> bool:
+    """Whether the run is not that copy's any more. What only an agent can have written says nothing, and what
+    was written for a copy before it neither.
+    """
     try:
-        told = json_value(read(f"{run.control}/fence"))
-    except (OSError, ValueError):
-        return None
-    return told if type(told) is int else None
+        data = read(_fence_of(run))
+        refuse_forged(_fence_of(run), data)
+        told = json_value(data)["restarts"]
+    except (OSError, ValueError, KeyError, TypeError, ForeignRun):
+        return False
+    return type(told) is int and (told == NOBODY or told > copy)
+
+
+def _fence_of(run: RunDir) -> str:
+    return f"{run.control}/fence"
 
 
 def environment_of(run: RunDir) -> str:

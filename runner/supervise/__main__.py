@@ -1,4 +1,6 @@
-"""The supervisor's program: `python -I .../supervise/__main__.py RUN_FOLDER [LOCK_FD READY_FD LEASE_FD]`.
+"""The supervisor's program: `python -I .../supervise/__main__.py RUN_FOLDER [LOCK READY LEASE [COPY]]`.
+
+These are descriptors, and which copy of the run's job has it.
 
 A file and not `-m`: under `-I` neither the current folder nor PYTHONPATH can change what is imported, so the
 package is found beside this file, installed or not. It can be run by hand on a run without an owner.
@@ -45,7 +47,8 @@ def _own(argv: list[str]) -> int:
     run = RunDir.from_path(os.path.abspath(argv[0]))
     if not argv[1:]:  # else who gives the lock has looked at the run
         refuse_foreign(run)
-    given = [None if word == "-" else int(word) for word in argv[1:]]
+    given = [None if word == "-" else int(word) for word in argv[1:4]]
+    copy = int(argv[4]) if argv[4:] else None
     lock_fd, ready_fd, lease_fd = given or (run.try_lock(), None, None)
     if lock_fd is None:
         print("another supervisor owns this run", file=sys.stderr)
@@ -55,7 +58,7 @@ def _own(argv: list[str]) -> int:
             os.set_inheritable(fd, False)
     _name_process()
     try:
-        Supervisor(run, lease_fd, ready_fd).supervise()
+        Supervisor(run, lease_fd, ready_fd, copy).supervise()
     except Exception:
         if not _goes_away(run):
             raise

@@ -56,6 +56,7 @@ def begin(
     umask = os.umask(0o077)
     os.umask(umask)
     env = git_env.unmarked(env)
+    copy = None if manifest.engine is None else manifest.engine.restarts
 
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, ready_fd, {lock_fd, listener_fd, lease_fd})
@@ -63,11 +64,11 @@ def begin(
         if "ok" not in answer and _prepares(invocation):
             # What was printed is sealed first: when the starter knows, it takes the place of the run back.
             if (sealing := os.fork()) == 0:
-                _become_supervisor(run, lock_fd, None, env)
+                _become_supervisor(run, lock_fd, None, env, copy=copy)
             os.waitpid(sealing, 0)
         _report(ready_fd, answer)
         if "ok" in answer:
-            _become_supervisor(run, lock_fd, None, env, lease_fd)
+            _become_supervisor(run, lock_fd, None, env, lease_fd, copy)
 
     try:
         answer = _detach(own, lambda: make_durable(run.invocation))
@@ -89,8 +90,9 @@ def refuse(
     _Launch(run, manifest, invocation, env).refused(reason)
 
 
-def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> None:
-    """Hands the lock of an ownerless run to a fresh supervisor; returns when it has looked.
+def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ, *, copy: int | None = None) -> None:
+    """Hands the lock of an ownerless run to a fresh supervisor; returns when it has looked. `copy`: the one
+    of its job that begins here; None goes on for the one that its manifest tells of.
 
     The child lives on under it, or the end that the evidence supports is written by then. InvocationBroken
     where nothing says what that run is, ForeignRun where it is not ours.
@@ -99,7 +101,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, ready_fd, {lock_fd})
         marks = {RUN_MARKER: run.run_id, RUN_MANIFEST: run.manifest}
-        _become_supervisor(run, lock_fd, ready_fd, {**git_env.unmarked(env), **marks})
+        _become_supervisor(run, lock_fd, ready_fd, {**git_env.unmarked(env), **marks}, copy=copy)
 
     try:
         own_invocation(run)  # a supervisor that cannot read it would only say so in its log
@@ -340,7 +342,12 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
 
 
 def _become_supervisor(
-    run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str], lease_fd: int | None = None
+    run: RunDir,
+    lock_fd: int,
+    ready_fd: int | None,
+    env: Mapping[str, str],
+    lease_fd: int | None = None,
+    copy: int | None = None,
 ) -> NoReturn:
     # Without `site`: it needs no package of others, and no `.pth` file decides what is run here.
     argv = [sys.executable, "-I", "-S", PROGRAM, run.path]
@@ -348,6 +355,7 @@ def _become_supervisor(
         argv.append("-" if fd is None else str(fd))
         if fd is not None:
             os.set_inheritable(fd, True)
+    argv += [] if copy is None else [str(copy)]
     os.execve(sys.executable, argv, {**home.named(os.environ), **env})
 
 

@@ -143,8 +143,10 @@ class Children:
         if is_cancelled and os.path.lexists(self._run.alone):
             return
         if is_cancelled or self._invocation.delegation.on_parent_end == "cancel":
-            why = "its parent run has ended"
-            self.tell("cancel", env, once=True, spares_handed=not is_cancelled, reason=why)
+            code, why = None, "its parent run has ended"
+            if wish is not None and wish.code.startswith("engine_"):  # the job is theirs, too
+                code, why = wish.code, wish.message
+            self.tell("cancel", env, once=True, spares_handed=not is_cancelled, reason=why, code=code)
 
     def close_questions(self, told: Callable[[Question], bool]) -> None:
         """After the end of a run: no answer is awaited any more."""

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
     from runner.supervise.owner import Owner
 
-_NOBODY = -1
-"""What a fence says of a run whose end the submit side writes: a node that comes back has it no more."""
-
 
 class JobSeen(Value):
     """What is to be written; None: nothing, as the run lives elsewhere or waits for its place."""
@@ -44,11 +41,17 @@ def of_job(owner: Owner) -> JobSeen | None:
     run, manifest = owner.run, owner.manifest
     placed, engine = placement.load(run), manifest.engine
     if placed is not None and (end := placed.end) is not None:
-        owner.copy = _NOBODY
-        placement.fence(run, _NOBODY)
+        owner.copy = None  # we are no copy of its job, so that our own fence does not keep us out
+        placement.fence(run, placement.NOBODY)
         # A run below that of the job has no heartbeat of its own.
         has_begun = beat.age(run.path) is not None or manifest.supervisor is not None
-        owner.manifest = _unseen(manifest) if has_begun else manifest
+        if engine is not None:
+            job_id, cluster = placed.job_id or engine.job_id, placed.cluster or engine.cluster
+            engine = engine.replace(job_id=job_id, cluster=cluster, node=engine.node or end.node)
+            manifest = manifest.replace(engine=engine)
+        # A job that had a node may have begun it without a word, unless it has said that it did not.
+        is_unseen = has_begun or (end.node is not None and end.code != "executor_unusable")
+        owner.manifest = _unseen(manifest) if is_unseen else manifest
         placement.drop_environment(run)
         return JobSeen((placement.outcome_of(end.code), Reason(end.code, end.message)))
     if engine is None:

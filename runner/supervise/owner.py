@@ -56,12 +56,17 @@ _MOST_NOTICES = 8
 class Owner:
     """The one state of a run. `manifest` is what is known now; `write` makes it known to everybody."""
 
-    def __init__(self, run: RunDir, lease_fd: int | None = None, *, takes_over: bool = False) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        lease_fd: int | None = None,
+        *,
+        takes_over: bool = False,
+        copy: int | None = None,
+    ) -> None:
         self.run = run
         self.invocation = own_invocation(run) if takes_over else run.read_invocation()
         self.is_placed = self.invocation.executor is not None
-        self.copy = _copy(run) if self.is_placed else None
-        """For which copy of its job we have it; None where that is not known, or there is none."""
         self.log = EventLog(run.events, lambda kind, fields: self.cleaner().event(kind, fields))
         self._runtime = runtimes.get(self.invocation.runtime)
         self._lease_fd = lease_fd
@@ -70,6 +75,11 @@ class Owner:
         self.is_starter = False
         """Whether we have started the run: then we are the parent of its process."""
         self.manifest, self.is_rebuilt = takeover.read_or_rebuild(run, self.invocation, self.log)
+        engine = self.manifest.engine
+        self.copy = engine.restarts if copy is None and engine is not None else copy
+        """For which copy of its job we have it; None where there is none. Who looks has it for the one that
+        had it, and never for another one that a file may name.
+        """
         self.cgroup = cgroup.find(run.run_id, self.manifest.cgroup)
         """The control group of the run's processes, where there is one."""
         if self.is_rebuilt:
@@ -103,7 +113,7 @@ class Owner:
         FileNotFoundError where the run's folder is gone, and with it the run.
         """
         self.manifest = manifest
-        if self.copy is not None:
+        if self.is_placed:
             self._leave_if_fenced()
         try:
             self.run.write_manifest(manifest, durable=durable)
@@ -125,14 +135,16 @@ class Owner:
 
     def write_or_fail(self, manifest: Manifest, *, durable: bool = True) -> None:
         """As `write`, before a step that whoever takes over could not know of otherwise. OSError."""
-        if self.copy is not None:
+        if self.is_placed:
             self._leave_if_fenced()
         self.run.write_manifest(manifest, durable=durable)
         self.manifest = manifest
 
     def _leave_if_fenced(self) -> None:
         """Ends what is left of the run here, and us, once another copy of its job has the run."""
-        if _copy(self.run) in (None, self.copy) or (me := identify(os.getpid())) is None:
+        from runner.state.placement import is_fenced  # hardly any run is placed
+
+        if self.copy is None or not is_fenced(self.run, self.copy) or (me := identify(os.getpid())) is None:
             return
         complain("another copy of the job has the run now")
         self.tree_of(self.manifest.process or me).stop(0.0, lambda: True)
@@ -422,12 +434,6 @@ class Owner:
         if self._lease_fd is not None:
             os.close(self._lease_fd)
             self._lease_fd = None
-
-
-def _copy(run: RunDir) -> int | None:
-    from runner.state.placement import fenced  # hardly any run is placed
-
-    return fenced(run)
 
 
 def _thread_since(manifest: Manifest) -> str | None:

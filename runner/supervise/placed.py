@@ -172,7 +172,7 @@ class Node:
     def _stay(self) -> None:
         """Until the run is done and sealed, and so are those below it: the engine ends the job with us."""
         given = 0
-        while placement.fenced(self._run) in (None, self._job.restarts):
+        while not placement.is_fenced(self._run, self._job.restarts):
             self._beat()
             reap()
             try:
@@ -211,7 +211,7 @@ class Node:
             return False
         marks = {RUN_MARKER: self._run.run_id, RUN_MANIFEST: self._run.manifest}
         try:
-            adopt(self._run, lock_fd, {**self._env, **marks})
+            adopt(self._run, lock_fd, {**self._env, **marks}, copy=self._job.restarts)
         except RunnerError as error:
             print(f"{error.code}: {error.message}", file=sys.stderr)
         return True

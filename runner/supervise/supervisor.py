@@ -38,8 +38,14 @@ _CHANGED = "if you have changed it yourself, `runner retry RUN` starts it"
 class Supervisor:
     """Of one run. `ready_fd`: whoever handed the run over waits there until we have looked at it."""
 
-    def __init__(self, run: RunDir, lease_fd: int | None = None, ready_fd: int | None = None) -> None:
-        self._owner = Owner(run, lease_fd, takes_over=ready_fd is not None)
+    def __init__(
+        self,
+        run: RunDir,
+        lease_fd: int | None = None,
+        ready_fd: int | None = None,
+        copy: int | None = None,
+    ) -> None:
+        self._owner = Owner(run, lease_fd, takes_over=ready_fd is not None, copy=copy)
         self._watch = Watch(self._owner)
         self._ready_fd = ready_fd
 
@@ -49,6 +55,7 @@ class Supervisor:
         owner.tie.listen()
         action, owner.manifest = takeover.find_action(owner.run, owner.invocation, owner.manifest)
         if action is Action.NOTHING:
+            owner.copy = None  # whoever has it, its end stands
             self._seal_again()
         elif owner.is_placed and self._is_elsewhere():
             self._looked()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,10 +15,12 @@ from support.processes import every_process, kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.errors import SupervisorFailed
 from runner.executors import beat
 from runner.executors.base import NOT_BEGUN, UNUSABLE
 from runner.invocation import Rehearsal
 from runner.state import placement
+from runner.state.engine import Engine
 from runner.state.manifest import timestamp
 from runner.supervise.begin import adopt
 
@@ -289,6 +292,71 @@ def test_a_supervisor_of_a_former_copy_ends_its_tree_and_writes_nothing(repo: Re
         wait_until(lambda: not child.is_still_there())
         begun.wait()
     assert seen.on_disk()["phase"] == "running"
+
+
+def test_a_copy_that_is_put_back_does_not_begin_the_attempt_of_the_next_one(repo: Repo) -> None:
+    repo.waiting_codex(before='echo x >> "$HOME/attempts"')
+    run, seen = place(repo.task(), requeue=True)
+    with job(run) as begun:
+        at_work(repo, seen)
+        begun.process.kill()
+        begun.process.wait()
+        seen.kill_supervisor()
+        placement.fence(run, 1)
+        lock_fd = run.try_lock()
+        assert lock_fd is not None
+        with contextlib.suppress(SupervisorFailed):
+            adopt(run, lock_fd)
+        wait_until(lambda: not seen.child().is_still_there())
+    assert seen.on_disk()["phase"] == "running"
+    assert repo.note("attempts").read_text() == "x\n"
+
+
+def test_a_fence_that_an_agent_has_written_or_kept_is_not_obeyed(repo: Repo) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task())
+    with job(run, SLURM_RESTART_COUNT="1") as begun:
+        at_work(repo, seen)
+        for forged in (lambda: Path(run.control, "fence").write_text("7"), lambda: placement.fence(run, 0)):
+            forged()
+            run.leave_intent("rewrite", "user")
+            run.wake()
+            wait_until(lambda: not [one for _, one in run.intents() if one.kind == "rewrite"])
+            run.leave_intent("pause", "user")
+            run.wake()
+            wait_until(lambda: seen.on_disk()["phase"] == "paused", what="a supervisor that obeys")
+            run.leave_intent("resume", "user")
+            run.wake()
+            wait_until(lambda: seen.on_disk()["phase"] == "running")
+        repo.open_gate()
+        assert begun.wait()[0] == 0
+    assert seen.on_disk()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("code", "node", "left"),
+    [
+        ("engine_cancelled", "n1", (None, "unknown")),
+        ("executor_unusable", "n1", ([], None)),
+        ("engine_cancelled", None, ([], None)),
+    ],
+)
+def test_a_job_that_had_a_node_and_said_nothing_may_have_left_something(
+    repo: Repo, code: str, node: str | None, left: tuple[object, object]
+) -> None:
+    repo.waiting_codex()
+    run, seen = place(repo.task(), of_placement={"job_id": "7", "cluster": "hpc"})
+    was, told = run.read_manifest(), placement.load(run)
+    assert told is not None
+    run.write_manifest(was.replace(engine=Engine("big", "slurm", None, None, None, 0, told.submitted_at)))
+    how = (code, "it ended", "CANCELLED", None, None, timestamp(), node)
+    placement.save(run, told.replace(end=placement.JobEnd(*how)))
+    lock_fd = run.try_lock()
+    assert lock_fd is not None
+    adopt(run, lock_fd)
+    manifest, engine = seen.on_disk(), seen.on_disk()["engine"]
+    assert (manifest["survivors"], manifest["proof"]) == left
+    assert (engine["job_id"], engine["cluster"], engine["node"]) == ("7", "hpc", node)
 
 
 def test_a_rehearsal_whose_port_is_taken_fails_by_name(repo: Repo) -> None:
