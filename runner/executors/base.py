@@ -58,8 +58,10 @@ if TYPE_CHECKING:
         def tell(self, placement: Placement, run_path: str) -> bool:
             """Has the supervisor on the node look at its requests now; whether it was reached."""
 
-        def end(self, placement: Placement, *, force: bool) -> None:
-            """Asks the engine to end the job: its supervisor is told first, unless `force`."""
+        def end(self, placement: Placement, *, force: bool, at_work: bool = True) -> None:
+            """Asks the engine to end the job: its supervisor is told first, unless `force`. Without `at_work`
+            only one that waits, or that the engine has suspended.
+            """
 
         def hold(self, placement: Placement, *, release: bool) -> None:
             """Keeps a job that waits from beginning, or lets it begin. Conflict where it does not wait."""

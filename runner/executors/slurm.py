@@ -175,11 +175,15 @@ class Slurm:
         options = ("--overlap", f"--jobid={placement.job_id}", "-n1", "--quiet", "--export=NONE", "--chdir=/")
         return squeue.ask((srun, *options, "--input=none", *words), self._env, _TELL_S).exit_code == 0
 
-    def end(self, placement: Placement, *, force: bool) -> None:
+    def end(self, placement: Placement, *, force: bool, at_work: bool = True) -> None:
         job = self._own(placement)
-        if job.state in (JobState.ENDED, JobState.GONE):
+        is_idle = job.state in (JobState.PENDING, JobState.SUSPENDED)
+        if job.state in (JobState.ENDED, JobState.GONE) or not (is_idle or at_work):
             return
-        words = () if force or job.state is JobState.PENDING else ("--batch", "--signal=TERM")
+        # A signal for the script of a suspended job alone is waited for in vain.
+        words: tuple[str, ...] = () if force or is_idle else ("--batch", "--signal=TERM")
+        if not at_work and job.engine_state == "PENDING":
+            words = ("--state=PENDING",)  # it may begin just now
         # The name as well: should the number be another job's by now, nothing happens.
         self._change("scancel", f"--name={_name_of(placement)}", *words, str(placement.job_id))
 

@@ -111,8 +111,8 @@ class Ssh:
         host = _identity(placement).host
         return isinstance(call({host: {"verb": "tell", "run": run_path}})[host], dict)
 
-    def end(self, placement: Placement, *, force: bool) -> None:
-        _change(placement, {"verb": "end", "force": force})
+    def end(self, placement: Placement, *, force: bool, at_work: bool = True) -> None:
+        _change(placement, {"verb": "end", "force": force, "at_work": at_work})
 
     def hold(self, placement: Placement, *, release: bool) -> None:
         if not _change(placement, {"verb": "hold", "release": release}).get("waits"):

@@ -235,8 +235,14 @@ def _end(request: Request) -> Answer:
     identity = Identity.from_json(one)
     if not is_here(identity):
         return {}
-    ticket = Slots().alter(run_id, lambda t: t.replace(end=t.end or "CANCELLED"))
-    if request["force"] or (ticket is not None and ticket.began is None):
+    at_work = request["at_work"]
+    ticket = Slots().alter(
+        run_id, lambda t: t.replace(end=t.end or "CANCELLED") if at_work or t.began is None else t
+    )
+    waits = ticket is not None and ticket.began is None
+    if not (waits or at_work):
+        return {}
+    if request["force"] or waits:
         Tree(run_id, identity, reap=lambda: None).sweep(0.0)
     elif (process := _process(identity)) is not None:
         send(process, signal.SIGTERM)

@@ -69,21 +69,21 @@ def tell(job: Job, placement: Placement, *, phase: Phase, heartbeat: float | Non
         return told
     is_fresh = heartbeat is not None and heartbeat < GONE_S
     if job.state is JobState.UNSEEN:
-        return told.replace(note=f"not known: {job.why}", silent_s=_long(heartbeat))
+        return told.replace(note=f"not known: {job.why}", silent_s=_silence(job, placement, heartbeat, now))
     if job.state in (JobState.ENDED, JobState.GONE):
-        return (
-            told
-            if is_fresh or _is_too_soon(job, placement, heartbeat, now)
-            else _ended(told, job, placement, now)
-        )
+        if is_fresh:
+            return told.replace(note="its job has ended, and its node still gives signs of life")
+        if _is_too_soon(job, placement, heartbeat, now):
+            return told.replace(note="its job has ended, and the word of its node may be on its way")
+        return _ended(told, job, placement, now)
     if job.state is JobState.PENDING:
         return _waiting(told, job, placement, is_fresh=is_fresh, now=now)
     if job.state is JobState.SUSPENDED:
         return told.replace(status="paused", note="suspended by the cluster")
-    silent = _silence(job, heartbeat, now)
+    silent = _silence(job, placement, heartbeat, now)
     if job.state is JobState.ENDING:
         return told.replace(silent_s=silent, note="the engine ends its job")
-    note = None if silent is None else f"NODE silent for {about(silent)}"
+    note = None if silent is None else f"{job.node or 'its node'} silent for {about(silent)}"
     return told.replace(silent_s=silent, note=note)
 
 
@@ -103,16 +103,14 @@ def _waiting(told: JobTold, job: Job, placement: Placement, *, is_fresh: bool, n
     )
 
 
-def _silence(job: Job, heartbeat: float | None, now: float) -> float | None:
-    """How long a node that should give signs of life has given none, where that is too long."""
-    if heartbeat is not None:
-        return _long(heartbeat)
-    since = None if job.starts_at is None else now - parse_timestamp(job.starts_at)
-    return since if since is not None and since > UNPLACED_S else None
-
-
-def _long(heartbeat: float | None) -> float | None:
-    return heartbeat if heartbeat is not None and heartbeat > SILENT_S else None
+def _silence(job: Job, placement: Placement, heartbeat: float | None, now: float) -> float | None:
+    """How long a node that should give signs of life has given none, where that is too long. A sign from
+    before it began is one of a former copy, or of nobody.
+    """
+    since = now - parse_timestamp(job.starts_at or placement.submitted_at)
+    if heartbeat is not None and not 0 <= since < heartbeat:
+        return heartbeat if heartbeat > SILENT_S else None
+    return since if job.starts_at is not None and since > UNPLACED_S else None
 
 
 def _is_too_soon(job: Job, placement: Placement, heartbeat: float | None, now: float) -> bool:
@@ -129,7 +127,7 @@ def _is_too_soon(job: Job, placement: Placement, heartbeat: float | None, now: f
 
 def _ended(told: JobTold, job: Job, placement: Placement, now: float) -> JobTold:
     code, message = _cause(job, placement, has_begun=told.node is not None)
-    end = JobEnd(code, message, job.engine_state, job.exit_code, job.signal, timestamp(now))
+    end = JobEnd(code, message, job.engine_state, job.exit_code, job.signal, timestamp(now), job.node)
     return told.replace(end=end)
 
 

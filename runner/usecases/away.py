@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 
 from runner.disk.files import withdraw
@@ -71,10 +72,11 @@ def look(run: RunDir, manifest: Manifest | None) -> Manifest:
     placed = _load(run)
     engine = _engine(placed)
     placed, told = _told(run, placed, engine)
-    if told.overdue or (told.state is JobState.PENDING and _wish(run) is not None):
+    is_idle = told.state in (JobState.PENDING, JobState.SUSPENDED)
+    if told.overdue or (is_idle and _wish(run) is not None):
         # A request that nobody is there to obey. What it came to says the engine.
         with contextlib.suppress(EngineSilent, Conflict):
-            if end_job(run, force=True):
+            if end_job(run, force=True, at_work=False):
                 placed, told = _told(run, placed, engine)
     if told.end is not None and (ended := _end(run, placed, told.end)) is not None:
         return ended
@@ -213,7 +215,8 @@ def _end(run: RunDir, placed: Placement, end: JobEnd) -> Manifest | None:
 def _as_wished(run: RunDir, end: JobEnd) -> JobEnd:
     """The end of a job that was cancelled as somebody had asked us to is that of the request."""
     wish = _wish(run)
-    if wish is None or end.code not in ("engine_cancelled", "queue_timeout", "not_placed"):
+    is_ours = end.code == "lost" and end.signal == signal.SIGTERM  # before its node could tell why
+    if wish is None or not (is_ours or end.code in ("engine_cancelled", "queue_timeout", "not_placed")):
         return end
     return end.replace(code="cancelled", message=wish)
 
@@ -304,13 +307,13 @@ def hold(run: RunDir, manifest: Manifest, *, release: bool) -> Manifest | None:
     return look(run, None)
 
 
-def end_job(run: RunDir, *, force: bool) -> bool:
-    """Asks the engine to end the job of a run that does not obey; the supervisor there is told first, unless
-    `force`. Whether it was asked. EngineSilent, Conflict.
+def end_job(run: RunDir, *, force: bool, at_work: bool = True) -> bool:
+    """Asks the engine to end the job of a run that does not obey, as `Executor.end`; whether it was asked.
+    EngineSilent, Conflict.
     """
     if (placed := _with_own_job(run)) is None:
         return False
-    _engine(placed).end(placed, force=force)
+    _engine(placed).end(placed, force=force, at_work=at_work)
     return True
 
 

@@ -9,7 +9,15 @@ import os
 import select
 import time
 
-from runner.errors import Conflict, GaveUpWaiting, OwnerStopped, RunnerError, RunNotFound, UsageError
+from runner.errors import (
+    Conflict,
+    EngineSilent,
+    GaveUpWaiting,
+    OwnerStopped,
+    RunnerError,
+    RunNotFound,
+    UsageError,
+)
 from runner.model import Phase
 from runner.processes.proc import RUN_MANIFEST, environment, find_process, identify, open_pidfd, process_at
 from runner.processes.renames import Renames
@@ -333,10 +341,10 @@ def _ended_by_engine(run: RunDir) -> Manifest:
     from runner.usecases import away
 
     for force in (False, True):
-        within_s = _FAR_END_S if away.end_job(run, force=force) else 0.0
         try:
+            within_s = _FAR_END_S if away.end_job(run, force=force) else 0.0
             return wait([run], timeout_s=within_s, hint=_WISH_STAYS, insists=True)[0]
-        except GaveUpWaiting:
+        except (EngineSilent, GaveUpWaiting):
             if force:
                 raise
     raise AssertionError

@@ -363,6 +363,46 @@ def below(run: Run) -> RunDir:
     return child
 
 
+def test_a_suspended_run_that_is_cancelled_does_not_wait_to_be_continued(repo: Repo, slurm: Standin) -> None:
+    run = running(repo, slurm, heartbeat_s=600)
+    slurm.set(slurm.job()["id"], state="SUSPENDED")
+    assert repo.cli("cancel", run.id, "--reason", "enough").status == 75
+    assert slurm.job()["state"] == "CANCELLED"
+    assert not [words for words in slurm.calls("scancel") if "--batch" in words]
+    assert run.status()["reason"]["message"] == "cancelled by user: enough"
+
+
+def test_a_cancel_that_meets_the_begin_of_a_job_leaves_it_to_its_node(repo: Repo, slurm: Standin) -> None:
+    run = repo.start()
+    slurm.forget()
+    assert run.status()["status"] == "queued"
+    run_dir(run).leave_intent("cancel", "user")
+    job = slurm.job()
+    begun = {**job, "state": "RUNNING", "reason": "None", "node": "n1"}
+    (slurm.folder / f"job-{job['id']}.json").write_text(json.dumps(begun))  # what was heard is still kept
+    run.status()
+    assert slurm.job()["state"] == "RUNNING"
+    with slurm.begun(job["id"]):
+        ended = run.wait()
+    assert (ended["status"], ended["survivors"], ended["engine"]["job_id"]) == ("cancelled", [], job["id"])
+
+
+def test_a_job_that_died_of_our_signal_has_the_reason_of_the_request(repo: Repo, slurm: Standin) -> None:
+    run = running(repo, slurm)
+    run_dir(run).leave_intent("cancel", "user", reason="enough")
+    slurm.set(slurm.job()["id"], status=15)
+    ended = over(repo, slurm, run, "FAILED")
+    assert (ended["status"], ended["reason"]["message"]) == ("cancelled", "cancelled by user: enough")
+
+
+def test_a_request_to_a_script_that_gets_no_answer_is_followed_by_force(repo: Repo, slurm: Standin) -> None:
+    run = running(repo, slurm, heartbeat_s=600)
+    silent = "scancel: error: Unable to contact slurm controller"
+    slurm.say("scancel", stderr=silent, status=1, only="--batch")
+    assert repo.cli("cancel", run.id, "--grace", "0").status == 75
+    assert slurm.job()["state"] == "CANCELLED"
+
+
 def test_an_scancel_that_does_nothing_is_not_believed(repo: Repo, slurm: Standin) -> None:
     run = repo.start()
     slurm.say("scancel")

@@ -108,7 +108,7 @@ def scontrol(folder: Path, words: list[str]) -> int:
 
 def scancel(folder: Path, words: list[str]) -> int:
     for job in _jobs(folder):
-        is_named = _value(words, "name") in ("", job["name"])
+        is_named = _value(words, "name") in ("", job["name"]) and _value(words, "state") in ("", job["state"])
         if job["id"] in words and is_named and job["state"] not in _OVER and "--batch" not in words:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
             _write(folder, {**job, "state": "CANCELLED", "reason": "None", "end": now})

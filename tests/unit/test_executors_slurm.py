@@ -277,6 +277,17 @@ def test_a_job_is_ended_by_its_number_and_its_name(slurm: StandinSlurm, run: Inv
         Slurm(slurm.env).end(placed(run), force=True)
 
 
+def test_a_job_that_has_just_begun_is_not_ended_in_place_of_one_that_waits(
+    slurm: StandinSlurm, run: Invocation
+) -> None:
+    slurm.says("scancel")
+    for state in ("RUNNING", "COMPLETING", "PENDING", "CONFIGURING", "SUSPENDED"):
+        slurm.says("squeue", row("7", state, named(run)))
+        Slurm(slurm.env).end(placed(run), force=True, at_work=False)
+    own = f"--name={named(run)}"
+    assert slurm.calls("scancel") == [f"{own} --state=PENDING 7", f"{own} 7", f"{own} 7"]
+
+
 def test_only_a_job_that_waits_is_held(slurm: StandinSlurm, run: Invocation) -> None:
     slurm.says("squeue", row("7", "RUNNING", named(run)))
     with pytest.raises(Conflict, match="does not wait"):

@@ -57,10 +57,25 @@ def test_a_silent_node_is_told_and_is_no_verdict() -> None:
     job = Job(JobState.RUNNING, "RUNNING", node="n1", starts_at=timestamp(NOW - 300))
     assert tell(job).silent_s is None
     told = tell(job, heartbeat=OLD)
-    assert (told.status, told.end, told.silent_s, told.note) == (None, None, OLD, "NODE silent for 1m30s")
-    assert tell(job, Phase.QUEUED, None).note == "NODE silent for 5m00s"
+    assert (told.status, told.end, told.silent_s, told.note) == (None, None, OLD, "n1 silent for 1m30s")
+    assert tell(job, Phase.QUEUED, None).note == "n1 silent for 5m00s"
     young = job.replace(starts_at=timestamp(NOW - truth.UNPLACED_S + 1))
     assert tell(young, Phase.QUEUED, None).note is None
+
+
+def test_the_silence_of_a_former_copy_is_not_that_of_the_one_that_has_just_begun() -> None:
+    job = Job(JobState.RUNNING, "RUNNING", node="n2", starts_at=timestamp(NOW - 5), restarts=1)
+    assert (tell(job, heartbeat=OLD).note, tell(job, heartbeat=OLD).silent_s) == (None, None)
+    later = job.replace(starts_at=timestamp(NOW - 300))
+    assert tell(later, heartbeat=NOW).note == "n2 silent for 5m00s"  # as if last touched in 1970
+
+
+def test_a_run_that_goes_on_after_its_job_has_ended_says_so() -> None:
+    assert tell(ended("FAILED"), heartbeat=FRESH).note == (
+        "its job has ended, and its node still gives signs of life"
+    )
+    early = tell(ended("FAILED", beat.GONE_S - 1), Phase.QUEUED, None)
+    assert early.note == "its job has ended, and the word of its node may be on its way"
 
 
 def test_a_suspended_job_is_paused_by_the_cluster() -> None:
