@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 
 from runner.disk.files import withdraw
@@ -47,7 +46,7 @@ _SHORT_S = 0.25
 _REWRITE_WITHIN_S = 30.0
 _OVER_S = 86400.0
 """A job of a run that has ended so long ago has ended too, whatever its engine does not say."""
-_STOPS = (JobState.ENDED, JobState.GONE)
+_TERM = 15
 _LIVES = (JobState.PENDING, JobState.RUNNING, JobState.SUSPENDED, JobState.ENDING)
 
 
@@ -215,7 +214,7 @@ def _end(run: RunDir, placed: Placement, end: JobEnd) -> Manifest | None:
 def _as_wished(run: RunDir, end: JobEnd) -> JobEnd:
     """The end of a job that was cancelled as somebody had asked us to is that of the request."""
     wish = _wish(run)
-    is_ours = end.code == "lost" and end.signal == signal.SIGTERM  # before its node could tell why
+    is_ours = end.code == "lost" and end.signal == _TERM  # before its node could tell why
     if wish is None or not (is_ours or end.code in ("engine_cancelled", "queue_timeout", "not_placed")):
         return end
     return end.replace(code="cancelled", message=wish)

@@ -274,3 +274,23 @@ def test_a_child_survives_the_disk_with_its_parent_in_the_invocation(tmp_path: P
     assert child.read_invocation().parent == lineage_of(top)
     write_record(child.invocation, child.read_invocation().to_json())
     assert child.read_invocation().parent == lineage_of(top)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [("engine_time_limit", "engine_time_limit"), ("engine_cancelled", "engine_cancelled"), ("timeout", None)],
+)
+def test_a_child_ends_for_the_reason_for_which_the_job_of_both_ends(
+    tmp_path: Path, code: str, told: str | None
+) -> None:
+    parent = a_run(tmp_path)
+    child = a_run(tmp_path, "child", parent)
+    lock_fd = child.try_lock()
+    try:
+        of_parent = Children(parent, parent.read_invocation(), EventLog(parent.events), str)
+        of_parent.end({}, Reason(code, "its time is over"))
+        ((_, wish),) = child.intents()
+    finally:
+        if lock_fd is not None:
+            os.close(lock_fd)
+    assert (wish.code, wish.reason) == (told, "its time is over" if told else "its parent run has ended")
