@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fixtures import nothing_left, repo
+from support.machine import why_no_machines
 from support.pool import Pool
 from support.slurm import TRACKERS, Cluster, cannot_track, missing_for_slurm
 from support.sshd import SshHost, missing_for_ssh
@@ -102,5 +103,5 @@ def _need(missing: str | None) -> None:
     """CI is where all of it must run: `.ci/run` installs the packages."""
     if missing is not None and os.environ.get("CI") == "true":
         pytest.fail(missing)
-    if missing is not None:
-        pytest.skip(missing)
+    if (why := missing or why_no_machines()) is not None:
+        pytest.skip(why)

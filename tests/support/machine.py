@@ -5,6 +5,7 @@ Files are the same ones as outside, as on a shared file system, unless they are 
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -15,11 +16,19 @@ from pathlib import Path
 from support.processes import Seen, below, every_process, kill, look
 from support.waiting import wait_until
 
-__all__ = ["Machine", "ends_with_us"]
+__all__ = ["Machine", "ends_with_us", "why_no_machines"]
 
 _INIT = Path(__file__).with_name("machine_init.py")
 _ALONE = ("--uts", "--pid", "--mount")
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@functools.cache
+def why_no_machines() -> str | None:
+    """What speaks against machines within this one; None where nothing does."""
+    words = ("unshare", *_ALONE, "--net", "--fork", "--kill-child", "--mount-proc", "true")
+    tried = subprocess.run(words, capture_output=True, text=True)
+    return None if tried.returncode == 0 else f"this machine makes no namespaces: {tried.stderr.strip()}"
 
 
 class Machine:
