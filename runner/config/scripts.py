@@ -184,12 +184,6 @@ def _of_word(word: str, is_launched: bool) -> Iterator[str]:
         yield _Line(word)
 
 
-def is_starter(word: str) -> bool:
-    """Whether the words behind it say what runs: of a shell, an interpreter and a launcher."""
-    name = word.rpartition("/")[2]
-    return name in _LAUNCHERS or name.rstrip("0123456789.") in _INTERPRETERS
-
-
 def _is_switch(launcher: str, option: str) -> bool:
     """Whether no value of the option stands behind it."""
     is_own = (launcher == "pnpm" and option == "-r") or (launcher == "stdbuf" and len(option) > 2)

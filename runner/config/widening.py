@@ -13,7 +13,6 @@ from runner.config import facts as compare
 from runner.config.facts import NARROWS, OTHER, WIDENS, Fact
 from runner.config.layers import leaves
 from runner.config.policy import USUAL
-from runner.config.starting import starting
 from runner.config.successors import renamed
 from runner.config.trust import HARMLESS, RUNS, SENDS, kind
 from runner.executors import LOCAL
@@ -26,7 +25,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
     from runner.config.facts import Compare
@@ -152,7 +151,7 @@ def changes(base: Side, head: Side) -> list[SettingChange]:
     """Every change, each once, with the tasks that it is in force for."""
     before, after = _subjects(base.config), _subjects(head.config)
     checks = [one for named in before.values() for one in named.values() if one.rule == "check"]
-    is_known = starting({argv for one in checks for argv in one.value})
+    started = {argv for one in checks for argv in one.value}
     seen = dict[object, list[SettingChange]]()
     told, known = [*_gone(before, after, base)], renamed(before, after)
     for subject, now in after.items():
@@ -174,7 +173,7 @@ def changes(base: Side, head: Side) -> list[SettingChange]:
             is_list = {type(was.value), type(fact.value)} <= {tuple, type(None)}
             key = (fact.rule, fact.compare, was.value, fact.value) if is_list else None  # thousands are alike
             if (made := seen.get(key) if key else None) is None:
-                fresh = _checked(was, fact, is_known) if fact.rule == "check" else _compared(was, fact)
+                fresh = _checked(was, fact, started) if fact.rule == "check" else _compared(was, fact)
                 made = seen[key] = [*fresh]
             mine = subject[1:] if table == "tasks" else ()
             told += [_placed(one.replace(tasks=mine), was, fact, base, head) for one in made]
@@ -363,14 +362,14 @@ def _without(name: str, was: Fact, then: Facts, now: Facts) -> Fact:
     return was.replace(value=None, compare=compare.usual(None) if is_whole else was.compare)
 
 
-def _checked(was: Fact, now: Fact, is_known: Callable[[tuple[str, ...]], bool]) -> Iterator[SettingChange]:
+def _checked(was: Fact, now: Fact, started: Collection[tuple[str, ...]]) -> Iterator[SettingChange]:
     """One more check is one more program outside of every sandbox, unless some command starts it already."""
     had, has = (dict.fromkeys(one.value or ()) for one in (was, now))
     gone, came = [one for one in had if one not in has], [one for one in has if one not in had]
     if gone:
         yield SettingChange(WIDENS, "check_weakened" if came else "check_removed", _typed(gone), _typed(came))
     for is_old, effect, rule in ((False, WIDENS, "program"), (True, NARROWS, "check_added")):
-        some = [one for one in came if is_known(one) is is_old]
+        some = [one for one in came if (one in started) is is_old]
         if some and not (gone and is_old):
             yield SettingChange(effect, rule, None, _typed(some))
     if not (gone or came):

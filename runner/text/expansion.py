@@ -4,14 +4,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _QUOTED = r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\""""
 _VALUE = rf"(?:{_QUOTED}|\$\([^()`'\"]*\)|`[^`'\"]*`|[^\s;&|()<>`'\"\\])*"
 _NAME = r"[A-Za-z_]\w*"
 _ASSIGNED = (
-    rf"(?s)(?:(?<![^\s;&|(){{}}'\"])(?:({_NAME})\+?=(?:\(((?:{_QUOTED}|[^()])*)\)|({_VALUE}))"
-    rf"|(?:for|select)\s+({_NAME})\s+in\s((?:{_QUOTED}|[^;\n])*))|\$\{{({_NAME}):?[-=]([^{{}}]*)\}})"
+    rf"(?s)(?:(?<![^\s;&|(){{}}'\"])(?:({_NAME})\+?=(?:\(((?:{_QUOTED}|\$\([^()]*\)|[^()'\"\\])*)\)|({_VALUE}))"
+    rf"|(?:for|select)\s+({_NAME})\s+in\s((?:{_QUOTED}|[^;\n'\"\\])*))|\$\{{({_NAME}):?[-=]([^{{}}]*)\}})"
 )
 _ROOT = (
     r"(?:\$PWD|\$\{PWD\}|(?:\$\(|`)\s*(?:pwd(?: -[LP])?|git rev-parse --show-toplevel|"
@@ -36,7 +36,10 @@ def filled(line: str) -> list[str]:
     known: dict[str, dict[str, None]] = {}
     for found in re.finditer(_ASSIGNED, line):
         name = found[1] or found[4] or found[6]
-        known.setdefault(name, {}).update(dict.fromkeys(_values(*found.group(2, 3, 5, 7))))
+        words = _values(*found.group(2, 3, 5, 7))
+        if found[5] is not None:
+            words = (part for word in words for part in _parts(word, known))
+        known.setdefault(name, {}).update(dict.fromkeys(words))
     lines, names = [line], [*known]
     while names and len(names) * len(line) <= _MOST:
         values = known[names[-1]]  # the last first: it may be made of the others
@@ -47,6 +50,18 @@ def filled(line: str) -> list[str]:
         names.pop()
     rest = dict.fromkeys(value for name in names for value in known[name])
     return [re.sub(_HERE, "", one) for one in (*lines, "\n".join(rest))[: None if rest else -1]]
+
+
+def _parts(word: str, known: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """What a loop makes of one word of its list: of a variable, each word of its value."""
+    import re
+
+    used = re.fullmatch(_USED, word)
+    values = None if used is None else known.get(used[1] or used[2])
+    for value in values or ():
+        yield from value.split() or [word]
+    if not values:
+        yield word
 
 
 def _instead(line: str, name: str, value: str) -> str:

@@ -448,6 +448,19 @@ def test_of_a_script_whose_name_only_a_shell_can_tell_all_that_fit_count(line: s
     assert fitting(filter(is_loose, scripts_in(["bash", "-c", line])), files) == fit
 
 
+def test_lists_of_quoted_words_are_read_at_once_also_where_they_do_not_end() -> None:
+    words = " ".join(f"'a{n}'" for n in range(200))
+    assert "a199" in "\n".join(filled(f"files=({words} $(ls)); sh $files")).split()
+    assert filled(f"files=({words} $(ls; sh $files") != []
+    assert filled(f"for x in {words} 'b; do sh $x; done") != []
+
+
+def test_a_loop_over_a_variable_is_one_over_its_words() -> None:
+    lines = filled('tests="test lint"; for t in $tests; do bash ci/$t.sh; done')
+    assert {line.partition("bash ")[2].partition(";")[0] for line in lines} == {"ci/test.sh", "ci/lint.sh"}
+    assert filled('none=""; for t in $none; do sh ci/$t; done') != []
+
+
 def test_lines_whose_variables_grow_are_filled_no_further_than_is_useful() -> None:
     grown = ";".join(f"a{n}=$a{n - 1}$a{n - 1}" for n in range(1, 60))
     assert sum(map(len, filled(f"a0=xy;{grown}; sh $a59"))) < 1 << 20

@@ -109,7 +109,7 @@ HARMLESS_ONES: dict[str, tuple[str, set[tuple[str, str]]]] = {
         {(NARROWS, "sandboxes.build.network"), (NARROWS, "sandboxes.build.deny_read")},
     ),
     "more checks": (
-        edited(('"pytest -q", ', '"pytest -q", "pytest -q --doctest-modules", ')),
+        edited(('"pytest -q", ', '"pytest -q", "make", ')),
         {(NARROWS, "tasks.fix.verify")},
     ),
     "lower budget": (
@@ -248,14 +248,16 @@ CHECKS = BASE.replace(
         ("xargs -a b sh", WIDENS),
         ("docker run --rm -t --privileged image pytest", WIDENS),
         ("su -c --login", WIDENS),
-        ("git diff --check", NARROWS),
+        ("git diff --check", WIDENS),
         ("make -k a", WIDENS),
-        ("make a -k", NARROWS),
-        ("pytest -q --strict-markers", NARROWS),
+        ("make a -k", WIDENS),
+        ("pytest -q --strict-markers", WIDENS),
+        ("make a -k -n", WIDENS),
         ("uv run pytest", NARROWS),
+        ("git diff", NARROWS),
     ],
 )
-def test_one_more_check_narrows_only_where_its_words_start_nothing_new(
+def test_one_more_check_narrows_only_where_it_is_a_command_of_before(
     repo: Changing, command: str, effect: str
 ) -> None:
     new = f"[tasks.look]\nverify = [{dumps(command)}]\n"
@@ -264,31 +266,26 @@ def test_one_more_check_narrows_only_where_its_words_start_nothing_new(
 
 
 @pytest.mark.parametrize(
-    ("had", "comes", "is_wider"),
+    ("had", "comes"),
     [
-        ("cargo publish --dry-run", "cargo publish", True),
-        ("cargo publish --dry-run", "cargo publish --dry-run --locked", False),
-        ("cargo publish --dry-run", "cargo publish --dry-run --no-dry-run", True),
-        ("git push --dry-run", "git push", True),
-        ("kubectl apply --dry-run=client -f x.yml", "kubectl apply -f x.yml", True),
-        ("kubectl apply --dry-run=client -f x.yml", "kubectl apply --dry-run=none -f x.yml", True),
-        ("git clean -n", "git clean -f -d -x", True),
-        ("git clean -n", "git clean -n -d", False),
-        ("git clean -n", "git clean -n --force", True),
-        ("terraform plan", "terraform plan --auto-approve", True),
-        ("pytest -q tests", "pytest -q tests -x --strict-markers", False),
-        ("pytest -q tests", "pytest -x -q tests", False),
-        ("pytest -q tests", "pytest -q -p tests", True),
-        ("pytest tests -q", "pytest -q tests", True),
+        ("cargo publish --dry-run", "cargo publish"),
+        ("cargo publish --dry-run", "cargo publish --dry-run --no-dry-run"),
+        ("git push --dry-run origin main", "git push -o --dry-run origin main"),
+        ("git push --dry-run origin main", "git push --dry-run origin main --no-dry"),
+        ("make -n deploy", "make -o -n deploy"),
+        ("kubectl apply --dry-run=client -f x.yml", "kubectl apply --dry-run=none -f x.yml"),
+        ("git clean -n", "git clean -f -d -x"),
+        ("gofmt -l .", "gofmt -w -l ."),
+        ("git branch x", "git branch x -D"),
+        ("terraform plan", "terraform plan --auto-approve"),
+        ("pytest -q tests", "pytest -x -q tests"),
     ],
 )
-def test_a_command_that_lacks_a_word_of_the_known_one_or_acts_more_is_new(
-    repo: Changing, had: str, comes: str, is_wider: bool
-) -> None:
+def test_a_command_that_has_other_words_than_any_before_is_new(repo: Changing, had: str, comes: str) -> None:
     base = BASE.replace('["pytest -q", "sh ci/test.sh"]', dumps([had]))
     head = base.replace(dumps([had]), dumps([had, comes]))
     (one,) = repo.both(base, head).changes
-    assert (one.rule == "program", one.effect == WIDENS) == (is_wider, is_wider)
+    assert (one.rule, one.effect) == ("program", WIDENS)
 
 
 def test_a_pipeline_under_another_name_tells_no_check_of_its_gates_as_new(repo: Changing) -> None:
