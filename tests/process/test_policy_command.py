@@ -24,7 +24,7 @@ verify = ["pytest -q"]
 HARMLESS = {
     "prompt text": BASE.replace("Fix.", "Fix all of it."),
     "narrower sandbox": BASE.replace("workspace-write", "read-only"),
-    "more checks": BASE.replace('"pytest -q"', '"pytest -q", "pytest --doctest-modules"'),
+    "checks of others": BASE + '[tasks.look]\nprompt = "Look."\nverify = ["pytest -q"]\n',
     "lower budget": BASE + 'timeout = "10m"\n',
     "comment and format": BASE.replace("[tasks.fix]", "# what it is about\n[ tasks . fix ]"),
     "renamed description": BASE + 'title = "Fix it"\n',
