@@ -281,11 +281,16 @@ def _ask(run: RunDir, kind: str, actor: str, within_s: float, *, only: bool = Fa
                 return
         if time.monotonic() > deadline:
             withdraw(path)
-            raise GaveUpWaiting(
-                f"the supervisor did not respond to `{kind}` within {within_s:g} s, request withdrawn",
-                hint="`runner status RUN` shows the state it is in; `runner cancel RUN` ends it",
-            )
+            raise unanswered(kind, within_s)
         time.sleep(_SHORT_S)
+
+
+def unanswered(kind: str, within_s: float) -> GaveUpWaiting:
+    """What a request comes to that no supervisor, here or elsewhere, has taken in time."""
+    return GaveUpWaiting(
+        f"the supervisor did not respond to `{kind}` within {within_s:g} s, request withdrawn",
+        hint="`runner status RUN` shows the state it is in; `runner cancel RUN` ends it",
+    )
 
 
 def hold(run: RunDir, manifest: Manifest, *, release: bool) -> Manifest | None:

@@ -12,7 +12,6 @@ import time
 from runner.disk.files import withdraw
 from runner.errors import (
     ForeignRun,
-    GaveUpWaiting,
     ManifestBroken,
     OwnerStopped,
     RunnerError,
@@ -445,8 +444,7 @@ def ask(run: RunDir, kind: str, actor: str, within_s: float, *, only: bool = Fal
             return
         if time.monotonic() > deadline:
             withdraw(path)
-            raise GaveUpWaiting(
-                f"the supervisor did not respond to `{kind}` within {within_s:g} s, request withdrawn",
-                hint="`runner status RUN` shows the state it is in; `runner cancel RUN` ends it",
-            )
+            from runner.usecases.away import unanswered
+
+            raise unanswered(kind, within_s)
         time.sleep(_POLL_S)

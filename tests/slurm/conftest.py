@@ -11,6 +11,7 @@ import pytest
 from support.fixtures import nothing_left, repo
 from support.machine import why_no_machines
 from support.pool import Pool
+from support.repo import Repo
 from support.slurm import TRACKERS, Cluster, cannot_track, missing_for_slurm
 from support.sshd import SshHost, missing_for_ssh
 
@@ -51,6 +52,15 @@ def cluster(request: pytest.FixtureRequest, _clusters: Callable[[str, int], Clus
     `@pytest.mark.parametrize("cluster", ["cgroup"], indirect=True)` asks for that tracker only.
     """
     yield from _lent(_clusters, request.param, 1)
+
+
+@pytest.fixture
+def placed(cluster: Cluster, repo: Repo) -> Iterator[Repo]:
+    """A repository whose task lives in that cluster."""
+    repo.env.update(cluster.env, PATH=f"{repo.bin}:{cluster.env['PATH']}")
+    repo.task('executor = "hpc"', more='[executors.hpc]\nkind = "slurm"\ntime = "10m"\n')
+    yield repo
+    repo.end_all()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from support.codex import codex_path
@@ -14,15 +13,6 @@ from support.waves import prepares, starts, step, writes
 
 MANY, PROCESSORS = 40, 4
 _SETTINGS = '[executors.hpc]\nkind = "slurm"\ntime = "10m"\n'
-
-
-@pytest.fixture
-def placed(cluster: Cluster, repo: Repo) -> Iterator[Repo]:
-    """A repository whose task lives in that cluster."""
-    repo.env.update(cluster.env, PATH=f"{repo.bin}:{cluster.env['PATH']}")
-    repo.task('executor = "hpc"', more=_SETTINGS)
-    yield repo
-    repo.end_all()
 
 
 def at_work(repo: Repo) -> Run:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from support.repo import Repo, Run
 from support.slurm import Cluster
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.parametrize("cluster", ["linuxproc"], indirect=True)
-
-
-@pytest.fixture
-def placed(cluster: Cluster, repo: Repo) -> Iterator[Repo]:
-    """A repository whose task lives in that cluster."""
-    repo.env.update(cluster.env, PATH=f"{repo.bin}:{cluster.env['PATH']}")
-    repo.task('executor = "hpc"', more='[executors.hpc]\nkind = "slurm"\ntime = "10m"\n')
-    yield repo
-    repo.end_all()
 
 
 def begun(repo: Repo) -> Run:
