@@ -124,7 +124,7 @@ def _numbers(one: Living, now: float) -> Iterator[_Piece]:
 def _words(one: Living) -> Iterator[_Piece]:
     calls = count(one.row.questions_open, "question") if one.row.questions_open else ""
     calls = calls or "to send or end" * (one.row.status == Phase.WAITING)
-    rest = "; ".join(filter(None, (progress(one.row), plain(_doing(one)))))
+    rest = "; ".join(filter(None, (progress(one.row), plain(one.row.place or ""), plain(_doing(one)))))
     yield calls, "yellow"
     yield "; " * bool(calls and rest) + rest, "dim" if one.is_over else ""
 

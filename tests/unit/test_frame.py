@@ -87,6 +87,11 @@ def test_a_screen_has_the_columns_that_it_has_room_for(width: int, lines: list[s
     ]
 
 
+def test_a_run_elsewhere_is_shown_with_its_job_and_its_node() -> None:
+    shown = screen(a_run(executor="hpc", job_id="7", node="n1", message="ran pytest -q"))
+    assert any(line.endswith("hpc job 7 on n1; ran pytest -q") for line in shown)
+
+
 def test_what_is_said_and_what_is_asked_stand_below_the_runs() -> None:
     assert screen(RUNS[3], said="no", foot="cancel aaaa? [y/N]")[-2:] == ["no", "cancel aaaa? [y/N]"]
     assert screen(RUNS[3])[-2] == "hello: asks"
